@@ -139,6 +139,12 @@ def best_first(job: Job, trials: Iterable[Trial], most: int) -> tuple[Trial, ...
     return tuple(found[:most])
 
 
+def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
+    """Returns a job's best ranked complete trial, of equal ones the lowest number; with several goals the first of its
+    front. None if there is none."""
+    return first_of(front(job, trials))
+
+
 def first_of(found: Sequence[Trial]) -> Trial | None:
     """Returns the front's best trial in the first goal, or None."""
     return found[0] if found else None

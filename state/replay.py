@@ -8,13 +8,13 @@ stays.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
 
 from fts.state import queries
-from fts.state.models import ALL, EpochRow, EventRow, SampleRow, TrialRow
+from fts.state.models import ALL, AttemptRow, EpochRow, EventRow, SampleRow, TrialRow
 from fts.state.pareto_front import first_of, front
 from fts.state.rows import (  # fmt: skip
     finite_or_none,
@@ -68,12 +68,12 @@ def rebuild(db: Database, when: float, user: str | None = None, known: queries.K
         since = [to_event(row) for row in db.rows(EventRow.select(ALL).where(EventRow.at > when).order_by(EventRow.id))]
         before = _first_old(since)
         settled = _settled(db, now.jobs, when, {*before, *(event.job_id for event in since)})
-        trials = _trials_at(db, when, settled)
+        trials, reset = _trials_at(db, when, settled)
         of_job: dict[int, list[Trial]] = {}
         for trial in trials:
             of_job.setdefault(trial.job_id, []).append(trial)
         past = [
-            job if job.id in settled else _job_at(job, when, before.get(job.id, {}), of_job.get(job.id, []))
+            job if job.id in settled else _job_at(job, when, before.get(job.id, {}), of_job.get(job.id, []), reset)
             for job in now.jobs
             if job.created_at <= when
         ]
@@ -86,14 +86,16 @@ def rebuild(db: Database, when: float, user: str | None = None, known: queries.K
         shown.sort(key=lambda trial: (trial.job_id, trial.number))
         paused, reason = _queue_pause_at(db, when, now, since)
         latest = EventRow.select(ALL).where(EventRow.at <= when).order_by(EventRow.id.desc())
-        return dataclasses.replace(
+        events = tuple(to_event(row) for row in reversed(db.rows(latest.limit(queries.EVENTS_IN_SNAPSHOT))))
+        return replace(
             now,
             taken_at=when,
             jobs=tuple(sorted(past, key=_queue_order)),
             workers=tuple(sorted(crew, key=lambda worker: worker.status != "running")),
             trials=tuple(shown),
             epochs=_epochs_at(db, [trial.id for trial in live], when),
-            events=tuple(to_event(row) for row in reversed(db.rows(latest.limit(queries.EVENTS_IN_SNAPSHOT)))),
+            events=events,
+            older=queries.older_events(db, events),
             samples=_samples_at(db, crew, when),
             queue_paused=paused,
             queue_paused_reason=reason,
@@ -178,17 +180,17 @@ def _changes_of(event: Event) -> list[tuple[int | None, Any]]:
     return changes
 
 
-def _job_at(job: Job, when: float, old: dict[str, Any], mine: list[Trial]) -> Job:
+def _job_at(job: Job, when: float, old: dict[str, Any], mine: list[Trial], reset: set[int]) -> Job:
     complete = [trial for trial in mine if trial.status is TrialStatus.COMPLETE]
     pruned = sum(trial.status is TrialStatus.PRUNED for trial in mine)
-    failed = sum(trial.status is TrialStatus.FAILED for trial in mine)
+    failed = sum(trial.status is TrialStatus.FAILED and trial.id not in reset for trial in mine)
     best_ones = front(job, complete)
     best = first_of(best_ones)
     ended = len(complete) + pruned + failed
     status = status_of(old.get("status", job.status), None if best is None else best.number, ended)
     cause = old.get("cause", job.cause)
     changed = "status" in old and status is not job.status
-    return dataclasses.replace(
+    return replace(
         job,
         status=status,
         rank=old.get("rank", job.rank),
@@ -224,17 +226,51 @@ def _queue_order(job: Job) -> tuple[int, float, int]:
     return 2, job.ended_at or 0.0, job.id
 
 
-def _trials_at(db: Database, when: float, settled: set[int]) -> list[Trial]:
-    """Returns the trials of the jobs that are not settled."""
-    started = TrialRow.select(ALL).where(TrialRow.started_at <= when).order_by(TrialRow.job_id, TrialRow.number)
+def _trials_at(db: Database, when: float, settled: set[int]) -> tuple[list[Trial], set[int]]:
+    """Returns the trials of the jobs that are not settled, and the ids of the failed ones that a retry had reset."""
+    # a trial that runs again gets a new `started_at`
+    begun = "started_at <= ? OR EXISTS (SELECT 1 FROM attempt WHERE trial_id = t1.id AND n = 1 AND began_at <= ?)"
+    started = TrialRow.select(ALL).where(SQL(f"({begun})", (when, when))).order_by(TrialRow.job_id, TrialRow.number)
     if settled:
         numbers = ",".join(map(str, settled))  # our own integers; there may be more than SQLite accepts as parameters
         started = started.where(SQL(f"t1.job_id NOT IN ({numbers})"))
-    found = [to_trial(row) for row in db.rows(started)]
+    found = _with_first_start(db, [to_trial(row) for row in db.rows(started)], when)
+    resets = _resets(db, when)
     unended = [trial.id for trial in found if trial.ended_at is None or trial.ended_at > when]
-    statuses = _status_of_unended(db, unended, when)
+    retried = [trial for trial in found if (trial.job_id, trial.number) in resets]
+    latest = _latest_events(db, {*unended, *(trial.id for trial in retried)}, when)
+    statuses = {trial: latest[trial][1] if trial in latest else TrialStatus.RUNNING for trial in unended}
     counts = _epochs_counted(db, unended, when)
-    return [_trial_at(trial, statuses, counts) if trial.id in statuses else trial for trial in found]
+    trials = [_trial_at(trial, statuses, counts) if trial.id in statuses else trial for trial in found]
+    reset = {trial.id for trial in retried if resets[trial.job_id, trial.number] > latest.get(trial.id, (0,))[0]}
+    return trials, reset
+
+
+def _with_first_start(db: Database, trials: list[Trial], when: float) -> list[Trial]:
+    """Returns the trials; one that has started again since `when` gets its first start."""
+    again = [trial.id for trial in trials if trial.started_at > when]
+    first = AttemptRow.select(AttemptRow.trial_id, AttemptRow.began_at).where(AttemptRow.n == 1)
+    began = dict(first.where(AttemptRow.trial_id.in_(again)).tuples().execute(db)) if again else {}
+    return [replace(t, started_at=began[t.id]) if t.id in began else t for t in trials]
+
+
+def _resets(db: Database, when: float) -> dict[tuple[int, int], int]:
+    """Maps (job, trial number) to the event of the retry that had reset the failed trial; an undo takes it back."""
+    retries = EventRow.select(EventRow.id, EventRow.inverse).where(
+        EventRow.at <= when,
+        EventRow.verb.in_([Verb.RETRIED, Verb.UNDONE, Verb.REDONE]),
+        EventRow.inverse.contains('"trials":['),
+    )
+    found: dict[tuple[int, int], int] = {}
+    for row in db.rows(retries.order_by(EventRow.id)):
+        with contextlib.suppress(KeyError, OverflowError, TypeError, ValueError):  # an undo step written by hand
+            for entry in to_object(row["inverse"])["trials"]:  # the end times that an undo gives back
+                key = int(entry["job"]), int(entry["number"])
+                if entry["ended_at"] is None:
+                    found.pop(key, None)
+                else:
+                    found[key] = row["id"]
+    return found
 
 
 def _trial_at(trial: Trial, statuses: dict[int, TrialStatus], counts: dict[int, tuple[int, float]]) -> Trial:
@@ -242,7 +278,7 @@ def _trial_at(trial: Trial, statuses: dict[int, TrialStatus], counts: dict[int, 
     scores: dict[str, Any] = dict.fromkeys(
         ("value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high")
     )
-    return dataclasses.replace(
+    return replace(
         trial,
         **scores,
         status=statuses[trial.id],
@@ -255,14 +291,13 @@ def _trial_at(trial: Trial, statuses: dict[int, TrialStatus], counts: dict[int, 
     )
 
 
-def _status_of_unended(db: Database, trial_ids: list[int], when: float) -> dict[int, TrialStatus]:
-    statuses = dict.fromkeys(trial_ids, TrialStatus.RUNNING)
-    changes = EventRow.select(EventRow.trial_id, EventRow.verb).where(
-        EventRow.at <= when, EventRow.trial_id.in_(trial_ids), EventRow.verb.in_(list(TRIAL_STATUS))
+def _latest_events(db: Database, trial_ids: Iterable[int], when: float) -> dict[int, tuple[int, TrialStatus]]:
+    """Maps each of these trials to its latest event by `when` and the status that it gave the trial."""
+    changes = EventRow.select(EventRow.id, EventRow.trial_id, EventRow.verb).where(
+        EventRow.at <= when, EventRow.trial_id.in_(list(trial_ids)), EventRow.verb.in_(list(TRIAL_STATUS))
     )
-    for row in db.rows(changes.order_by(EventRow.id)):
-        statuses[row["trial_id"]] = TRIAL_STATUS[Verb(row["verb"])]
-    return statuses
+    rows = db.rows(changes.order_by(EventRow.id))
+    return {row["trial_id"]: (row["id"], TRIAL_STATUS[Verb(row["verb"])]) for row in rows}
 
 
 def _epochs_counted(db: Database, trial_ids: list[int], when: float) -> dict[int, tuple[int, float]]:
@@ -299,9 +334,7 @@ def _worker_at(worker: Worker, when: float, since: Iterable[Event]) -> Worker:
         elif event.verb == Verb.GUARD:
             guard = str(event.data.get("old", guard))
     beat_at = min(worker.heartbeat_at, when)
-    return dataclasses.replace(
-        worker, status=status, guard=guard, stopped_at=stopped_at, heartbeat_at=beat_at, asked=None
-    )
+    return replace(worker, status=status, guard=guard, stopped_at=stopped_at, heartbeat_at=beat_at, asked=None)
 
 
 def _queue_pause_at(db: Database, when: float, now: Snapshot, since: Iterable[Event]) -> tuple[bool, str | None]:

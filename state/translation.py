@@ -28,6 +28,8 @@ def in_the_way(path: Path) -> str | None:
         other = Path(sidecar(path, name))
         if other.exists() and not other.is_file():
             return f"{other} is a folder or a device, and SQLite keeps a file of its own there: move it away"
+        if other.is_file() and os.access(path, os.W_OK) and not os.access(other, os.R_OK | os.W_OK):
+            return f"{other} may not be read and written by this user; check its owner and permissions"
         if name == "-journal" and other.is_file() and other.stat().st_size:
             cure = "a command that writes does, such as `fts ack`"
             return f"{other} was left by a program that was interrupted, and a reader cannot take it back: {cure}"
@@ -37,7 +39,7 @@ def in_the_way(path: Path) -> str | None:
 def translate(error: Exception, path: Path) -> Exception:
     """Returns our error for SQLite's, or the same error if there is none of ours."""
     message = str(error).lower()
-    if "locked" in message or "busy" in message:
+    if any(word in message for word in ("locked", "busy", "locking protocol")):  # the last: lost a race for 10 s
         return errors.DatabaseBusy(f"{path} is locked by {holder(path)}; nothing was written, try again")
     if "disk is full" in message:
         return errors.DiskFull(full_sentence(path))

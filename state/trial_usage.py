@@ -101,13 +101,13 @@ SELECT job_id, SUM(MAX(0.0, ended_at - MAX(began_at, coalesce(covered, began_at)
 ) GROUP BY job_id"""
 
 
-def peaks(db: Database, job_id: int) -> list[tuple[dict[str, Any], int]]:
-    """Returns parameters and peak bytes of a job's latest trials with a known peak, ordered by trial number."""
-    known = TrialRow.select(TrialRow.params, TrialRow.peak_bytes).where(
+def peaks(db: Database, job_id: int) -> list[tuple[int, dict[str, Any], int]]:
+    """Returns number, parameters and peak bytes of a job's latest trials with a known peak, ordered by number."""
+    known = TrialRow.select(TrialRow.number, TrialRow.params, TrialRow.peak_bytes).where(
         TrialRow.job_id == job_id, TrialRow.peak_bytes.is_null(False)
     )
     rows = db.rows(known.order_by(TrialRow.number.desc()).limit(PEAKS))
-    return [(to_object(row["params"]), int(row["peak_bytes"])) for row in reversed(rows)]
+    return [(int(row["number"]), to_object(row["params"]), int(row["peak_bytes"])) for row in reversed(rows)]
 
 
 def peaks_of_cells(db: Database, study: str) -> list[tuple[dict[str, Any], int]]:

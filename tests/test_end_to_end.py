@@ -21,9 +21,7 @@ def study(tmp_path_factory):
     bars = write_csv(make_bars(900, 3), study.folder / "mine.csv")
     study.ok("data", "build", "--source", "csv", "--ticker", "MINE", "--tier", "a20", str(bars))
     study.ok("enqueue", "--matrix", *CELLS, *SMALL, "--seeds", "2")
-    study.starts = True  # the worker and its trials are processes of their own, and what a person types is forked
     study.ok("worker", "--until-empty", "--slots", "1", "--threads", "1", timeout_s=240)
-    study.starts = False
     return study
 
 

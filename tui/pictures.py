@@ -113,6 +113,7 @@ def look(
         since=reading.snapshot.last_key_at,
         title=clean(title or db_path.absolute().parent.parent.name),
         events=reading.details.events or None,
+        counted=reading.details.counted,
         problem=queries.newer_schema(reading.snapshot),
         kept=reading.details.kept,
         locked_by=reading.locked_by,

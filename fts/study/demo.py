@@ -14,6 +14,7 @@ from fts.study.own import own_jobs
 from fts.study.recipe import FEATURES
 
 if TYPE_CHECKING:
+    from fts.jobs.worker.console import Console
     from fts.state.db import Database
     from fts.state.values import Job
 
@@ -22,7 +23,7 @@ TRIALS, EPOCHS = 3, 4
 FOLDS = "2of3"  # folds per winner, with one seed: the cheapest walk-forward
 
 
-def demo(places: Places) -> int:
+def demo(places: Places, console: Console) -> int:
     """Builds the data if needed, enqueues the small matrix, works until the queue is empty, prints the results table.
 
     A second call continues an interrupted run, or only shows the table.
@@ -38,7 +39,7 @@ def demo(places: Places) -> int:
     if waiting := unfinished(db):
         jobs = formatting.count(len(waiting), "job")
         say(f"a worker now runs {jobs} (Ctrl-C stops it at a checkpoint, `make run` continues)")
-        code = run_worker(places)
+        code = run_worker(places, console)
         if code != 0 or unfinished(db):
             say("stopped before the end; `make run` continues from the checkpoints")
             return code
@@ -80,10 +81,10 @@ def unfinished(db: Database) -> list[Job]:
     return [job for job in own_jobs(db) if job.status in ("queued", "running")]
 
 
-def run_worker(places: Places) -> int:
+def run_worker(places: Places, console: Console) -> int:
     from fts.jobs.worker.worker import work  # here, not above: huey
 
-    return work(places, worker_settings(until_empty=True))
+    return work(places, worker_settings(until_empty=True), console)
 
 
 def tidy(db: Database, places: Places) -> None:

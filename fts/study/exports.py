@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.records.exports import best_of
 from fts.jobs.status import formatting
+from fts.state.pareto_front import best_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

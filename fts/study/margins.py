@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.spec import trial_folder
-from fts.jobs.records.exports import best_of
 from fts.state import queries, transitions
+from fts.state.pareto_front import best_of
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
 from fts.study.cell import CellSpec
 from fts.study.own import own_jobs

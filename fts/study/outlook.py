@@ -12,10 +12,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fts.jobs.records.exports import best_of
 from fts.jobs.status.forecast import Z80, epochs_of, is_pruned, own_pace, pace_of
 from fts.jobs.status.formatting import trials_ended
 from fts.jobs.status.naming import with_task
+from fts.state.pareto_front import best_of
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
 from fts.study.own import own_jobs
 from fts.study.results import BUDGETS

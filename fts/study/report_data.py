@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.halving import Halving
 from fts.jobs.records.energy import energies
-from fts.jobs.records.exports import best_of
 from fts.jobs.records.searches import COMING, Searches, begun_cells
 from fts.jobs.settings import Places
 from fts.jobs.status import formatting, naming
 from fts.state import queries
 from fts.state.files import refuse_links
+from fts.state.pareto_front import best_of
 from fts.state.values import Job, JobStatus, Opening, Trial, TrialStatus
 from fts.study.cell import CellSpec
 from fts.study.margins import predictions_path

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.api.study import Table
 from fts.jobs.records.energy import energies, total
-from fts.jobs.records.exports import best_of
 from fts.jobs.records.results import newer_of
 from fts.jobs.records.searches import Searches
 from fts.jobs.records.text_table import layout
 from fts.jobs.status import formatting, naming
 from fts.state.files import csv_text
+from fts.state.pareto_front import best_of
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.study.margins import COMPARED_KINDS
 

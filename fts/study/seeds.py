@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fts.jobs.records.exports import best_of
 from fts.state import queries
+from fts.state.pareto_front import best_of
 from fts.state.values import Job, Trial, TrialStatus
 from fts.study.own import own_jobs
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.records.exports import best_of
 from fts.jobs.records.searches import begun_cells
 from fts.state import queries
+from fts.state.pareto_front import best_of
 from fts.state.values import Direction
 from fts.study.cell import CellSpec
 from fts.study.own import own_jobs

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from fts.jobs.records.code_version import code_version
-from fts.jobs.records.exports import best_of
 from fts.jobs.status.formatting import without_best
 from fts.state import queries
 from fts.state.errors import WrongStatus
+from fts.state.pareto_front import best_of
 from fts.state.values import Job, Trial, TrialStatus
 from fts.study.cell import WALKED, CellSpec
 from fts.study.own import own_jobs

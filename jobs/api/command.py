@@ -263,7 +263,19 @@ class BareStudy(FunctionStudy):
 
 def question_of(spec: Any) -> str | None:
     """Returns the `question` md5 of a stored specification of a function or command; None: it cannot be read."""
+    cell = _readable(spec)
+    return None if cell is None else cell.question
+
+
+def identity_of(spec: Any) -> str | None:
+    """Returns the `identity` md5 of a stored specification of a function or command; None: it cannot be read."""
+    cell = _readable(spec)
+    return None if cell is None else cell.identity
+
+
+def _readable(spec: Any) -> BareCell | None:
     try:
-        return str(BareStudy("").cell(spec).question)
+        cell: BareCell = BareStudy("").cell(spec)
     except BadSpec:
         return None
+    return cell

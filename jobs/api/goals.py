@@ -55,7 +55,9 @@ def violations(constraints: Mapping[str, str], reported: Mapping[str, Any]) -> d
     for name, text in constraints.items():
         sign, bound = bound_of(name, text)
         value = reported.get(name)
-        if not isinstance(value, int | float) or math.isnan(value):
+        if name in reported and (value is None or math.isnan(value)):
+            raise BadSpec(f"the constraint {name} {text} needs a number, and the trial's {name} is no finite number")
+        if not isinstance(value, int | float):
             there = ", ".join(reported)[:200] or "no number"
             raise BadSpec(
                 f"the constraint {name} {text} needs {name}, and the trial reported {there}; "

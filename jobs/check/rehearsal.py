@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.spec import TrialSpec, trial_folder
 from fts.jobs.api.study import trial_log
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
-from fts.jobs.supervisor.child import NOT_RESIDENT, limit_data
+from fts.jobs.supervisor.child import NOT_RESIDENT, Starter, limit_data
 from fts.jobs.supervisor.job_runner import drawn
 from fts.jobs.supervisor.slot import resident
-from fts.jobs.supervisor.starter import Starter
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 
 if TYPE_CHECKING:

@@ -28,8 +28,10 @@ def log(words: Sequence[str]) -> int:
         return _refused("FTS_REPORT is not set: `fts log` reports from a command that fts runs as a trial", FAILED)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        line = (json.dumps(found) + "\n").encode()
         try:
-            os.write(handle, (json.dumps(found) + "\n").encode())
+            while line:  # a disk that becomes full takes a part, and only the next call fails
+                line = line[os.write(handle, line) :]
         finally:
             os.close(handle)
     except OSError as error:

@@ -31,6 +31,8 @@ from fts.state.location import BEGIN, has_study, no_study
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fts.jobs.worker.console import Console
+
 
 EXECUTORS = ("local", "command", "ssh", "ray")
 ENGINES = {"slurm": "srun -n1 -c{threads}", "kubernetes": "kubectl run {name} --rm -i ..."}
@@ -143,9 +145,9 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
         return start_detached(here(), flags | {"create": create} | asdict(where))
     from fts.jobs.worker.worker import stop_listening, work  # here, not above: --help and --detach need no huey
 
-    log_to_stderr(logging.INFO if detached or not sys.stderr.isatty() else logging.WARNING)
+    console = console_with_log(logging.INFO if detached or not sys.stderr.isatty() else logging.WARNING)
     try:
-        code = work(here(), settings)
+        code = work(here(), settings, console)
         stop_listening()
         return code
     finally:
@@ -193,11 +195,16 @@ class RepeatFilter(logging.Filter):
         return True
 
 
-def log_to_stderr(level: int) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+def console_with_log(level: int) -> Console:
+    """Returns the worker's console on stderr, which also prints the log from this level on."""
+    from fts.jobs.worker.console import Console, ConsoleLog  # here: --help needs no database
+
+    console = Console()
+    logging.basicConfig(level=level, format="%(message)s", handlers=[ConsoleLog(console)])
     for handler in logging.getLogger().handlers:
         handler.addFilter(RepeatFilter())
     logging.getLogger("huey").setLevel(max(level, logging.WARNING))  # hides huey's start-up lines
+    return console
 
 
 def start_detached(places: Places, flags: dict[str, Any]) -> int:

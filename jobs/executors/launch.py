@@ -64,16 +64,15 @@ class Launch:
             agent = [of_shell(word) for word in agent]
         memory = max(want.memory or 0, memory_limit or 0) >> 20
         values = {"threads": want.threads, "gpus": want.gpus, "memory_mb": max(memory, LEAST_MB), "name": name}
+        line = " ".join(agent) if self.quotes else shlex.join(agent)
         words: list[str] = []
         template = shlex.split(self.template)
-        for word in template if "{agent}" in template else [*template, "{agent}"]:
-            if word == "{agent}" and takes_one_word(words):
-                line = " ".join(agent) if self.quotes else shlex.join(agent)
-                words.append(shlex.quote(line) if self.quotes else line)
-            elif word == "{agent}":
+        for word in template if any("{agent}" in word for word in template) else [*template, "{agent}"]:
+            if word == "{agent}" and not takes_one_word(words):
                 words += agent
-            else:
-                words.append(word.format(**values, agent=shlex.join(agent)))
+                continue
+            filled = word.format(**values, agent=line)
+            words.append(shlex.quote(filled) if self.quotes and takes_one_word(words) else filled)
         return words
 
 

@@ -25,7 +25,7 @@ from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
 from fts.state import queries
 from fts.state.db import open_for_reading
-from fts.state.pareto_front import first_of, front
+from fts.state.pareto_front import best_of, front
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,11 +184,7 @@ class Loaded:
         with self.reading() as db:
             job = one_of(queries.jobs(db), cell)
             trials = queries.trials(db, job.id)
-        found = (
-            first_of(front(job, trials))
-            if number is None
-            else next((one for one in trials if one.number == number), None)
-        )
+        found = best_of(job, trials) if number is None else next((one for one in trials if one.number == number), None)
         if found is None:
             raise NoSuchCell(f"{cell} has no {'complete trial yet' if number is None else f'trial {number}'}")
         return job, found

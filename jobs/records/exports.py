@@ -34,7 +34,7 @@ from fts.jobs.status import trial_facts
 from fts.jobs.status.formatting import iso, trials_ended
 from fts.state import queries
 from fts.state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
-from fts.state.pareto_front import first_of, front
+from fts.state.pareto_front import best_of
 from fts.state.values import Epoch, Job, JobStatus, Margin, Trial
 
 if TYPE_CHECKING:
@@ -337,14 +337,6 @@ def exportable(db: Database) -> list[Job]:
     """Returns the jobs with valid folder names; others were inserted by hand, and no worker runs them."""
     named = (job for job in queries.jobs(db) if NAME.fullmatch(job.experiment) and NAME.fullmatch(job.study))
     return [job for job in named if columns.study_of(job).may_export(job)]
-
-
-def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
-    """Returns the best complete trial that did not diverge, of equal ones the lowest number; with several goals the
-    front's best in the first goal."""
-    if len(job.goals) > 1:
-        return first_of(front(job, trials))
-    return results.best_of(trials)
 
 
 def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, Any]:

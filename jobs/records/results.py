@@ -16,7 +16,7 @@ from fts.jobs.status.declared import ARROWS
 from fts.state import queries
 from fts.state.files import csv_text
 from fts.state.pareto_front import first_of, front
-from fts.state.values import JobStatus, TrialStatus
+from fts.state.values import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -213,12 +213,6 @@ def other_axes(searches: Searches, cell: Job) -> str | None:
     new = ", ".join(name for name in other.labels if name not in cell.labels)
     old = ", ".join(name for name in cell.labels if name not in other.labels)
     return f"job {other.id} has {f'{new} instead of {old}' if new and old else new or f'no {old}'}"
-
-
-def best_of(trials: Iterable[Trial]) -> Trial | None:
-    """Returns the best ranked complete trial by one goal, of equal ones the lowest number."""
-    fit = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
-    return min(fit, key=lambda trial: (trial.direction.key(trial.value or 0.0), trial.number), default=None)
 
 
 # ---------------------------------------------------------------- time

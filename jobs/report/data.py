@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.records import columns
 from fts.jobs.records.energy import energies, total
-from fts.jobs.records.results import best_of, newer_of, spent
+from fts.jobs.records.results import newer_of, spent
 from fts.jobs.records.searches import Searches, begun_cells
 from fts.jobs.records.trial_roles import Replicates, baseline_of, replicates_of, role_of, search_of
 from fts.jobs.status import naming
 from fts.state import queries
 from fts.state.errors import UnreadableHistory
+from fts.state.pareto_front import best_of
 from fts.state.values import JobStatus, TrialStatus
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
     folders = {}
     for job, trials, curves, worked in read:
         seconds = spent(trials, worked)
-        best = best_of(trials)
+        best = best_of(job, trials)
         baseline = baseline_of(trials)
         again = replicates_of(best, trials)
         for trial in (best, baseline):

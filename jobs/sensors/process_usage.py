@@ -58,10 +58,9 @@ class TreeUse:
 
     def waited_s(self) -> float:
         """Returns the seconds that the tree's main threads have waited for a core (Linux; else 0)."""
-        for process in self.processes():
-            waits = queue_seconds(process.pid)
-            self._waited_s += max(0.0, waits - self._waits.get(process.pid, 0.0))
-            self._waits[process.pid] = waits
+        waits = {process.pid: queue_seconds(process.pid) for process in self.processes()}
+        self._waited_s += sum(max(0.0, now - self._waits.get(pid, 0.0)) for pid, now in waits.items())
+        self._waits = waits
         return self._waited_s
 
     def processes(self) -> list[psutil.Process]:

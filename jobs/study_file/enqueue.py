@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs import functions
-from fts.jobs.api.command import BareStudy, question_of
+from fts.jobs.api.command import BareStudy, identity_of, question_of
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.records.questions import TIME_IS_UP, enqueued_sentence
 from fts.jobs.status import formatting
@@ -192,9 +192,17 @@ def same_question(cell: BareCell, of_cell: Sequence[Job]) -> Plan | None:
     same = [job for job in of_cell if question_of(job.spec) == cell.question]
     if not (same := same or [job for job in of_cell if has_moved(cell, job.spec)]):
         return None
-    job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.wanted))
+    job = min(
+        same,
+        key=lambda job: (not _is_twin(cell, job), *preference(str(job.status), job.trials_wanted, job.id, cell.wanted)),
+    )
     fields = [*changes.question_differs(cell, job.spec), *changes.taken_over(cell, job.spec)]
     return Plan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
+
+
+def _is_twin(cell: BareCell, job: Job) -> bool:
+    """Does the job have the cell's own specification, and has it not ended? Only one may do so."""
+    return job.status in (*WAITING, JobStatus.RUNNING) and identity_of(job.spec) == cell.identity
 
 
 def has_moved(cell: BareCell, spec: Mapping[str, Any]) -> bool:

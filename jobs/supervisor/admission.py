@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
@@ -32,9 +32,6 @@ class Admission:
     need: int  # bytes it is expected to use
     want: Want = field(default_factory=Want)
     shared: bool = False  # the limit is what the other slots leave free, and changes while the trial runs
-
-    def with_want(self, want: Want) -> Admission:
-        return replace(self, want=want)
 
 
 def admit(

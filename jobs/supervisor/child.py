@@ -11,6 +11,7 @@ import array
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import select
 import signal
@@ -20,6 +21,8 @@ import termios
 import threading
 import time
 from collections import deque
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +30,21 @@ import psutil
 
 from fts.jobs.api.protocol import MAX_LINE
 from fts.jobs.executors.base import Exit
+from fts.jobs.python import python
 from fts.jobs.supervisor.leftovers import mark
 from fts.jobs.supervisor.process_tree import fast_descendants, signal_tree, started_at
-from fts.jobs.supervisor.template import Forked, KnownTrials, PipeEnd, Template
+from fts.jobs.supervisor.template import CAN_FORK, CannotFork, Forked, KnownTrials, PipeEnd, Template
 from fts.jobs.trial.death import count_oom_kills
 from fts.jobs.trial.stacks import WHERE
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
+
+    from fts.jobs.api.study import Program
+
+log = logging.getLogger("fts.worker")
 
 CHUNK = 1 << 16  # bytes; the capacity of a pipe
 CHUNKS_PER_CALL = 64  # so that a flood of facts does not block the supervisor
@@ -44,6 +52,7 @@ ASK_S = 0.5  # how long a full pipe may delay the stop command; then a signal is
 PATIENCE = 0.75  # fraction of the grace after which SIGTERM follows the stop command; it may break worker pools
 STACKS_S = 0.5  # time to write the stacks before the kill; it takes a few milliseconds
 NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than its resident memory (stacks, arenas)
+ENDED_KEPT = 100  # ended processes that are remembered at most: each takes 800 bytes
 OOM_SCORE = 500  # of 1000: the kernel kills the trial before the worker and the user's editor
 
 
@@ -94,7 +103,8 @@ class TrialProcess:
         self._skipping = False  # inside a line that was longer than MAX_LINE
         self._facts: deque[dict[str, Any]] = deque()
         self._facts_fd, child_end = os.pipe()
-        self._seen: set[psutil.Process] = set()  # every process of its tree that we have seen
+        self._seen: set[psutil.Process] = set()  # processes of its tree that we have seen; the ended ones are dropped
+        self._swept = False  # it has ended, and what it left is killed
         self.frozen = False
         self.asked_to_stop = False
         self.log_path = log_path
@@ -127,8 +137,9 @@ class TrialProcess:
             os.close(child_end)
         self.pid = self._popen.pid
         os.set_blocking(self._facts_fd, False)
-        assert self._popen.stdin is not None
-        os.set_blocking(self._popen.stdin.fileno(), False)
+        assert self._popen.stdin is not None, "it is a pipe"
+        self._stdin = self._popen.stdin
+        os.set_blocking(self._stdin.fileno(), False)
         self.started = started_at(self.pid) or time.time()  # pid and start time identify the process
         offer_to_oom_killer(self.pid)
 
@@ -153,13 +164,12 @@ class TrialProcess:
                 self._write_some(max(0.0, deadline - time.monotonic()))
 
     def _write_some(self, timeout_s: float) -> None:
-        stdin = self._popen.stdin
-        if stdin is None or stdin.closed:
+        if self._stdin.closed:
             raise ChildGone(f"process {self.pid} cannot receive commands: its stdin is closed")
-        if not wait_for(stdin.fileno(), select.POLLOUT, timeout_s):
+        if not wait_for(self._stdin.fileno(), select.POLLOUT, timeout_s):
             raise ChildNotReading(f"process {self.pid} left {len(self._unsent)} bytes of commands unread")
         try:
-            written = os.write(stdin.fileno(), self._unsent[:CHUNK])
+            written = os.write(self._stdin.fileno(), self._unsent[:CHUNK])
         except BlockingIOError:
             return
         except BrokenPipeError as error:
@@ -171,8 +181,7 @@ class TrialProcess:
         """Sends end of file: the child writes a checkpoint and exits. Thaws it first: a frozen child reads nothing."""
         self.asked_to_stop = True
         with self._send_lock:
-            if self._popen.stdin is not None and not self._popen.stdin.closed:
-                self._popen.stdin.close()
+            self._stdin.close()
         self.thaw()
 
     def facts(self, timeout_s: float = 0.0) -> list[dict[str, Any]]:
@@ -254,9 +263,9 @@ class TrialProcess:
     def poll(self) -> int | None:
         """Returns the exit code (negative: the signal), None while it lives. Kills what an ended child left behind."""
         with self._lock:
-            known = self._popen.returncode
             code = self._popen.poll()
-            if code is not None and known is None:
+            if code is not None and not self._swept:
+                self._swept = True
                 self._sweep()
             return code
 
@@ -283,6 +292,8 @@ class TrialProcess:
         with self._lock:
             tree = [] if self.poll() is not None else fast_descendants(self.pid)
             self._seen.update(tree)
+            if len(self._seen) > 2 * len(tree) + ENDED_KEPT:  # a trial may start thousands of short-lived processes
+                self._seen = {process for process in self._seen if process.is_running()}
             return tree
 
     def freeze(self) -> bool:
@@ -311,10 +322,10 @@ class TrialProcess:
     @property
     def has_unread_command(self) -> bool:
         """Is there an unread command in its stdin?"""
-        stdin, waiting = self._popen.stdin, array.array("i", [0])
+        waiting = array.array("i", [0])
         with self._send_lock, contextlib.suppress(OSError):
-            if stdin is not None and not stdin.closed:
-                fcntl.ioctl(stdin.fileno(), termios.FIONREAD, waiting)
+            if not self._stdin.closed:
+                fcntl.ioctl(self._stdin.fileno(), termios.FIONREAD, waiting)
         return bool(waiting[0] or self._unsent)
 
     def terminate(self) -> bool:
@@ -341,12 +352,12 @@ class TrialProcess:
     def kill(self) -> int:
         """Kills and reaps the whole tree; returns the exit code. A function first writes its stacks."""
         with self._lock:
-            if (code := self.poll()) is None:
+            if self.poll() is None:
                 self._let_write_stacks()
                 self._signal_tree(signal.SIGKILL)
-                code = self._popen.wait()  # SIGKILL always works; a hanging disk can delay it
-                self._sweep()
-            return code
+        code = self._popen.wait()  # without the lock: a hanging disk delays its end, and the heartbeat needs the tree
+        self.poll()
+        return code
 
     def _let_write_stacks(self) -> None:
         if not self.writes_stacks or self.frozen:
@@ -387,6 +398,71 @@ class TrialProcess:
         self._seen.clear()
         if isinstance(self._popen, Forked):
             self._popen.release()
+
+
+class Starter:
+    """Starts the trial processes of one slot: by a fork of the template of its latest program, else a new interpreter.
+
+    Their output outside of trials goes to `log_path`.
+    """
+
+    def __init__(self, log_path: Path) -> None:
+        self.log_path = log_path
+        self._template: Template | None = None
+        self._template_of: tuple[Program, int] | None = None
+        self._never_forked: Program | None = None  # its template has refused to fork
+
+    @property
+    def has_template(self) -> bool:
+        return self._template is not None
+
+    def start(
+        self, program: Program, threads: int, before_fork: Callable[[Template], None] = lambda _: None
+    ) -> TrialProcess:
+        """Starts a trial process; calls `before_fork` with the template before it forks. Raises OSError."""
+        # no RLIMIT_AS: torch reserves far more address space than it uses; limit_data counts only writable memory
+        start = partial(
+            TrialProcess,
+            python(*program.words, interpreter=program.python),
+            self.log_path,
+            threads=threads,
+            env=dict(program.env),
+            cwd=None if program.folder is None else Path(program.folder),
+            relays=program.relays,
+        )
+        self.prepare(program, threads)
+        if self._template is None or program.forks_for is None:
+            return start()
+        try:
+            before_fork(self._template)
+            return start(template=self._template, root=Path(program.forks_for))
+        except CannotFork as refused:
+            log.info("%s: trial processes are started, not forked", refused)
+            self._never_forked = program
+            self.close()
+            return start()
+
+    def prepare(self, program: Program, threads: int) -> None:
+        """Starts the template process, which imports modules while the first trial is drawn. Raises OSError."""
+        wanted = (replace(program, leaves_in=None), threads)  # leaves_in concerns trials, not the template
+        if self._template is not None and wanted == self._template_of and not self._template.is_over:
+            return
+        self.close()
+        gone = program.folder is not None and not Path(program.folder).is_dir()
+        if not CAN_FORK or program.forks_for is None or program == self._never_forked or gone:
+            return
+        self._template = Template(
+            python(*program.words, interpreter=program.python),
+            self.log_path,
+            environment(threads, program.env) | mark(self.log_path.parent.parent),
+            None if program.folder is None else Path(program.folder),
+        )
+        self._template_of = wanted
+
+    def close(self) -> None:
+        if self._template is not None:
+            self._template.close()
+        self._template = self._template_of = None
 
 
 def forked(template: Template, facts: int, log_fd: int, root: Path) -> Forked:

@@ -14,14 +14,14 @@ from fts.frozen import dataclass
 from fts.jobs.api.bare_cell import BareCell
 from fts.jobs.api.function import FunctionCell, code_md5
 from fts.jobs.api.spec import seed_for
-from fts.jobs.records.results import best_of
 from fts.jobs.records.trial_roles import OF, role_of
+from fts.state.pareto_front import best_of
 from fts.state.values import BASELINE, REPLICATE, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fts.state.values import Trial
+    from fts.state.values import Job, Trial
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class ExtraTrial:
     facts: dict[str, Any]
 
 
-def next_extra_trial(cell: Any, number: int, trials: Sequence[Trial]) -> ExtraTrial | None:
+def next_extra_trial(job: Job, cell: Any, number: int, trials: Sequence[Trial]) -> ExtraTrial | None:
     """Returns the extra trial to run as trial `number` after the search has ended; None: no more to run."""
     if not isinstance(cell, BareCell):
         return None
     if cell.baseline is not None and not any(role_of(trial) == BASELINE for trial in trials):
         return ExtraTrial({}, seed_for(cell.seed, number, BASELINE), {ROLE: BASELINE})
-    winner = best_of(trials)
+    winner = best_of(job, trials)
     if winner is None:
         return None
     ran = sum(role_of(trial) == REPLICATE and trial.facts.get(OF) == winner.number for trial in trials)

@@ -7,7 +7,6 @@ writes carry the claim's token, so that a supervisor which lost its claim gets S
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +31,9 @@ from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.machine_errors import DISK_ERRORS
 from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
-from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
+from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
+from fts.jobs.trial.death import log_tail
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions, trial_usage
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
@@ -181,7 +181,7 @@ class JobRunner:
     def _leave(self, stop_request: StopRequest) -> bool:
         """Queues, pauses, cancels, holds or fails the job; its open trial keeps its number and its checkpoint."""
         if stop_request.reason is StopReason.LOST:
-            self.tell(Note("was claimed by another worker, so its trial here was stopped", self.job))
+            self.tell(JobLeft(self.job, "claimed by another worker, so its trial here was stopped"))
             return False
         if stop_request.reason is StopReason.PARK:
             self._fail(stop_request.cause or Cause.MACHINE_ERROR, stop_request.message)
@@ -205,7 +205,8 @@ class JobRunner:
 
     def _give_up(self, ended: Trial) -> bool:
         message = f"trial {ended.number} failed: {ended.message or ended.cause}{self._what_stays()}"
-        self._fail(ended.cause or Cause.CODE_ERROR, message, log_tail(ended.log_path))
+        output = log_tail({Path(ended.log_path): 0}, LOG_TAIL) if ended.log_path is not None else ""
+        self._fail(ended.cause or Cause.CODE_ERROR, message, "\n".join(output.splitlines()[-20:]) or None)
         return False
 
     def _what_stays(self) -> str:
@@ -282,7 +283,8 @@ class JobRunner:
                 if (search_number := self.history.search_number(number)) >= wanted:
                     if not runs_more(self.cell) or not self.history.search_has_ended:
                         return None
-                    one = extra_trials.next_extra_trial(self.cell, number, queries.trials(self.db, self.job.id))
+                    trials = queries.trials(self.db, self.job.id)
+                    one = extra_trials.next_extra_trial(self.job, self.cell, number, trials)
                     if one is None:
                         return None
                 elif not may_begin(search_number, begun, self.parallel):
@@ -469,15 +471,3 @@ def checked_cell(study: Study, job: Job) -> Cell:
                 f"job {job.id} has {name} {recorded.get(name)!r}, but its specification says {specified.get(name)!r}"
             )
     return cell
-
-
-def log_tail(path: str | None) -> str | None:
-    """Returns the last 20 lines of a trial's log, for the record of a failed job."""
-    if path is None:
-        return None
-    try:
-        with Path(path).open("rb") as file:  # may be gigabytes: read only its end
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-20:])
-    except OSError:
-        return None

@@ -99,12 +99,13 @@ class ParallelTrials:
             if trial is None:
                 return False
             self._live.add(trial.number)
-            needs_slot = len(self._live) < self.parallel and self._may_start(self._begun())
-        if needs_slot:
-            self._call_slot()
         stop_request: StopRequest | None = None
         error: BaseException | None = None
         try:
+            with self._changed:
+                needs_slot = len(self._live) < self.parallel and self._may_start(self._begun())
+            if needs_slot:
+                self._call_slot()
             stop_request = self._run_trial(trial, slot)
         except BaseException as raised:  # noqa: BLE001  # the leading slot raises it
             error = raised

@@ -144,7 +144,7 @@ def fast_descendants(pid: int) -> list[psutil.Process]:
     while new:
         try:
             new = [child for parent in new for child in listed_children(parent)]
-        except (FileNotFoundError, ProcessLookupError):  # no such list on this system, or a thread has just ended
+        except OSError:  # no such list on this system, a thread has just ended, or the program of another user
             return descendants(pid)
         found += new
     processes = []
@@ -164,5 +164,19 @@ def descendants(pid: int) -> list[psutil.Process]:
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
+    except psutil.AccessDenied:  # psutil reads every process, and /proc with hidepid=1 refuses those of other users
+        return [process, *visible_descendants(pid)]
     except psutil.Error:
         return []
+
+
+def visible_descendants(pid: int) -> list[psutil.Process]:
+    children: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            children.setdefault(process.ppid(), []).append(process)
+    found, new = [], children.get(pid, [])
+    while new:
+        found += new
+        new = [child for parent in new for child in children.get(parent.pid, ())]
+    return found

@@ -1,25 +1,29 @@
-"""Writes the end of a trial to the database: status, cause, value, badges, facts."""
+"""Writes the end of a trial to the database: status, cause, value, badges, facts, goals and constraints."""
 
 from __future__ import annotations
 
 import json
+import math
+import sys
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.goals import CONSTRAINTS, pruning_of
+from fts.frozen import dataclass
+from fts.jobs.api.goals import CONSTRAINTS, INFEASIBLE, constraints_of, goals_of, pruning_of, several, violations
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
-from fts.jobs.supervisor.goal_values import GoalOutcome, goal_outcome
 from fts.jobs.supervisor.progress_events import TrialEnded
 from fts.jobs.supervisor.trial_record import CHANGED_TO, CODE_CHANGED, MOVED, OTHER_HARDWARE
 from fts.jobs.trial.error_text import with_place
 from fts.state import queries, transitions
 from fts.state.errors import BadRow
-from fts.state.values import Cause, Direction, Epoch, TrialStatus
+from fts.state.values import HUGE, Cause, Direction, Epoch, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fts.jobs.supervisor.trial_record import TrialRecord
     from fts.jobs.supervisor.trial_runner import Work
@@ -48,19 +52,18 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
     # a pruned trial may have sent its result before it received the prune command: ignore it, so that records agree
     result = {} if end.how is Ended.PRUNED else facts
     known = {name: result[name] for name in RESULT_FACTS if result.get(name) is not None}
-    if peak:
-        known["peak_bytes"] = max(
-            peak, record.reread().peak_bytes or 0
-        )  # of the whole tree; the process reports only its own
+    recorded = record.reread()
+    if peak:  # of the whole tree; the process reports only its own
+        known["peak_bytes"] = max(peak, recorded.peak_bytes or 0)
     if role is not None:
         known["badges"] = [*known.get("badges", ()), role]
     elif cell.kind == "cell" and number < len(cell.warm_start):
         known["badges"] = [*known.get("badges", ()), "warm"]
         if getattr(cell, "space", {}) is None and status is not TrialStatus.FAILED:
             record.warn_undrawn(cell.warm_start[number])
-    if CHANGED_TO in record.reread().facts:  # any of its attempts ran changed code
+    if CHANGED_TO in recorded.facts:  # any of its attempts ran changed code
         known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
-    if OTHER_HARDWARE in record.reread().facts:
+    if OTHER_HARDWARE in recorded.facts:
         known["badges"] = [*known.get("badges", ()), MOVED]
     if end.how is Ended.RESULT:
         study.on_result(Finished(work.db, work.places, work.claim.job, f"worker {work.claim.worker_id}"), facts)
@@ -91,6 +94,68 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
     except BadRow as refused:  # for example 5,000 metrics
         end_it(TrialStatus.FAILED, Cause.CODE_ERROR, message=str(refused))
     record.tell(TrialEnded(work.claim.job, record.reread()))
+
+
+@dataclass(frozen=True)
+class GoalOutcome:
+    """What is recorded besides the trial's value."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    badges: tuple[str, ...] = ()
+    cause: Cause | None = None  # why the result is not valid; None: it is valid
+    message: str | None = None
+
+
+def goal_outcome(cell: Any, result: Mapping[str, Any], complete: bool) -> GoalOutcome:
+    """Returns goals and constraints of a complete or pruned trial; values may be missing only in a pruned one."""
+    metrics = {**_numbers(result.get("metrics"))}
+    every = several(cell) and not getattr(cell, "is_baseline", False)  # a baseline needs only the deciding goal
+    if complete:
+        metrics.setdefault(cell.metric, result.get("value"))
+        if every and (missing := _missing_goals(cell, metrics, result.get("message"))) is not None:
+            return missing
+    found = _numbers(result.get(CONSTRAINTS))
+    declared = constraints_of(cell)
+    try:
+        found |= violations(declared, _numbers(result.get("user_attrs")) | metrics)
+    except BadSpec as missing:
+        if complete:
+            return GoalOutcome(cause=Cause.CODE_ERROR, message=str(missing))
+        found = {}  # with only some of the constraints it could look feasible
+    if odd := [name for name, value in found.items() if value is None or not math.isfinite(value)]:
+        if complete:
+            return GoalOutcome(cause=Cause.CODE_ERROR, message=f"the constraint {', '.join(odd)} is no finite number")
+        found = {}
+    facts: dict[str, Any] = {CONSTRAINTS: found} if found else {}
+    if complete and (every or (several(cell) and len(metrics) > 1)):
+        facts["metrics"] = metrics
+    violated = complete and any(value > 0 for value in found.values())
+    return GoalOutcome(facts, (INFEASIBLE,) if violated else ())
+
+
+def _missing_goals(cell: Any, metrics: Mapping[str, Any], told: str | None) -> GoalOutcome | None:
+    goals = goals_of(cell)
+    if missing := [name for name in goals if name not in metrics]:
+        reported = ", ".join(metrics)[:200]
+        expected, absent = ", ".join(goals), ", ".join(missing)
+        return GoalOutcome(
+            cause=Cause.CODE_ERROR,
+            message=f"the study has the goals {expected}, the trial reported {reported} and no {absent}",
+        )
+    if odd := [name for name in goals if metrics[name] is None or not math.isfinite(metrics[name])]:
+        found = f"{', '.join(odd)} is nan, infinite or beyond {HUGE:g}; expected a finite number"
+        return GoalOutcome(cause=Cause.DIVERGED, message=told or found)
+    return None
+
+
+def _numbers(result: Any) -> dict[str, Any]:
+    """Returns numbers by name; None stands for NaN, infinities and whole numbers beyond them."""
+    if not isinstance(result, dict):
+        return {}
+    numbers = {
+        name: v for name, v in result.items() if v is None or (isinstance(v, int | float) and not isinstance(v, bool))
+    }
+    return {name: None if v is None or abs(v) > sys.float_info.max else v for name, v in numbers.items()}
 
 
 def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, Any]:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.study import LEARN, CannotFit
+from fts.jobs.executors.base import OrderReceived
 from fts.jobs.python import python
 from fts.jobs.status.formatting import count, in_gb
 from fts.jobs.supervisor.admission import Admission
 from fts.jobs.supervisor.learned_memory import FEW, Peak, learned
+from fts.jobs.supervisor.leftovers import mark
 from fts.jobs.supervisor.memory_pool import GPU_SHARE, Want
 from fts.jobs.watchdog.stop_request import StopReason
 from fts.state import queries, transitions, trial_usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from fts.jobs.supervisor.trial_runner import Work
     from fts.state.values import Trial
 
 OUT_OF_MEMORY = (StopReason.KILL.value, StopReason.SHRINK.value)  # values of Attempt.how
 ANSWERS_S = 300.0  # time limit of a user's function, which imports everything that its file imports
+LOOK_S = 0.25  # between two looks for an order meanwhile
 
 
 class BadMemory(ValueError):
@@ -45,7 +53,8 @@ class TrialMemory:
     def __init__(self, work: Work, trial: Trial) -> None:
         self.db, self.claim, self.slot, self.study, self.cell = work.db, work.claim, work.slot, work.study, work.cell
         self.resources = work.study.resources(work.cell)
-        self.trial = trial
+        self.trial, self._outputs = trial, work.places.outputs
+        self._leaves = lambda: work.ordered(work.claim.job_id) is not None
         self._beside = work.peaks  # peaks of the job's running trials
         self.job = work.claim.job
         self.threads = trial.threads or self.resources.threads or work.settings.threads
@@ -54,19 +63,18 @@ class TrialMemory:
         self._drawn: dict[str, Any] = {}
         for draw in queries.draws(self.db, trial.id) if work.cell.space is None and not self.plans else ():
             self._note(draw.name, draw.value, draw.distribution)
-        self._peaks: list[Peak] | None = None
+        self._peaks: dict[int, Peak] | None = None  # on record, by number
         self._learns = False  # its expected need may still change while it runs
 
     # -- before it starts
 
     def admit(self, alone: bool = False) -> Admission:
-        """Returns the trial's limit, need, threads and GPUs. Raises CannotFit, BadMemory.
+        """Returns the trial's limit, need, threads and GPUs. Raises CannotFit, BadMemory, OrderReceived.
 
         `alone`: it gets the whole machine, whatever it is expected to need.
         """
         if self.plans:
-            planned = self.slot.admit(self.study, self.cell, self.trial)
-            return planned.with_want(Want(threads=self.threads))
+            return replace(self.slot.admit(self.study, self.cell, self.trial), want=Want(threads=self.threads))
         gpu_bytes = self._gpus()
         total = self.slot.host_share()
         known = Known(None) if alone else self._known(total)
@@ -106,8 +114,12 @@ class TrialMemory:
     def _known_peaks(self) -> list[Peak]:
         """Returns the peaks of recorded trials, and of running ones that have reported."""
         if self._peaks is None:
-            self._peaks = [Peak(params, size) for params, size in trial_usage.peaks(self.db, self.job.id)]
-        return [*self._peaks, *(peak for number, peak in sorted(self._beside.items()) if number != self.trial.number)]
+            self._peaks = {n: Peak(params, size) for n, params, size in trial_usage.peaks(self.db, self.job.id)}
+        known = dict(self._peaks)
+        for number, peak in sorted(self._beside.items()):  # it may have ended: then it is on record
+            if number != self.trial.number and (number not in known or peak.bytes > known[number].bytes):
+                known[number] = peak
+        return list(known.values())
 
     def has_learned(self) -> bool:
         """Is the peak of another trial of the job known by now? Called for a trial that waits to run alone."""
@@ -118,7 +130,8 @@ class TrialMemory:
         """Returns the recorded answer of the user's function for this trial; calls and records it the first time."""
         if self.trial.predicted_bytes is not None:
             return self.trial.predicted_bytes
-        found = ask(self.study.memory_program(self.cell), where, self.cell, self.trial.params)
+        program = self.study.memory_program(self.cell)
+        found = ask(program, where, self.cell, self.trial.params, self._outputs, self._leaves)
         transitions.record_progress(self.db, self.claim, self.trial.id, {"predicted_bytes": found})
         return found
 
@@ -169,37 +182,64 @@ def differs_in_one(labels: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return labels.keys() == other.keys() and sum(labels[axis] != other[axis] for axis in labels) == 1
 
 
-def ask(program: Any, where: str, cell: Any, params: Mapping[str, Any]) -> int:
-    """Calls FILE.py:FUNCTION in the interpreter of the trials; returns bytes. Raises BadMemory with its error."""
+def ask(
+    program: Any, where: str, cell: Any, params: Mapping[str, Any], outputs: Path, leaves: Callable[[], bool]
+) -> int:
+    """Calls FILE.py:FUNCTION in the interpreter of the trials; returns bytes.
+
+    Raises BadMemory with its error, OrderReceived as soon as `leaves` returns True. It runs in a session of its own, so
+    that a Ctrl-C for the worker does not end it.
+    """
     question = {"memory": where, "folder": cell.folder, "params": dict(params), "cell": dict(cell.axes)}
     read_end, write_end = os.pipe()
     try:
-        done = subprocess.run(
-            [*python(*program.words, interpreter=program.python), "--answer-fd", str(write_end)],
-            input=json.dumps(question).encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(write_end,),
-            cwd=program.folder,
-            env={**os.environ, **program.env},
-            timeout=ANSWERS_S,
-            check=False,
-        )
-        os.close(write_end)
-        write_end = -1
         with os.fdopen(read_end, "rb") as answer:
-            read_end = -1
+            os.set_blocking(read_end, False)
+            try:
+                asked = subprocess.Popen(
+                    [*python(*program.words, interpreter=program.python), "--answer-fd", str(write_end)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(write_end,),
+                    cwd=program.folder,
+                    env={**os.environ, **program.env, **mark(outputs)},
+                    start_new_session=True,
+                )
+            finally:
+                os.close(write_end)
+            printed = printed_by(asked, json.dumps(question).encode(), leaves)
             reply = json.loads(answer.read() or b"{}")
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError) as error:
         raise BadMemory(f"{where} did not say how much memory the trial takes: {error}") from None
-    finally:
-        for end in (read_end, write_end):
-            if end >= 0:
-                os.close(end)
     if "bytes" in reply:
         return int(reply["bytes"])
-    last = done.stdout.decode(errors="replace").strip().splitlines()[-1:]
-    error_text = reply.get("error") or f"it ended with exit code {done.returncode}" + "".join(
+    last = printed.decode(errors="replace").strip().splitlines()[-1:]
+    error_text = reply.get("error") or f"it ended with exit code {asked.returncode}" + "".join(
         f": {line[:300]}" for line in last
     )
     raise BadMemory(f"{where} did not say how much memory the trial takes: {error_text}")
+
+
+def printed_by(asked: subprocess.Popen[bytes], question: bytes | None, leaves: Callable[[], bool]) -> bytes:
+    """Waits for the end of a process and returns what it printed; ends what it has left in its session.
+
+    Raises OrderReceived, and TimeoutError after ANSWERS_S.
+    """
+    until = time.monotonic() + ANSWERS_S
+    with asked:
+        try:
+            while True:
+                try:
+                    return asked.communicate(question, LOOK_S)[0]
+                except subprocess.TimeoutExpired:
+                    question = None  # it has been sent
+                if asked.poll() is not None:
+                    return b""  # a process that it has left keeps its output open
+                if leaves():
+                    raise OrderReceived
+                if time.monotonic() > until:
+                    raise TimeoutError(f"it has not answered within {ANSWERS_S:.0f} s")
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(asked.pid, signal.SIGKILL)

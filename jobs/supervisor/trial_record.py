@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.api.study import Cell
     from fts.jobs.executors.base import Placed
-    from fts.jobs.supervisor.progress_reporter import ProgressReporter
+    from fts.jobs.supervisor.progress_events import ProgressReporter
     from fts.jobs.supervisor.trial_runner import Work
     from fts.state.values import Trial
 

@@ -23,8 +23,7 @@ from fts.jobs.supervisor.backoff import jobs_in_backoff, recorded_tries
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_files
-from fts.jobs.supervisor.progress_events import TrialStarted
-from fts.jobs.supervisor.progress_reporter import ProgressReporter
+from fts.jobs.supervisor.progress_events import ProgressReporter, TrialStarted
 from fts.jobs.supervisor.retry_limits import FailureCounts
 from fts.jobs.supervisor.spec_builder import SpecBuilder
 from fts.jobs.supervisor.trial_end import close, message_of
@@ -86,7 +85,7 @@ class Work:
     tell: Tell
     history: JobHistory
     reported_code: set[str] = field(default_factory=set)  # md5 of changed code that was already reported
-    peaks: dict[int, Peak] = field(default_factory=dict)  # peak of running trials by number, after the first report
+    peaks: dict[int, Peak] = field(default_factory=dict)  # of the trials of this claim, by number
     backoff: Backoff | None = None  # None: other jobs may not use the slot during a pause
 
 
@@ -192,6 +191,8 @@ class TrialRunner:
                 return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
             except BadMemory as refused:  # the user's memory function would fail for every trial
                 return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
+            except OrderReceived:
+                return self._order() or StopRequest(StopReason.DRAIN)
             if self._takes_room(admitted, waited, learns=admitted.want.alone and not alone):
                 return admitted
             waited, order = True, self.ordered(self.job.id)
@@ -302,7 +303,7 @@ class TrialRunner:
 
     def _reached(self) -> tuple[int, int]:
         """Returns the number of recorded epochs and the step of the latest checkpoint."""
-        stored = queries.checkpoints(self.db, self.trial.id)
+        stored = queries.checkpoints(self.db, self.trial.id, limit=1)
         return self.record.reread().epochs, stored[0]["step"] if stored else 0
 
     def _finds_node(self) -> bool:
@@ -489,6 +490,8 @@ class TrialRunner:
 
     def _prune_reason(self, epoch: int, curve: dict[int, float]) -> str | None:
         """Returns why the pruner ends the trial after this epoch; None: it goes on."""
+        if self.cell.pruner == "none":
+            return None  # copying the curve at each of 100,000 reports of a command would take minutes
         return should_prune(
             self.cell.pruner,
             self.spec_builder.rivals(),
@@ -524,7 +527,7 @@ class TrialRunner:
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         if reason is StopReason.SHRINK and self._is_bare and message:
             why = message  # it already says that the trial was out of memory
-        how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id) else "starts over"
+        how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id, limit=1) else "starts over"
         words = f"t{self.trial.number} {how}: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)

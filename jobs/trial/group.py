@@ -3,6 +3,8 @@
 The group's leader is a keeper: a small shell that reads from a pipe of which only this process holds the other end.
 When this process ends, the pipe closes and the keeper kills the group, including itself. A command that has not joined
 the group by then cannot join it any more, and never starts.
+
+A command such as `timeout` or `setsid` moves itself to a group of its own; signals are sent to that one, too.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class Group:
         self._asked: list[int] = []  # processes that got SIGTERM while others of the group did not
         self._ended_at = float("inf")  # when all of these had ended, as monotonic time
         self.all_asked = False
+        self._command: subprocess.Popen[bytes] | None = None
         try:
             self._keeper = self._new_keeper(0)
             self.id = self._keeper.pid
@@ -67,6 +70,7 @@ class Group:
 
     def poll(self) -> int | None:
         """Returns the exit code (negative: the signal), after killing the rest of the group; None while it runs."""
+        assert self._command is not None, "it has been started"
         code = self._command.poll()
         if code is not None:
             self._close()
@@ -80,6 +84,7 @@ class Group:
 
         What such a process has started is left alone: a pool or a data loader would end before the checkpoint.
         """
+        assert self._command is not None, "it has been started"
         self._asked = [pid for pid in askable(self._command.pid) if self._is_member(pid)]
         self._signal_each(self._asked)
         if not self._asked:
@@ -87,6 +92,7 @@ class Group:
 
     def ask_all(self) -> None:
         """Sends SIGTERM to all processes of the group that have not had it."""
+        assert self._command is not None, "it has been started"
         self.all_asked = True
         if not self._asked:
             self._signal(signal.SIGTERM)
@@ -100,8 +106,9 @@ class Group:
         return time.monotonic() - self._ended_at > REST_S
 
     def _is_member(self, pid: int) -> bool:
+        assert self._command is not None, "it has been started"
         with contextlib.suppress(OSError):
-            return self._keeper is not None and os.getpgid(pid) == self.id
+            return self._keeper is not None and os.getpgid(pid) in (self.id, self._command.pid)
         return False
 
     def _signal_each(self, pids: Sequence[int]) -> None:
@@ -111,6 +118,7 @@ class Group:
 
     def kill(self) -> None:
         """Kills the group and waits for the command."""
+        assert self._command is not None, "it has been started"
         self._close()
         self._command.wait()
 
@@ -126,6 +134,10 @@ class Group:
         if self._keeper is not None:  # until the keeper is reaped, no other group can have this id
             with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
                 os.killpg(self.id, number)
+        if self._command is not None and self._command.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.getpgid(self._command.pid) == self._command.pid:
+                    os.killpg(self._command.pid, number)
 
     def _close(self) -> None:
         """Kills the rest of the group, including the keeper."""

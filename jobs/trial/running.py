@@ -238,14 +238,20 @@ class RunningTrial:
 
 
 def mentions_pruning(folder: Path, *files: Path) -> bool:
-    """Does any of these files, or of the modules imported from the folder, mention pruning or callbacks?"""
+    """Does any of these files, or of the modules imported from the folder, mention pruning or callbacks?
+
+    A file that is gone since it was imported counts as one that does.
+    """
     loaded = [
         Path(str(module.__file__))
         for name, module in list(sys.modules.items())
         if name.split(".")[0] != "fts" and getattr(module, "__file__", None)
     ]
     own = {file for file in loaded if file.suffix == ".py" and is_own(file, folder)} | set(files)
-    return any(word in file.read_text(errors="replace").lower() for file in own for word in ("prun", "callback"))
+    try:
+        return any(word in file.read_text(errors="replace").lower() for file in own for word in ("prun", "callback"))
+    except OSError:
+        return True
 
 
 def running_of(trial: Any) -> RunningTrial | None:

@@ -13,8 +13,7 @@ from fts.state.errors import StateError
 from fts.state.values import Cause, Claim, Trial
 
 if TYPE_CHECKING:
-    from fts.jobs.watchdog.watchdog import Watchdog
-    from fts.jobs.watchdog.watched import Watched
+    from fts.jobs.watchdog.watchdog import Watchdog, Watched
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")

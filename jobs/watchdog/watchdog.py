@@ -18,11 +18,12 @@ import time
 from collections import deque
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fts.frozen import dataclass
 from fts.jobs.sensors.process_usage import TreeUse
 from fts.jobs.status.formatting import in_gb
+from fts.jobs.threads import begin
 from fts.jobs.watchdog.policy import (
     Action,
     Decision,
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    import psutil
+
     from fts.jobs.sensors.reading import Reading, Sensors
-    from fts.jobs.watchdog.watched import Watched
 
 ALLOCATION_RATE = 4 << 30  # bytes a second, the fastest growth seen: near the limit we measure more often
 SLOWEST_LOOK_S, FASTEST_LOOK_S = 0.5, 0.05
@@ -48,6 +50,20 @@ LOOK_EVERY_S = 1.0
 COUNTED_AT_MOST_S = 5.0  # of one gap between measurements: what happened in a longer gap is unknown
 SLEPT_S = 10.0  # the wall clock ran ahead of the monotonic one by this much: the machine slept, or its clock was set
 ENDING = (Action.KILL, Action.STOP, Action.DISK, Action.SHRINK)  # in this order of importance
+
+
+class Watched(Protocol):
+    """A trial process with its process tree; implemented in fts.jobs.supervisor.child."""
+
+    pid: int
+    frozen: bool
+    asked_to_stop: bool
+
+    def tree(self) -> list[psutil.Process]: ...
+    def poll(self) -> int | None: ...
+    def freeze(self) -> bool: ...
+    def thaw(self) -> bool: ...
+    def kill(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -378,8 +394,8 @@ class MemoryWatch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._watch, name=f"memory of {self.child.pid}", daemon=True)
-        self._thread.start()
+        """Raises OSError if there is no room for a thread; `close` is allowed nevertheless."""
+        self._thread = begin(threading.Thread(target=self._watch, name=f"memory of {self.child.pid}", daemon=True))
 
     def add(self, tree: int) -> None:
         """Adds a value that was measured elsewhere."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
+import os
 import sys
 import threading
 import time
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 WIDTH = 16
 BARS = " ▏▎▍▌▋▊▉█"
+LONGEST = 100  # columns of a live line
 
 
 @contextlib.contextmanager
@@ -51,9 +54,8 @@ class JobLine:
     name: str
     trials: int
     number: int = 0
-    architecture: str = ""
     epoch: int = 0
-    epochs: int = 0
+    epochs: int = 0  # the maximum; 0: it is not declared
     value: float | None = None
     best: float | None = None
     started: float = field(default_factory=time.monotonic)
@@ -105,7 +107,7 @@ class Console:
                 shown.trials = job.trials_wanted
                 return f"{name}: extended to {formatting.count(job.trials_wanted, 'trial')}"
             case TrialStarted():
-                return self._trial(shown, event.trial)
+                return self._trial(shown, event.trial, job.steps or 0)
             case EpochReported():
                 return self._epoch(shown, event.trial, event.epoch)
             case TrialEnded():
@@ -119,15 +121,9 @@ class Console:
         name = cell_name(job)
         return name if self._names.setdefault(name, job.id) == job.id else f"{name}#{job.id}"
 
-    def _trial(self, shown: JobLine, trial: Any) -> str:
-        shown.number, shown.architecture, shown.epoch, shown.value = (
-            trial.number,
-            trial.architecture,
-            trial.epochs,
-            None,
-        )
+    def _trial(self, shown: JobLine, trial: Any, epochs: int) -> str:
+        shown.number, shown.epoch, shown.epochs, shown.value = trial.number, trial.epochs, epochs, None
         shown.objective = trial.objective
-        shown.epochs = int(trial.effective.get("epochs", 0))  # the maximum; 0 for a baseline
         verb = "continues" if trial.epochs else "starts"
         what = f": {trial.architecture}" if trial.architecture else ""
         return f"{shown.name} t{trial.number} of {shown.trials} {verb}{what}"
@@ -160,14 +156,37 @@ class Console:
     def _draw(self) -> None:
         if not self.live:
             return
+        room = min(self.columns - 1, LONGEST)  # a line that wraps would be erased only in part
         for shown in self._jobs.values():
-            print(live_line(shown)[:100], file=self.out)
+            print(formatting.cut(live_line(shown), room), file=self.out)
         self._drawn = len(self._jobs)
+
+    @property
+    def columns(self) -> int:
+        """Width of the terminal."""
+        try:
+            return os.get_terminal_size(self.out.fileno()).columns or LONGEST
+        except OSError:
+            return LONGEST
 
     def _erase(self) -> None:
         if self._drawn:
             self.out.write(f"\x1b[{self._drawn}A\x1b[J")
             self._drawn = 0
+
+
+class ConsoleLog(logging.Handler):
+    """Prints log lines through a console, whose live lines would otherwise overwrite them."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.console.tell(Note(self.format(record)))
+        except Exception:  # noqa: BLE001  # as logging's own handlers: an error of the log ends no work
+            self.handleError(record)
 
 
 def live_line(shown: JobLine) -> str:

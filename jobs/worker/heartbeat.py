@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fts.jobs.supervisor.progress_events import Note
-from fts.jobs.worker.maintenance import Maintenance
+from fts.jobs.threads import begin
 from fts.state import queries, tickets, transitions
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StateError, WrongStatus
 from fts.state.values import WorkerOrder
@@ -37,7 +37,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self.run, name="beat", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        begin(self._thread)
 
     def run(self) -> None:
         """Runs until `over` is set; an unexpected error stops the worker at a checkpoint."""
@@ -53,7 +53,6 @@ class Heartbeat:
         swept = time.monotonic()
         sampled = float("-inf")
         observer = transitions.LeaseObserver(self.settings.lease_s, me=self.worker.id)
-        maintenance = Maintenance(self.db, self.worker.places)
         while not self.over.wait(self.settings.poll_s):
             try:
                 self.db.check_still_there()
@@ -75,7 +74,6 @@ class Heartbeat:
                     tickets.missing_tickets(self.db)
                 if self.worker.backoff.any_ended():
                     tickets.missing_tickets(self.db)
-                maintenance.look()
                 self.worker.disk_wait.look()
                 self.worker.release_unused()
             except (DatabaseGone, DatabaseCorrupt) as error:

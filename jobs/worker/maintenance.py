@@ -35,10 +35,10 @@ class Maintenance:
         if self.clock() - self._looked < LOOK_EVERY_S:
             return False
         self._looked = self.clock()
-        ages = (time.time() - copy.stat().st_mtime for copy in self.places.backups.glob("fts-*.db"))
-        if any(-LOOK_EVERY_S < age < DAY_S for age in ages):  # ignore copies from the future: the clock was set back
-            return False
         try:
+            ages = [time.time() - copy.stat().st_mtime for copy in self.places.backups.glob("fts-*.db")]
+            if any(-LOOK_EVERY_S < age < DAY_S for age in ages):  # not from the future: a clock was set back
+                return False
             copy = backup(self.db, self.places.backups)
             transitions.prune_samples(self.db, FINE_SAMPLES_S)
         except (StateError, OSError) as error:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from peewee import IntegrityError
+
 from fts.state.errors import BadRow, NoSuchRow, StaleToken, WrongStatus
 from fts.state.models import EventRow, FlagRow, JobRow, TrialRow, WorkerRow
 from fts.state.values import Cause, Claim, Direction
@@ -22,7 +24,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")  # becomes a folder name:
 VERB = re.compile(r"[a-z_]{1,40}")
 MAX_SPEC = 256_000  # characters of JSON
 MAX_JSON = 64_000
-MAX_CHANGE = 64 * MAX_JSON  # for a change with an undo step: it may be about thousands of jobs
+MAX_CHANGE = 64 * MAX_JSON  # for a person's change: it may be about thousands of jobs
 MAX_MESSAGE = 4_000
 MAX_LOG_TAIL = 20_000
 
@@ -60,8 +62,12 @@ def emit(
     trial_id: int | None = None,
     data: Mapping[str, Any] | None = None,
     inverse: Mapping[str, Any] | None = None,
+    limit: int = MAX_JSON,
 ) -> int:
-    """Writes one event in the transaction of its change; returns its id."""
+    """Writes one event in the transaction of its change; returns its id.
+
+    `limit`: most characters of its data as JSON; with an undo step MAX_CHANGE.
+    """
     row = {
         "at": db.now(),
         "who": who[:120],
@@ -69,7 +75,7 @@ def emit(
         "job_id": job_id,
         "trial_id": trial_id,
         "message": message[:MAX_MESSAGE],
-        "data": to_json(finite(dict(data or {})), "event data", MAX_JSON if inverse is None else MAX_CHANGE),
+        "data": to_json(finite(dict(data or {})), "event data", limit if inverse is None else MAX_CHANGE),
         "inverse": None if inverse is None else to_json(inverse, "inverse", MAX_CHANGE),
     }
     return db.insert(EventRow, row)
@@ -143,7 +149,8 @@ def fenced_trial(db: Database, claim: Claim, trial_id: int, starts_from: str = "
 def change_job(db: Database, job: Row, **changes: Any) -> Row:
     """Writes the changes if the job still has the status and token of `job`; returns the old and new columns.
 
-    The condition is in the UPDATE itself, so that two writers cannot both succeed. Any status but running clears the
+    Raises WrongStatus if not, or if another job of the new specification waits or runs. The conditions are in the
+    database itself, so that two writers cannot both succeed. Any status but running clears the
     columns OF_RUNNING: a value that was written there without the CHECKs would make every later change fail.
     """
     if changes.get("status", job["status"]) != "running":
@@ -151,7 +158,13 @@ def change_job(db: Database, job: Row, **changes: Any) -> Row:
     query = JobRow.update(changes).where(
         JobRow.id == job["id"], JobRow.status == job["status"], JobRow.token == job["token"]
     )
-    if query.execute(db) != 1:
+    try:
+        changed = query.execute(db)
+    except IntegrityError as error:
+        if "job.spec_md5" not in str(error):
+            raise
+        raise WrongStatus(f"the specification of job {job['id']} is already in the queue as another job") from error
+    if changed != 1:
         raise WrongStatus(f"job {job['id']} is no longer {job['status']}")
     return {"old": _state_columns(job, changes), "new": _state_columns(job | changes, changes)}
 

@@ -56,8 +56,8 @@ def enqueue(
     to the study of daily bars: budget, horizon, task and tier are its labels, and the rest follows from them.
     Raises BadRow, naming the field. One undo reverts the whole call; without `by_a_person` it cannot be undone.
 
-    With a `rule`, a job of the same question in any status is found, and extended if it has fewer trials than the row
-    wants. `again` makes a new job anyway, unless a job with this specification waits or runs.
+    With a `rule`, else a job of the same question in any status is found, and extended if it has fewer trials than the
+    row wants. `again` makes a new job instead.
     """
     who = who or this_person()
     rows = [checked_row(spec) for spec in specs]
@@ -97,17 +97,22 @@ class Known:
         md5 = row["question_md5"]
         if md5 is None:
             return True
-        return any((row["study"], row["kind"], one) in self.questions for one in (md5, None))
+        return (row["study"], row["kind"], md5) in self.questions or self.some_unhashed(row)
+
+    def some_unhashed(self, row: Row) -> bool:
+        """Has a job of its study no hash of its question?"""
+        return (row["study"], row["kind"], None) in self.questions
 
 
 def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None, known: Known | None) -> Step:
-    may_ask = rule is not None and (known is None or known.may_ask(row))
-    same = same_question(db, row, rule) if rule is not None and may_ask else None
-    if same is None and (known is None or row["spec_md5"] in known.specs):
+    same = None
+    if known is None or row["spec_md5"] in known.specs:
         live = JobRow.select(ALL).where(
             JobRow.spec_md5 == row["spec_md5"], SQL("status IN ('queued', 'running', 'paused')")
         )
         same = db.one(live)
+    if same is None and rule is not None and (known is None or known.may_ask(row)):
+        same = same_question(db, row, rule, by_hash=known is not None and not known.some_unhashed(row))
     if same is None:
         if known is not None:
             known.add(row)

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from peewee import IntegrityError
-
 from fts.state import liveness
 from fts.state.errors import BadRow, NoSuchRow, WrongStatus
 from fts.state.models import ALL, FlagRow, JobRow, WorkerRow
 from fts.state.rows import to_job
 from fts.state.ticket_rows import missing_tickets, send_ticket
 from fts.state.transitions.base import (
+    MAX_CHANGE,
     Row,
     change_job,
     emit,
@@ -177,10 +176,7 @@ def _undo_step(job: Row, changes: Row) -> Row:
 
 
 def _change_waiting(db: Database, job: Row, changes: Row) -> Row:
-    try:
-        data = change_job(db, job, **changes)
-    except IntegrityError as error:
-        raise WrongStatus(f"the specification of job {job['id']} is already in the queue as another job") from error
+    data = change_job(db, job, **changes)
     now = job | changes
     if now["status"] == "queued" and now["hold_reason"] is None:
         send_ticket(db)
@@ -333,7 +329,7 @@ def acknowledge(
         JobRow.update(acknowledged_at=db.now()).where(JobRow.id.in_(seen)).execute(db)
         message = f"{numbers(seen)} acknowledged" if seen else "forecast acknowledged; no job had ended"
         data = {"jobs": seen} | ({"forecast": forecast} if forecast is not None else {})
-        event_id = emit(db, Verb.ACKNOWLEDGED, user, message, data=data)
+        event_id = emit(db, Verb.ACKNOWLEDGED, user, message, data=data, limit=MAX_CHANGE)
     return Change(message, None if dry_run else event_id, tuple(seen), dry_run)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, IntegrityError, fn
 
-from fts.state.errors import BadRow, CannotUndo, NoSuchRow
+from fts.state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
 from fts.state.models import ALL, EventRow, FlagRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, send_ticket
 from fts.state.transitions import specification
@@ -123,12 +123,10 @@ def _revert(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) -> Ch
         if len(ids) > 1:  # the event's message names only one of them
             what = f"the change of {numbers(ids)} ({event['verb']})"
         said, forward = _apply(db, inverse)
-    except (IntegrityError, NoSuchRow) as error:
-        raise CannotUndo(f"cannot {doing} {what}: {_constraint_words(error)}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, BadRow) as error:
-        raise CannotUndo(f"cannot {doing} event {event['id']}: its stored undo step is unreadable ({error})") from error
-    except CannotUndo as error:
+    except (CannotUndo, NoSuchRow, WrongStatus) as error:
         raise CannotUndo(f"cannot {doing} {what}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IntegrityError, BadRow) as error:
+        raise CannotUndo(f"cannot {doing} event {event['id']}: its stored undo step is unreadable ({error})") from error
     root = json.loads(event["data"]).get("root") or f"{event['message']}' by {event['who']}"
     message = f"{doing} of '{root}: {said}"
     data = {"of": event["id"], "verb": event["verb"], "root": root, "changes": forward["changes"]}
@@ -139,12 +137,6 @@ def _revert(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) -> Ch
     event_id = emit(db, verb, who, message, job_id=job_id, data=data, inverse=undo_step)
     EventRow.update(undone_by=event_id).where(EventRow.id == event["id"]).execute(db)
     return Change(message, None if dry_run else event_id, tuple(ids), dry_run)
-
-
-def _constraint_words(error: Exception) -> str:
-    if isinstance(error, IntegrityError):
-        return "the same specification is already in the queue as another job"
-    return str(error)
 
 
 def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -185,12 +177,8 @@ def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
     status = changes.get("status", job["status"])
     if status != job["status"] and (job["status"], status) not in STATUS_CHANGES:
         raise CannotUndo(f"job {job['id']} cannot go from {job['status']} to {status}")
-    if (
-        status == "done" != job["status"]
-        and step is None
-        and ended(db, job["id"]) < int((job | changes)["trials_wanted"])
-    ):
-        raise CannotUndo(f"job {job['id']} has not run all its trials, so it is not done")
+    if status == "done" != job["status"] and not _was_done(db, job | changes):
+        raise CannotUndo(f"job {job['id']} has not run all its trials, and was never done")
     if status == "cancelled" and changes.get("ended_at") is None:
         changes["ended_at"] = db.now()
     spec = _specification(db, job, changes, step)
@@ -205,6 +193,12 @@ def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
     back["spec"] = specification.difference(json.loads(spec["spec"]), json.loads(job["spec"]))
     text = f"job {job['id']}: {specification.words(job['spec'], step)}"
     return text, back, {"job_id": job["id"]} | change
+
+
+def _was_done(db: Database, job: Row) -> bool:
+    """Whether the job has ended as done before, perhaps with trials left because its time was up; or could have."""
+    finished = EventRow.select(EventRow.id).where(EventRow.job_id == job["id"], EventRow.verb == Verb.FINISHED)
+    return db.one(finished) is not None or ended(db, job["id"]) >= int(job["trials_wanted"])
 
 
 # changed columns whose new values a later undo or redo must still find

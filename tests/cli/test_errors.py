@@ -16,7 +16,9 @@ import pytest
 from fts.jobs.cli import main
 from fts.jobs.cli.app import entries, exists, sections
 from fts.jobs.cli.app import fts as group
+from fts.jobs.cli.errors import sentence_of
 from fts.jobs.devices import may_have_more
+from fts.state import transitions
 from fts.state.db import Database
 from tests.cli.study import places_of
 from tests.fts_process import start
@@ -192,6 +194,29 @@ def test_a_damaged_file_is_one_sentence(fts, tmp_path: Path):
     path.write_bytes(b"no database at all" * 1000)
     said = fts("queue")
     assert said.code == 1 and said.err.count("\n") == 1 and "damaged" in said.err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough free memory"),
+        (SystemError("error return without exception set"), "not enough free memory"),
+        (RuntimeError("can't start new thread"), "limit of processes or memory"),
+    ],
+)
+def test_a_machine_without_room_is_no_fault_in_fts(error: Exception, words: str) -> None:
+    assert words in sentence_of(error)
+
+
+@pytest.mark.parametrize(("lives", "code"), [(False, 0), (True, 6)])
+def test_a_job_whose_worker_was_killed_runs_again_by_hand(
+    fts, db: Database, lives: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fts.jobs.worker.worker.run_job", lambda *_, **__: 0)
+    pid = os.getpid() if lives else 2**22 + 7
+    worker = transitions.register_worker(db, os.uname().nodename, pid, 1.0, 1)
+    assert transitions.claim(db, worker, 60, 3, 1) is not None
+    assert fts("run", "1").code == code
 
 
 def test_debug_shows_where_an_error_comes_from(fts, db: Database, monkeypatch: pytest.MonkeyPatch):

@@ -1,10 +1,21 @@
 """Once a day a worker copies the database, and never more than the last seven are kept."""
 
+import inspect
 import os
+import queue
+import threading
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from fts.jobs.maintenance.cleanup import Freed, unique
 from fts.jobs.settings import Places
+from fts.jobs.worker import heartbeat
+from fts.jobs.worker import worker as worker_of_fts
 from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Maintenance
+from fts.jobs.worker.worker import UNUSED_S, Worker
 from fts.state.backup import KEEP, check_file
 from fts.state.db import open_database
 
@@ -70,3 +81,61 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_stop(tmp_path):
     places.backups.write_text("a file where the folder should be")
     now[0] = LOOK_EVERY_S
     assert not house.look()
+
+
+def test_a_copy_that_another_worker_removes_meanwhile_is_no_error_of_the_heartbeat(tmp_path, caplog):
+    house, places, now = make(tmp_path)
+    places.backups.mkdir(parents=True)
+    (places.backups / "fts-20000101-000000.db").symlink_to("gone")
+    now[0] = LOOK_EVERY_S
+    assert not house.look()
+    assert "the daily backup failed and will be tried again" in caplog.text
+
+
+def test_the_heartbeat_does_not_wait_for_a_backup(monkeypatch):
+    """A backup of some hundred megabytes took as long as a lease on a busy machine."""
+    over, looks = threading.Event(), []
+
+    class House:
+        def __init__(self, *_):
+            pass
+
+        def look(self):
+            looks.append(threading.current_thread().name)
+            over.set()
+
+    monkeypatch.setattr(worker_of_fts, "Maintenance", House)
+    monkeypatch.setattr(worker_of_fts, "AGAIN_S", 0.01)
+    Worker._keep_house(SimpleNamespace(heartbeat=SimpleNamespace(over=over), owed=[], db=None, places=None))
+    assert looks and "maintenance" not in inspect.getsource(heartbeat)
+
+
+def test_a_slot_whose_processes_cannot_be_ended_stays_a_slot():
+    """It was taken out of the idle slots and never put back, so that a worker with one slot ran nothing more."""
+
+    class Broken:
+        index, holds_processes = 0, True
+
+        def release(self):
+            raise OSError("cannot be ended")
+
+    worker = SimpleNamespace(slots=[Broken()], _idle_lock=threading.Lock(), _free=queue.SimpleQueue(), _used_at={})
+    worker._used_at[0] = -UNUSED_S
+    worker._free.put(worker.slots[0])
+    with pytest.raises(OSError, match="cannot be ended"):
+        Worker.release_unused(worker)
+    assert worker._free.get_nowait() is worker.slots[0]
+
+
+def test_what_lies_inside_another_item_is_freed_with_it_also_among_ten_thousand():
+    """Each was once compared with all others, which took minutes for the checkpoints of a long study."""
+    inside = ["a", "a/x", "a/x/y", "a-b", "a-b/x", "b/x", "b/y"]
+    assert [str(item.path) for item in unique(Freed(Path(name), 1, "") for name in inside)] == [
+        "a",
+        "a-b",
+        "b/x",
+        "b/y",
+    ]
+    began, many = time.process_time(), [Freed(Path(f"t/{n:05}/checkpoint"), 1, "") for n in range(10_000)]
+    assert unique(many) == many
+    assert time.process_time() - began < 10

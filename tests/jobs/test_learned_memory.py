@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from fts.jobs.devices import BadSetting, Gpu
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.supervisor.learned_memory import Peak, distance, learned
 from fts.jobs.supervisor.memory_pool import MemoryPool, Want
+from fts.jobs.supervisor.trial_memory import TrialMemory
 
 GB = 1 << 30
 SPACE = {
@@ -37,6 +40,14 @@ def test_few_peaks_count_by_the_largest_and_many_by_the_nearest():
     assert learned({"width": 1, "drop": 0.0, "opt": "adam"}, SPACE, small + large) == int(1.25 * GB)
     assert learned({"width": 1024, "drop": 0.0, "opt": "adam"}, SPACE, small + large) == 10 * GB
     assert learned({}, SPACE, small + large) == 10 * GB, "what has drawn nothing yet may become the largest"
+
+
+def test_a_trial_of_this_claim_that_has_ended_counts_once():
+    """It counted twice, so that three trials passed for the five that the nearest are taken of."""
+    one, two, three = peak(1, width=1), peak(2, width=2), peak(3, width=3)
+    memory: Any = SimpleNamespace(_peaks={0: one, 1: two}, _beside={0: one, 1: three, 2: peak(9)})
+    memory.trial = SimpleNamespace(number=2)
+    assert TrialMemory._known_peaks(memory) == [one, three], "the larger peak of a trial that runs again, not its own"
 
 
 def test_parameters_are_scaled_by_their_distributions():

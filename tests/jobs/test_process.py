@@ -1,3 +1,5 @@
+import errno
+import itertools
 import json
 import os
 import shutil
@@ -5,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from fts.jobs.sensors.process_usage import TreeUse
 from fts.jobs.supervisor import child as process
 from fts.jobs.supervisor.child import ChildGone, ChildNotReading, TrialProcess
 from fts.jobs.supervisor.process_tree import Reaped, is_of_another_study, reap_recorded, same_process, started_at
+from fts.jobs.supervisor.slot import held_by_trials
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time
@@ -221,6 +226,64 @@ def test_helpers_left_in_the_group_of_an_ended_child_are_ended(tmp_path: Path) -
         assert child.wait(20) == 0
     for pid in ready["pids"]:
         assert eventually(lambda pid=pid: not is_alive(pid))
+
+
+def test_the_tree_is_found_where_the_system_hides_the_processes_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hidepid=1 psutil refused to list children, so nothing could be measured, frozen or killed."""
+
+    def refused(self: psutil.Process, recursive: bool = False) -> list[psutil.Process]:
+        raise psutil.AccessDenied(1)
+
+    def hidden(pid: int) -> list[int]:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(psutil.Process, "children", refused)
+    monkeypatch.setattr("fts.jobs.supervisor.process_tree.listed_children", hidden)
+    with spawn(GRANDCHILDREN + "time.sleep(60)", tmp_path) as child:
+        [ready] = facts_until(child, "ready")
+        assert {process.pid for process in child.tree()} == {child.pid, *ready["pids"]}
+        assert held_by_trials() > 0
+        child.kill()
+    for pid in ready["pids"]:
+        assert eventually(lambda pid=pid: not is_alive(pid))
+
+
+def test_a_killed_process_that_a_disk_keeps_from_ending_holds_up_nobody_else(tmp_path: Path) -> None:
+    """The heartbeat waited with it for its lock, and the worker lost all its jobs."""
+    ends = threading.Event()
+    with spawn(SLEEP, tmp_path) as child:
+        facts_until(child, "ready")
+        waits, child._popen.wait = child._popen.wait, ends.wait  # type: ignore[method-assign, assignment]
+        kills, looks = (threading.Thread(target=one, daemon=True) for one in (child.kill, child.tree))
+        kills.start()
+        try:
+            assert eventually(lambda: not is_alive(child.pid))
+            looks.start()
+            looks.join(10.0)
+            assert kills.is_alive() and not looks.is_alive()
+        finally:
+            ends.set()
+            kills.join(10.0)
+        child._popen.wait = waits  # type: ignore[method-assign]
+
+
+def test_ended_processes_of_a_tree_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that starts a process every second for two weeks took gigabytes of its worker."""
+    monkeypatch.setattr("fts.jobs.supervisor.child.ENDED_KEPT", 5)
+    body = "for line in sys.stdin: subprocess.run(['true']); p = subprocess.Popen(['cat'], stdin=-1); "
+    body += "say(fact='one'); sys.stdin.readline(); p.communicate(); say(fact='ended')"
+    with spawn(body, tmp_path) as child:
+        use, seen = TreeUse(child.tree, clock=itertools.count(0.0, 10.0).__next__), set()
+        for _ in range(12):
+            child.send({})
+            facts_until(child, "one")
+            use.waited_s()
+            seen |= child._seen
+            child.send({})
+            facts_until(child, "ended")
+        assert len(seen) > 10 and len(child._seen) < 10 and len(use._waits) < 5
 
 
 def test_freeze_stops_the_whole_tree_and_thaw_lets_it_go_on(tmp_path: Path) -> None:

@@ -2,22 +2,27 @@
 
 import errno
 import io
+import logging
 import os
+import re
 from types import SimpleNamespace
 
 import pytest
 
-from fts.jobs.supervisor.progress_events import EpochReported, JobStarted, Note, TrialEnded, TrialStarted
-from fts.jobs.worker.console import Console, bar
+from fts.jobs.supervisor.progress_events import EpochReported, JobLeft, JobStarted, Note, TrialEnded, TrialStarted
+from fts.jobs.worker.console import Console, ConsoleLog, bar
 from fts.state.values import Direction
 
-JOB = SimpleNamespace(id=1, experiment="phase6a_2M_h1_threshold_1pct", cell="2M/h1", trials_wanted=4, best_value=None)
+JOB = SimpleNamespace(
+    id=1, experiment="phase6a_2M_h1_threshold_1pct", cell="2M/h1", trials_wanted=4, best_value=None, steps=10
+)
 
 
+# `epochs` and `effective_batch` are parameters of the flagship, and texts in the space of somebody else's function
 def trial(number, status="running", value=None):
     return SimpleNamespace(
         number=number, architecture="d128-L12-h8-ff256", epochs=0, objective="val_loss",
-        direction=Direction.MINIMIZE, effective={"epochs": 10}, status=status, value=value, best_epoch=3,
+        direction=Direction.MINIMIZE, effective={"epochs": "few"}, status=status, value=value, best_epoch=3,
         cause="finished", message=None,
     )  # fmt: skip
 
@@ -96,6 +101,37 @@ def test_a_terminal_keeps_one_live_line_that_says_it_all():
     last = out.getvalue().rsplit("\x1b[J", 1)[-1]
     for part in ("t1/4", "ep 5/10", "now 0.4900", "best 0.5100", "eta"):
         assert part in last
+
+
+def screen(text: str) -> list[str]:
+    """What a terminal shows after this text."""
+    lines = [""]
+    for part in re.split(r"(\x1b\[\d+A\x1b\[J|\n)", text):
+        if up := re.match(r"\x1b\[(\d+)A", part):
+            lines[-1 - int(up[1]) :] = [""]
+        elif part == "\n":
+            lines.append("")
+        else:
+            lines[-1] += part
+    return [line for line in lines if line]
+
+
+def test_log_lines_stay_above_the_live_line_which_ends_with_an_error_of_the_job() -> None:
+    """A line of the log was erased instead of the live line, which stayed; and it stayed after a job was released."""
+    progress, out = story(live=True)
+    warns = ConsoleLog(progress)
+    before = screen(out.getvalue())
+    warns.handle(logging.LogRecord("fts.worker", logging.WARNING, "", 0, "heartbeat not written", (), None))
+    assert [line[10:] for line in screen(out.getvalue())[-2:]] == ["heartbeat not written", before[-1][10:]]
+    progress.tell(JobLeft(JOB, "back in the queue: no room"))
+    progress.tell(Note("later"))
+    assert [line[10:] for line in screen(out.getvalue())[-2:]] == ["2M/h1: back in the queue: no room", "later"]
+
+
+def test_a_live_line_fits_into_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fts.jobs.worker.console.Console.columns", property(lambda self: 40))
+    _, out = story(live=True)
+    assert len(screen(out.getvalue())[-1]) == 39
 
 
 def test_the_live_line_goes_when_the_worker_leaves():

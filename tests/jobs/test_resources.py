@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
+from fts.jobs.api.study import Program
 from fts.jobs.cli import main
-from fts.jobs.supervisor.trial_memory import differs_in_one
+from fts.jobs.executors.base import OrderReceived
+from fts.jobs.supervisor.trial_memory import ask, differs_in_one
 from fts.state import transitions, trial_usage
 from tests.fts_process import Study, wait_until
 from tests.state.helpers import claimed, enqueued, epoch, new_db, started
@@ -222,6 +227,33 @@ def test_what_a_function_said_is_on_record(ended: Study) -> None:
     assert first["predicted_bytes"] == int(json.loads(first["params"])["x"] * 2**20) + (400 << 20)
 
 
+ASKED = """
+import os, time
+from pathlib import Path
+
+def memory(params, cell):
+    Path("asked").write_text(f"{os.getpid()} {os.getsid(0)}")
+    time.sleep(params["seconds"])
+    return 10_000
+"""
+
+
+def test_an_order_ends_the_function_that_is_asked_for_the_memory_and_no_ctrl_c_of_the_worker(tmp_path: Path) -> None:
+    """Ctrl-C reached the function too, so that its job failed; and a stop waited for it up to five minutes."""
+    (tmp_path / "train.py").write_text(ASKED)
+    asked, cell = tmp_path / "asked", SimpleNamespace(folder=str(tmp_path), axes={})
+    program = Program(("-m", "fts.jobs.trial.memory"), folder=str(tmp_path))
+
+    def leaves() -> bool:
+        return asked.exists() and bool(asked.read_text())
+
+    with pytest.raises(OrderReceived):
+        ask(program, "train.py:memory", cell, {"seconds": 60}, tmp_path, leaves)
+    pid, session = map(int, asked.read_text().split())
+    assert session != os.getsid(0) and not psutil.pid_exists(pid)
+    assert ask(program, "train.py:memory", cell, {"seconds": 0}, tmp_path, lambda: False) == 10_000
+
+
 def test_more_gpus_than_there_are_is_said_at_once_and_held_by_a_worker_that_has_fewer(tmp_path: Path) -> None:
     study = Study(tmp_path / "study", **ENVIRON)
     (study.folder / "train.py").write_text(FILE)
@@ -328,7 +360,7 @@ def test_peaks_on_record_are_those_of_the_trials_and_of_the_cells_of_the_study(t
         claim = claimed(db)
         trial = started(db, claim, params={"lr": 0.1})
         transitions.record_progress(db, claim, trial, {"peak_bytes": size})
-    assert trial_usage.peaks(db, 1) == [({"lr": 0.1}, 100)]
+    assert trial_usage.peaks(db, 1) == [(0, {"lr": 0.1}, 100)]
     (one, size), (other, _) = sorted(trial_usage.peaks_of_cells(db, claim.job.study), key=lambda found: found[1])
     assert size == 100 and differs_in_one(one, other), "they differ in the horizon alone"
     assert not differs_in_one(one, one) and not differs_in_one(one, {**one, "other": 1})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -20,7 +22,7 @@ from fts.jobs.api.spec import seed_for
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.parallel_trials import Begun, may_begin, next_begun
+from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
 from tests import forks
 from tests.fts_process import Study
 from tests.jobs import toy
@@ -190,3 +192,27 @@ def test_what_goes_on_next_never_meets_what_it_knows(there: str, parallel: int, 
 def test_a_new_trial_begins_when_all_that_it_knows_have_ended() -> None:
     assert may_begin(4, begun("1r 2r 3r"), 4) and not may_begin(4, begun("0r 2r"), 4)
     assert may_begin(9, begun("b1r"), 2) and not may_begin(9, begun("7p"), 2)
+
+
+@pytest.mark.parametrize("at", ["may_start", "call_slot"])
+def test_an_error_between_two_trials_ends_the_job_instead_of_waiting_for_ever(at: str) -> None:
+    """The trial counted as running, so the leading slot waited for its end."""
+
+    def fails(*_: Any) -> bool:
+        raise OSError(f"{at}: disk I/O error")
+
+    calls = {"may_start": lambda live: True, "call_slot": lambda: None} | {at: fails}
+    opened = iter([SimpleNamespace(number=0)])
+    trials = ParallelTrials(2, lambda live: next(opened, None), lambda *_: None, lambda trial: None, **calls)
+    errors: list[str] = []
+
+    def lead() -> None:
+        try:
+            trials.lead(None)
+        except OSError as error:
+            errors.append(str(error))
+
+    leading = threading.Thread(target=lead, daemon=True)
+    leading.start()
+    leading.join(10)
+    assert errors == [f"{at}: disk I/O error"]

@@ -67,6 +67,15 @@ def test_the_same_study_again_changes_nothing(db: Database, tmp_path: Path) -> N
     assert (specs(db), len(queries.events(db, limit=100))) == before
 
 
+def test_a_cell_that_waits_already_is_found_and_not_made_of_another_search_of_it(db: Database, tmp_path: Path) -> None:
+    (first, _) = enqueued(db, tmp_path)
+    (other, _) = enqueued(db, tmp_path, "resources.stall=20m", again=True)
+    before = {job.id: job.spec for job in queries.jobs(db)}
+    (found, _) = enqueued(db, tmp_path)  # the other one would be preferred, and would get the first one's specification
+    assert (found.job_id, found.state) == (first.job_id, "queued") and other.job_id != first.job_id
+    assert {job.id: job.spec for job in queries.jobs(db)} == before
+
+
 def test_more_trials_extend_and_fewer_delete_nothing(db: Database, tmp_path: Path) -> None:
     enqueued(db, tmp_path)
     begin(db, 1)
@@ -375,6 +384,8 @@ def test_a_command_line_changes_only_what_was_typed(tmp_path: Path) -> None:
     told = made.json(*words)["cells"][0]["told"]
     assert told.endswith(f"; takes over: the folder {tmp_path / 'study'} -> {made.folder}")
     assert "; takes over" not in (again := made.json(*words)["cells"][0])["told"] and again["job"] == 1
+    assert made.json(*words, "--stall", "30m", "--again")["cells"][0]["job"] == 2
+    assert made.json(*words, "--stall", "20m", "--threads", "1")["cells"][0]["job"] == 1
 
 
 def test_one_undo_takes_back_what_one_command_changed_in_all_cells(tmp_path: Path) -> None:
@@ -398,7 +409,7 @@ def test_one_undo_takes_back_how_trials_run_and_how_many_there_are(tmp_path: Pat
     before = made.one(states)
     made.ok(*words[:3], "size=S,M,L", "--trials", "5", "--memory", "2GB")
     after = made.one(states)
-    assert after.count("5 ") == 3 and before != after
+    assert made.one("SELECT count(*) FROM job WHERE trials_wanted = 5") == 3 and before != after
     made.ok("undo")
     assert made.one(states.replace("FROM job", "FROM job WHERE id < 3")) == before
     assert made.one("SELECT status FROM job WHERE id = 3") == "cancelled"

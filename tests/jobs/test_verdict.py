@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -91,6 +92,23 @@ def test_orders_end_their_process_only_where_it_is_the_trials_own(own: bool) -> 
     os.close(write_end)
     assert orders.next() is None
     assert left.wait(PATIENCE_S if own else 0.1) == own
+
+
+def test_a_second_sigterm_in_the_middle_of_the_first_waits_for_nothing(told: Told) -> None:
+    """Supervisor and batch system may both send one: the handler waited for a lock that its own thread held."""
+
+    def again(*_: Any) -> Any:
+        told.orders.ask_stop()  # as a handler may, at any line
+        return again
+
+    def first() -> None:
+        sys.settrace(again)
+        told.orders.ask_stop()
+
+    asks = threading.Thread(target=first, daemon=True)
+    asks.start()
+    asks.join(10.0)
+    assert told.orders.stop_asked() and not asks.is_alive()
 
 
 def test_a_wait_ends_when_nobody_answers(told: Told) -> None:

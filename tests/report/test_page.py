@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fts.jobs.api.function import FunctionStudy
 from fts.jobs.report.data import study_report
 from fts.jobs.report.matrix import heat
 from fts.jobs.report.page import page
@@ -19,6 +20,9 @@ from fts.jobs.report.report import write_report
 from fts.jobs.report.script import SCRIPT, hash_of
 from fts.jobs.report.style import STYLE
 from fts.jobs.report.svg import Chart, linear, pixels
+from fts.jobs.supervisor.extra_trials import next_extra_trial
+from fts.state import queries
+from fts.state.pareto_front import front
 from fts.tui import pictures
 from tests.cli.study import Said, places_of, runner
 from tests.cli.toy import finished_toy, make_toy
@@ -97,6 +101,12 @@ def test_several_goals_have_a_front(tmp_path: Path):
         f"best of {len(cell.complete)} of its cell" for cell in study_report(db, places_of(tmp_path), "train").cells
     }
     assert len(of_all) == 1 and of_all.pop() in text  # all its complete trials, not those of the front
+    db.execute_sql("UPDATE trial SET value = 0.5, facts = json_set(facts, '$.metrics.loss', 0.5) WHERE value NOTNULL")
+    for cell in study_report(db, places_of(tmp_path), "train").cells:  # equal in the first goal: the second one decides
+        assert cell.best == front(cell.job, cell.trials)[0] != cell.complete[0]
+        spec = FunctionStudy("train").cell(cell.job.spec | {"seeds": 2})
+        again = next_extra_trial(cell.job, spec, 14, queries.trials(db, cell.job.id))
+        assert again is not None and again.facts["replicates"] == cell.best.number
     db.close()
 
 

@@ -19,8 +19,9 @@ from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.drawing import draw
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.goal_values import goal_outcome
+from fts.jobs.supervisor.trial_end import goal_outcome
 from fts.state.pareto_front import nondominated
+from fts.state.values import Cause
 
 SPACE: dict[str, dict[str, Any]] = {
     "momentum": {"kind": "float", "low": 0.0, "high": 0.99, "when": "opt == 'sgd'"},  # before what it waits for
@@ -176,6 +177,17 @@ def test_a_violated_constraint_is_a_badge_and_its_size_a_fact() -> None:
     own = goal_outcome(cell_of(), {"value": 1.0, "constraints": {"0": 0.5}}, complete=True)
     assert own.badges == (INFEASIBLE,), "what the function itself told Optuna counts, too"
     assert violations({"n": "<= 2e6"}, {"n": 2e6}) == {"n": 0.0}
+
+
+@pytest.mark.parametrize("number", [None, 10**400, -(10**400)], ids=["none", "huge", "negative"])
+def test_a_constraint_without_a_finite_number_fails_the_trial_and_not_its_supervisor(number: Any) -> None:
+    """A process in another language may send such a number, or an attribute may be one."""
+    own = {"value": 1.0, "constraints": {"c": number}}
+    declared = {"value": 1.0, "user_attrs": {"n": number}}
+    for cell, told in ((cell_of(), own), (cell_of(constraints={"n": "<= 5"}), declared)):
+        found = goal_outcome(cell, told, complete=True)
+        assert found.cause is Cause.CODE_ERROR and "is no finite number" in (found.message or ""), found
+        assert goal_outcome(cell, told, complete=False).facts == {}, "with some of them it could look feasible"
 
 
 # -- the front

@@ -307,6 +307,10 @@ def test_there_is_an_end_to_undoing(db: Database) -> None:
         '{"jobs": [{"id": 1, "expect": {}, "set": {"spec": "{}"}}]}',
         '{"jobs": [{"id": 1, "expect": {}, "set": {"token": 99}}]}',
         '{"jobs": [{"id": 99, "expect": {}, "set": {"rank": 1}}]}',
+        '{"jobs": [{"id": 1e999, "expect": {}, "set": {"rank": 1}}]}',
+        f'{{"jobs": [{{"id": {10**30}, "expect": {{}}, "set": {{"rank": 1}}}}]}}',
+        '{"jobs": [{"id": 1, "expect": {}, "set": {"rank": "first"}}]}',
+        '{"jobs": [{"id": 1, "expect": {}, "set": {"status": "done"}}]}',
         '{"jobs": [{"id": 1}]}',
         '{"jobs": 7}',
         '{"jobs": [{"id": 1, "expect": {"nothing": 1}, "set": {}}]}',
@@ -321,9 +325,29 @@ def test_a_hostile_way_back_does_nothing(db: Database, inverse: str) -> None:
     enqueued(db)
     EventRow.insert(at=1.0, who="x", verb="moved", message="m", data="{}", inverse=inverse).execute(db)
     before = dump(db)
-    with pytest.raises(CannotUndo):
+    with pytest.raises(CannotUndo) as refused:
         transitions.undo(db)
+    assert "same specification" not in str(refused.value), "that is not the reason"
     assert dump(db) == before
+
+
+def test_undo_gives_back_a_job_whose_time_was_up_before_all_its_trials_had_run(db: Database) -> None:
+    rule = transitions.SameQuestion(of=lambda spec: "the same", md5=lambda spec: f"md5 of {spec['trials']}")
+    transitions.enqueue(db, [spec(1, trials_wanted=5, spec={"trials": 5})], rule=rule)
+    claim = claimed(db)
+    transitions.finish_trial(db, claim, started(db, claim), "complete", "finished", value=0.5)
+    transitions.finish_trial(db, claim, started(db, claim, 1), "failed", Cause.CODE_ERROR)
+    transitions.finish_job(db, claim, "time is up: 1h")
+    rows = "SELECT * FROM job", "SELECT * FROM trial"
+    before = [db.execute_sql(sql).fetchall() for sql in rows]
+    for change in (
+        lambda: transitions.retry(db, [1]),
+        lambda: transitions.enqueue(db, [spec(1, trials_wanted=9, spec={"trials": 9})], rule=rule),
+    ):
+        change()
+        assert status(db, 1) == "queued"
+        transitions.undo(db)
+        assert [db.execute_sql(sql).fetchall() for sql in rows] == before
 
 
 def test_asking_a_worker_is_told_and_can_be_taken_back(db: Database) -> None:
@@ -375,6 +399,13 @@ def test_acknowledging_remembers_who_looked_when(db: Database) -> None:
     assert snapshot.last_key_at is not None and snapshot.jobs[0].acknowledged_at is not None
     assert queries.snapshot(db, "eve").last_key_at is None
     assert transitions.acknowledge(db, "ada").message == "nothing to acknowledge"
+
+
+def test_a_forecast_of_thousands_of_jobs_is_acknowledged(db: Database) -> None:
+    trials = {str(job): 50 for job in range(10_000, 15_000)}
+    transitions.acknowledge(db, "ada", forecast=FORECAST | {"jobs": [*map(int, trials)], "trials": trials})
+    seen = queries.seen_forecast(db, "ada")
+    assert seen is not None and len(seen.jobs) == len(seen.trials) == 5000
 
 
 def test_nothing_named_is_an_error_not_everything(db: Database) -> None:

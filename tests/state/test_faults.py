@@ -165,6 +165,17 @@ def test_a_disk_that_was_full_a_moment_ago_is_told_from_a_defect_by_sqlites_code
     assert isinstance(translate(wrapped, tmp_path / "fts.db"), DiskFull)
     said.sqlite_errorname = "SQLITE_IOERR_READ"
     assert isinstance(translate(wrapped, tmp_path / "fts.db"), DatabaseFailed)
+    lost_race = translate(sqlite3.OperationalError("locking protocol"), tmp_path / "fts.db")
+    assert isinstance(lost_race, DatabaseBusy) and "try again" in str(lost_race)
+
+
+def test_a_log_of_another_user_is_named_and_not_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fts.db-wal").touch()  # as root left it, in a folder of this user
+    monkeypatch.setattr(os, "access", lambda at, _: not str(at).endswith("-wal"))
+    for message in ("attempt to write a readonly database", "unable to open database file"):
+        assert "fts.db-wal may not be read and written" in str(
+            translate(sqlite3.OperationalError(message), tmp_path / "fts.db")
+        )
 
 
 def test_a_whole_trial_in_one_transaction_is_all_or_nothing(tmp_path: Path) -> None:

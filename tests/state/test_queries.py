@@ -242,6 +242,16 @@ def _a_day(db: Database, crew: int) -> list[Any]:
     def ends() -> None:
         transitions.finish_trial(db, held["claim"], held["trial"], "complete", Cause.FINISHED, value=0.61)
 
+    def fails() -> None:
+        transitions.finish_trial(db, held["claim"], held["trial"], "failed", Cause.CODE_ERROR)
+
+    def second() -> None:
+        held["trial"] = started(db, held["claim"], 1)
+
+    def again() -> None:
+        held["claim"] = claimed(db, crew)
+        transitions.rerun_trial(db, held["claim"], held["trial"])
+
     return [
         take,
         lambda: transitions.record_epoch(db, held["claim"], held["trial"], epoch(1)),
@@ -255,6 +265,15 @@ def _a_day(db: Database, crew: int) -> list[Any]:
         resume,
         lambda: transitions.record_epoch(db, held["claim"], held["trial"], epoch(2)),
         ends,
+        second,
+        fails,
+        lambda: transitions.fail_job(db, held["claim"], Cause.CODE_ERROR, "no such file"),
+        lambda: transitions.retry(db, [1]),
+        lambda: transitions.undo(db),
+        lambda: transitions.redo(db),
+        lambda: transitions.move(db, [1], "top"),
+        again,
+        fails,
         lambda: transitions.pause_queue(db, "heat"),
         lambda: transitions.undo(db),
         lambda: transitions.set_guard(db, crew, "frozen", "91 C"),
@@ -266,7 +285,7 @@ def _a_day(db: Database, crew: int) -> list[Any]:
 def _essence(snapshot: Snapshot) -> object:
     jobs = [
         (j.id, j.status, j.rank, j.hold_reason, j.asked, j.worker_id, j.attempt, j.cause, j.trials_complete,
-         j.best_value, j.ended_at)
+         j.trials_failed, j.best_value, j.ended_at)
         for j in snapshot.jobs
     ]  # fmt: skip
     trials = [(t.id, t.status, t.value, t.epochs, t.ended_at) for t in snapshot.trials]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import subprocess
 from collections import OrderedDict
@@ -20,6 +22,7 @@ import fts
 from fts.jobs.python import python
 from fts.jobs.trial import checkpoint as artifacts
 from fts.jobs.trial.checkpoint import BadState, Checkpoint
+from fts.jobs.trial.running import mentions_pruning
 
 STATE: dict[str, Any] = {
     "none": None, "yes": True, "n": 2**70, "x": 0.1, "nan": float("inf"), "text": "é", "list": [1, (2, "3")],
@@ -105,6 +108,25 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, 
     assert Checkpoint(tmp_path, None).load() == {"n": 4}
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ENOMEM, errno.ESTALE])
+@pytest.mark.parametrize("at", ["file_md5", "Packed.read"])
+def test_a_checkpoint_that_cannot_be_read_now_stays(
+    tmp_path: Path, number: int, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says nothing about the file: hours of training would be gone after one moment of trouble."""
+    Checkpoint(tmp_path, None).save({"n": 1})
+    Checkpoint(tmp_path, None).save({"n": 2, "x": np.full(4, 2)})
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))  # without a name, as a failed read of an open file
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(f"fts.jobs.trial.checkpoint.{at}", refused)
+        with pytest.raises(OSError, match="checkpoint-000002"):
+            Checkpoint(tmp_path, None).load()
+    assert Checkpoint(tmp_path, None).load()["n"] == 2
+
+
 @pytest.mark.parametrize("value", [object(), len, np.array([object()]), torch.nn.Linear(1, 1), Path()])
 def test_what_would_need_a_pickle_is_refused_with_its_place(tmp_path: Path, value: Any) -> None:
     with pytest.raises(BadState, match=r"\['deep'\]\[1\] is a .*state_dict"):
@@ -148,3 +170,8 @@ def test_importing_fts_loads_nothing_heavy() -> None:
     code = "import sys, fts, json; fts.Stopped; fts.checkpoint; fts.report; print(json.dumps(list(sys.modules)))"
     said = subprocess.run(python("-c", code), capture_output=True, text=True, check=True).stdout
     assert not {"optuna", "torch", "numpy", "psutil", "peewee", "click"} & set(json.loads(said))
+
+
+def test_a_checkpoint_is_written_although_a_file_of_the_code_is_gone(tmp_path: Path) -> None:
+    """A module that was moved while the trial ran failed its first checkpoint."""
+    assert mentions_pruning(tmp_path, tmp_path / "moved.py"), "as it cannot be known"

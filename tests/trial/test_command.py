@@ -28,6 +28,8 @@ TRAIN = """
 import json, os, signal, sys, time
 from pathlib import Path
 lr, epochs, wait_s = float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+if "own group" in sys.argv:
+    os.setpgid(0, 0)  # as `timeout` does
 folder = Path(os.environ["FTS_CHECKPOINT_DIR"])
 Path("pids").open("a").write(f"{os.getpid()}\\n")
 terms = []
@@ -55,9 +57,9 @@ def cell_of(folder: Path, *words: str, **fields: Any) -> CommandCell:
     return commands.cells(words, folder, **usual | fields)[0]
 
 
-def training(folder: Path, epochs: int = 6, wait_s: float = 0.0, **fields: Any) -> CommandCell:
+def training(folder: Path, epochs: int = 6, wait_s: float = 0.0, *more: str, **fields: Any) -> CommandCell:
     (folder / "train.py").write_text(TRAIN)
-    words = (sys.executable, "train.py", "{lr:0.1..0.5}", str(epochs), str(wait_s))
+    words = (sys.executable, "train.py", "{lr:0.1..0.5}", str(epochs), str(wait_s), *more)
     return cell_of(folder, *words, **fields)
 
 
@@ -333,8 +335,12 @@ def test_who_kills_the_keeper_and_then_the_trial_leaves_no_orphan_either(tmp_pat
     ran(cell, act=kill_both)
 
 
-def test_a_stop_is_told_once_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path):
-    cell, record = training(tmp_path, wait_s=0.2), Record(0)
+OWN_GROUP = pytest.mark.parametrize("more", [(), ("own group",)], ids=["", "own group"])
+
+
+@OWN_GROUP
+def test_a_stop_is_told_once_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path, more: tuple[str, ...]):
+    cell, record = training(tmp_path, 6, 0.2, *more), Record(0)
 
     def stop(child, fact: Fact) -> bool:
         if fact["fact"] == "epoch" and fact["epoch"] == 1:
@@ -468,8 +474,9 @@ def test_when_the_supervisor_dies_the_command_is_ended_and_what_it_started_too(t
     child.close()
 
 
-def test_a_pruned_command_is_ended(tmp_path: Path):
-    cell = training(tmp_path, epochs=1000, wait_s=0.02, pruner="median")
+@OWN_GROUP
+def test_a_pruned_command_is_ended(tmp_path: Path, more: tuple[str, ...]):
+    cell = training(tmp_path, 100_000, 0.02, *more, pruner="median")
 
     def prune(child, fact: Fact) -> bool:
         if fact["fact"] == "epoch" and fact["epoch"] == 2:

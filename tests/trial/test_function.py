@@ -14,6 +14,7 @@ from fts.jobs.python import python
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, Attempt
 from fts.jobs.supervisor.child import TrialProcess
+from fts.state.values import HUGE
 from tests.trial.harness import Record, cell_of, log_of, run_one, spec_of
 
 CHOICE = {"lr": {"kind": "choice", "choices": ["a"]}}
@@ -94,6 +95,10 @@ WRONG = [
      "    read.parse_args()", {}, "(train.py line 5); a trial has no command line: give every argument a default"),
     ("def objective(trial):\n    return float(input())", {}, "(EOFError, train.py line 2); a trial has no keyboard: "),
     ("def objective(trial):\n    return 1 / 0", {}, "division by zero (ZeroDivisionError, train.py line 2)"),
+    ("def objective(trial): return rate\nif __name__ == '__main__':\n    rate = 1", {},
+     "(NameError, train.py line 1); line 3 makes rate under `if __name__ == \"__main__\":`, which a trial does not"),
+    ("import pandas\ndef objective(trial): pandas.DataFrame().to_csv('none/a.csv')", {},
+     "non-existent directory: 'none' (OSError, train.py line 2); the trial runs in /"),
     ("def objective(trial:\n    return 1", {}, "(SyntaxError, train.py line 1)"),
     ("import no_such_package\ndef objective(trial): return 1", {}, "No module named 'no_such_package'"),
     ("def objective(trial): trial.report('x', 0)", {}, "(TypeError, train.py line 1)"),
@@ -154,6 +159,14 @@ def test_unseeded_random_numbers_repeat_and_differ_between_trials(tmp_path: Path
     assert values[0] == values[1] != values[2]
 
 
+def test_data_that_the_file_draws_at_import_are_the_same_in_every_trial_and_process(tmp_path: Path) -> None:
+    body = "import random, numpy\nDATA = random.random() + numpy.random.random()\ndef objective(trial): return DATA"
+    cell = cell_of(tmp_path, body)
+    values = [run_one(cell, 0).end["value"], run_one(cell, 1).end["value"], run_one(cell, 1, forked=False).end["value"]]
+    assert values == [values[0]] * 3
+    assert run_one(replace(cell, seed=1)).end["value"] != values[0]
+
+
 def test_changed_code_is_a_badge_and_attributes_travel(tmp_path: Path) -> None:
     cell = cell_of(
         tmp_path,
@@ -188,6 +201,7 @@ NUMPY = """
         trial.set_user_attr("large", np.zeros(10**6))
         trial.set_user_attr("object", object())
         trial.set_user_attr("constraint", np.array([0.5, -1]))
+        trial.set_constraint("out of reach", np.inf)
         assert isinstance(trial.user_attrs["f"], np.float32), "in the trial it is what the function set"
         return {"loss": np.float32(0.5), "acc": np.array(0.25), "n": np.int64(4), "flag": np.bool_(True)}
     """
@@ -199,7 +213,7 @@ def numbers_of_numpy(record: Record) -> None:
     single = {"f": 0.5, "i": 2, "b": True, "zero": 1.5, "one": [1.0]}
     several = {"inside": {"a": [0.25], "1": [2]}, "constraint": [0.5, -1.0]}
     assert record.end["user_attrs"] == single | several
-    assert record.end["constraints"] == {"0": 0.5, "1": -1.0}
+    assert record.end["constraints"] == {"0": 0.5, "1": -1.0, "out of reach": HUGE}, "a fact cannot express inf"
     assert record.curve == {0: 0.5, 1: 0.5}
 
 
@@ -207,6 +221,17 @@ def test_numbers_of_numpy_are_numbers_wherever_a_function_gives_one(tmp_path: Pa
     numbers_of_numpy(ran(tmp_path, NUMPY, metric="loss"))
     said = log_of(cell_of(tmp_path, NUMPY, metric="loss"))
     assert "attributes of the trial that are not recorded: 'large', 'object'; expected plain values of at most" in said
+
+
+def test_a_constraint_that_is_no_number_fails_its_trial_alone(tmp_path: Path) -> None:
+    body = """
+    def objective(trial):
+        trial.set_user_attr("constraint", float("nan"))
+        return 1.0
+    """
+    end = ran(tmp_path, body).end
+    assert (end["fact"], end["cause"]) == ("failed", "code error")
+    assert end["message"].startswith("the constraint 0 is nan, expected a number"), end
 
 
 TORCH = """

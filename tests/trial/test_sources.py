@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import re
@@ -10,12 +11,14 @@ import signal
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.trial.sources import GrowingText
+from fts.jobs.cli.log import log
+from fts.jobs.trial.sources import CsvSource, GrowingText, Mirror
 from fts.jobs.trial.tensorboard import EventFile
 from tests.trial.harness import Fact, Record
 from tests.trial.test_command import cell_of, ran
@@ -170,6 +173,36 @@ def test_a_source_that_cannot_be_is_refused_before_anything_is_written(tmp_path:
     assert json.dumps(list(tmp_path.iterdir())) == "[]"
 
 
+@pytest.mark.parametrize("at", ["rows", "report"])
+def test_a_file_that_cannot_be_read_now_is_an_error_that_names_it_and_not_an_end(
+    tmp_path: Path, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its last epochs would be missing from the result, or be there twice."""
+    (tmp_path / "metrics.csv").write_text("epoch,val_loss\n1,0.5\n")
+    (tmp_path / "report.jsonl").write_text('{"epoch": 1}\n')
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    cell, said = training(tmp_path), []
+    source = CsvSource(str(tmp_path / "metrics.csv"), cell, said.append)
+    monkeypatch.setattr(GrowingText, "new", fails) if at == "rows" else monkeypatch.setattr(Path, "read_text", fails)
+    with pytest.raises(OSError, match=r"Input/output error: .*(metrics.csv|report.jsonl)"):
+        Mirror(source, tmp_path / "report.jsonl").update(ended=True)
+    assert said == []
+
+
+def test_rows_are_written_whole_where_the_disk_takes_them_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,val_loss\n1,0.5\n2,0.25\n")
+    source = CsvSource(str(tmp_path / "metrics.csv"), training(tmp_path), print)
+    mirror, write = Mirror(source, tmp_path / "report.jsonl"), os.write
+    monkeypatch.setattr(os, "write", lambda handle, content: write(handle, content[:7]))
+    mirror.update(ended=True)
+    assert len([json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]) == 2
+
+
 def test_a_file_that_is_written_anew_between_two_looks_is_read_from_its_beginning(tmp_path: Path):
     path = tmp_path / "metrics.csv"
     path.write_text("epoch,loss\n")
@@ -180,3 +213,14 @@ def test_a_file_that_is_written_anew_between_two_looks_is_read_from_its_beginnin
     path.write_text("epoch,loss\n5,1\n6,2\n7,3")  # longer, and with the same beginning
     assert text.new(ended=False) == (["epoch,loss", "5,1", "6,2"], True)
     assert text.new(ended=True) == (["7,3"], False)
+
+
+def test_a_report_is_whole_although_the_disk_takes_it_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that becomes full takes the first part and tells nothing: half a line stayed, and the rest was lost."""
+    report, write = tmp_path / "report.jsonl", os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:5]))
+    monkeypatch.setenv("FTS_REPORT", str(report))
+    assert log(["epoch=1", "val_loss=0.5"]) == 0
+    source: Any = SimpleNamespace(new=lambda ended: iter([{"epoch": 2, "val_loss": 0.25}]))
+    Mirror(source, report).update()
+    assert [json.loads(line)["epoch"] for line in report.read_text().splitlines()] == [1, 2]

@@ -11,7 +11,7 @@ from fts.jobs.cli.app import Whole, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import say
 from fts.jobs.cli.selection import NUMBER, one_job
-from fts.jobs.cli.work import log_to_stderr, machine_options
+from fts.jobs.cli.work import console_with_log, machine_options
 from fts.jobs.settings import worker_settings
 from fts.jobs.status.explain import why
 from fts.jobs.status.naming import cell_name
@@ -67,8 +67,7 @@ def run(
             job = line.job_id
             assert job is not None, "what is written has a number"
         say(f"job {job} runs here on slot {held.slot}; Ctrl-C stops it at a checkpoint")
-        log_to_stderr(logging.WARNING)
-        return run_job(here(), settings, job, held=held)
+        return run_job(here(), settings, job, console_with_log(logging.WARNING), held)
 
 
 def enqueued_here(wanted: list[CellSpec], check: bool, again: bool) -> matrix.Line:
@@ -92,16 +91,18 @@ def waiting_job(word: str) -> int | None:
         return None
     db = open_for_reading(here().db)
     try:
-        snapshot = queries.snapshot(db)
+        snapshot = liveness.with_local_facts(queries.snapshot(db), here().outputs)
     finally:
         db.close()
-    waiting = [job for job in snapshot.jobs if job.status in (JobStatus.QUEUED, JobStatus.PAUSED)]
+    killed = [worker.id for worker in snapshot.workers if worker.gone]  # for example an earlier `fts run`
+    runs = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING and job.worker_id in killed]
+    waiting = [*runs, *(job for job in snapshot.jobs if job.status in (JobStatus.QUEUED, JobStatus.PAUSED))]
     try:
         return one_job(waiting, word).id
     except NothingThere:
         running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
         if found := _of_these(running, word):
-            raise NothingThere("; ".join(why(found, liveness.with_local_facts(snapshot, here().outputs)))) from None
+            raise NothingThere("; ".join(why(found, snapshot))) from None
         others = [job for job in snapshot.jobs if job.study != PATCHTST]
         if NUMBER.fullmatch(word) or _of_these(others, word):  # neither can name a new cell
             ended = one_job(snapshot.jobs, word)
@@ -124,5 +125,4 @@ def demo() -> int:
     from fts.study.demo import demo as run_demo
 
     worker_settings()  # check the machine before minutes of building data
-    log_to_stderr(logging.WARNING)
-    return run_demo(here())
+    return run_demo(here(), console_with_log(logging.WARNING))
