@@ -13,6 +13,7 @@ from fts.jobs.api.function import FunctionCell, main_blocks
 from fts.jobs.api.goals import OWN_CONSTRAINTS
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE
+from fts.jobs.check.causes import reached, tree_of
 from fts.jobs.top_names import defined, value_of_name
 
 if TYPE_CHECKING:
@@ -122,14 +123,31 @@ def refuse_other_direction(cell: FunctionCell, typed: Container[str]) -> None:
 
 
 def not_taken_over(cells: Sequence[BareCell], typed: Container[str] | None) -> list[str]:
-    """Returns sentences about what the script's own search has and the cells do not.
+    """Returns sentences about what works in the script's own search and not in the cells.
 
     `typed` are the options of the command line; None: the study is written down elsewhere, and only a direction that
     differs is worth a sentence.
     """
     cell = cells[0]
-    own = of_cell(cell) if isinstance(cell, FunctionCell) else None
-    if own is None or not isinstance(cell, FunctionCell):
+    if not isinstance(cell, FunctionCell):
+        return []
+    return list(_globals(cell)) + _of_search(cell, typed)
+
+
+def _globals(cell: FunctionCell) -> Iterator[str]:
+    """Yields a sentence if the objective changes a global, such as the best value so far, for the next trial."""
+    tree = tree_of(cell.path)
+    found = [node for node in reached(tree, cell.function) if isinstance(node, ast.Global)]
+    if found and cell.process == "fresh":
+        yield (
+            f"{cell.path.name} line {found[0].lineno} changes the global {found[0].names[0]}; no later trial sees "
+            "that, because each has its own process: trial.study has the earlier trials"
+        )
+
+
+def _of_search(cell: FunctionCell, typed: Container[str] | None) -> list[str]:
+    own = of_cell(cell)
+    if own is None:
         return []
     where = f"{cell.path.name} line {own.line}"
     if typed is None:
@@ -154,10 +172,7 @@ def not_taken_over(cells: Sequence[BareCell], typed: Container[str] | None) -> l
 
 
 def of_cell(cell: FunctionCell) -> OwnSearch | None:
-    try:
-        return own_search(ast.parse(cell.path.read_bytes()), cell.function)
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return None
+    return own_search(tree_of(cell.path), cell.function)
 
 
 def search_at_import(code: bytes) -> int | None:

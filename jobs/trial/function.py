@@ -34,7 +34,7 @@ from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial import pools, process
-from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
+from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, missing_path
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.folders import guard
 from fts.jobs.trial.process import Commands, log_to, say
@@ -205,9 +205,9 @@ def names_no_file(error: BaseException) -> bool:
     """
     if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
         return True
-    if not isinstance(error, FileNotFoundError) or not isinstance(error.filename, str):
+    if (missing := missing_path(error)) is None:
         return False
-    there = Path(error.filename).absolute()
+    there = Path(missing).absolute()
     while not os.path.lexists(there):
         there = there.parent
     return there.is_dir() and any(there.iterdir()) and not place_of(error).startswith("subprocess.py ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,17 @@ def test_what_an_option_names_is_not_said_and_a_study_file_hears_only_of_its_dir
     constrained = HEAD.replace("return x, y", 'trial.set_user_attr("constraint", (x,))\n        return x, y')
     body = "s = optuna.create_study(sampler=optuna.samplers.TPESampler(constraints_func=rule))\ns.optimize(objective)"
     assert not_taken_over([cell_of(tmp_path, body, constrained)], ()) == []
+
+
+def test_a_global_that_the_objective_changes_is_said(tmp_path: Path) -> None:
+    head = HEAD.replace(
+        "def objective(trial):", "def keep():\n        global best\n        best = 1\n    def objective(trial):"
+    )
+    assert not_taken_over([cell_of(tmp_path, "pass", head)], ()) == []  # nothing calls it
+    called = cell_of(tmp_path, "pass", head.replace("return x, y", "keep()\n        return x"))
+    (said,) = not_taken_over([called], ())
+    assert said.startswith("train.py line 5 changes the global best; no later trial sees that")
+    assert not_taken_over([replace(called, process="reused")], ()) == []
 
 
 def test_check_and_enqueue_say_so_and_write_nothing_in_another_direction(tmp_path: Path) -> None:
