@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import threading
 
+HALF_RAISED = "error return without exception set"  # Python's SystemError where it had no memory for a MemoryError
 NO_THREAD = "can't start new thread"  # Python's RuntimeError
 REFUSED = "no thread can be started: this user, container or machine has reached its limit of processes or memory"
-STARTS_S = 60.0  # on a busy machine; Python itself would wait for ever for a thread that found no memory to begin with
+STARTS_S = 30.0  # on a busy machine; Python itself would wait for ever for a thread that found no memory to begin with
 
 
 def no_room(error: BaseException | None) -> str | None:
     """Returns a sentence if an error, or one that it followed, means too little memory or too many threads."""
     while error is not None:
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError) or (isinstance(error, SystemError) and HALF_RAISED in str(error)):
             return "this machine or container has not enough free memory for that"
         if isinstance(error, RuntimeError) and NO_THREAD in str(error):
             return REFUSED

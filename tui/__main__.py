@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run(given)
     except KeyboardInterrupt:  # before terminal.quiet(); after it ctrl+c is a key
         return 130
-    except (OSError, MemoryError, RuntimeError) as error:
+    except (OSError, MemoryError, RuntimeError, SystemError) as error:
         sentence = no_room(error) or (str(error) if isinstance(error, OSError) else None)
         if sentence is None or os.environ.get("FTS_DEBUG"):
             raise

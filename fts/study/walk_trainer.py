@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 import zipfile
+import zlib
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ class FoldsInTurn:
                     yield StepDone(self.step, fold, event.loss, event.seconds)
             if self.trainer.outcome().reason == DIVERGED:
                 self._reason = DIVERGED
-                self.trouble = f"fold {fold} of {self.folds}: {self.trainer.trouble}"
+                self.trouble = f"fold {fold} of {self.folds}: {self.trainer.progress.trouble}"
                 return
             self._end_fold()
             yield EpochDone(self._history[-1], False)
@@ -164,5 +165,5 @@ class FoldsInTurn:
                 told: list[dict[str, Any]] = json.loads(str(stored["results"]))
                 p = np.split(stored["p"], np.cumsum(stored["days"])[:-1])
                 return [EpochResult(**one) for one in told], p
-        except (*ABSENT, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        except (*ABSENT, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
             return None

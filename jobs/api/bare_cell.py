@@ -149,7 +149,8 @@ class BareCell:
         return (*self.no_identity, *MORE, *RUNNING, STREAMS)
 
     def to_json(self) -> dict[str, Any]:
-        every = {name: _copied(getattr(self, name)) for name in defaults_of(type(self))}
+        kind: Any = type(self)
+        every = {name: _copied(getattr(self, name)) for name in defaults_of(kind)}
         if self.space is None or self.streams == BY_TRIAL:
             del every[STREAMS]
         return {name: value for name, value in every.items() if name not in LATER or value != default_of(self, name)}
@@ -218,7 +219,8 @@ def _is_newer(given: dict[str, Any]) -> bool:
 
 def default_of(cell: BareCell, name: str) -> Any:
     """Returns the default of a field; None if it has no default, or if this kind of cell has no such field."""
-    return defaults_of(type(cell)).get(name)
+    kind: Any = type(cell)
+    return defaults_of(kind).get(name)
 
 
 @cache

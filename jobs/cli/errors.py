@@ -20,7 +20,16 @@ from fts.state.files import reason_of
 
 FAILED, USAGE, SCHEMA, NO_DATA = 1, 2, 5, 6
 OURS = ("fts.",)
-USAGE_ERRORS = {"BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage", "NoPandas", "CannotMirror"}
+USAGE_ERRORS = {
+    "BadSpec",
+    "BadSetting",
+    "BadSpace",
+    "BadHalving",
+    "NoStorage",
+    "NoPandas",
+    "CannotMirror",
+    "NoSourceFile",
+}
 
 
 class NothingThere(click.ClickException):

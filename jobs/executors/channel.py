@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_FROM_NODE, BadFrame, Frame, Kind, Reader, Writer, last_line
 from fts.jobs.executors.incoming_files import BadFile, IncomingFiles
-from fts.jobs.executors.remote_watchdog import checked_vitals, decision_of, exit_of
+from fts.jobs.executors.remote_watchdog import checked_vitals, decision_of, exit_of, of_machine
 from fts.jobs.supervisor.machine_errors import is_disk_trouble
 from fts.jobs.threads import begin
 from fts.state.files import open_log
@@ -144,7 +144,9 @@ class Channel:
             self._beaten = (time.monotonic(), time.time())
             self.hello = meta
         elif frame.kind is Kind.VITALS:
-            self.vitals = checked_vitals(meta)
+            known = checked_vitals(meta)
+            with self._of_attempt:
+                self.vitals = known if meta.get("token") == self._token else of_machine(known)
         elif frame.kind is Kind.NEED:
             self._needs = [str(one) for one in meta["files"]]
         elif frame.kind is Kind.PREEMPTED:
@@ -259,6 +261,7 @@ class Channel:
             late = [one.body for one in self._items if isinstance(one, LogReceived)]
             self._items = deque(one for one in self._items if not isinstance(one, FilesReceived | LogReceived))
             self._token, self._arriving, self._shared_folder = token, arriving, shared_folder
+            self.vitals = of_machine(self.vitals)
         return late
 
     def leave_attempt(self) -> None:

@@ -1,7 +1,8 @@
 """Runs trials on nodes that a launch command reaches: srun, ssh, kubectl exec, or the agent itself.
 
-Each slot has one agent. A node is quarantined if it loses two trials in a row, cannot start them, or runs other code
-than this machine; its trials continue on other nodes, from the files that have arrived here.
+Each slot has one agent. A node is quarantined if it loses two trials in a row without a checkpoint of theirs, cannot
+start them, or runs other code than this machine; its trials continue on other nodes, from the files that have arrived
+here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fts.jobs.executors.base import ExitKind, Room, Want
+from fts.jobs.executors.base import ExitKind, Want
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.code import send_code
 from fts.jobs.executors.data import DataSums
@@ -111,17 +112,9 @@ class CommandExecutor:
     def nodes(self) -> tuple[Node, ...]:
         return queries.nodes(self.db)
 
-    def room(self, slot: int) -> Room:
-        one = self.slots[slot]
-        reading = one.sensors.read()
-        return Room(reading.total, reading.available, one.room.gpus)
-
     def held(self, node: str) -> int:
         """Returns the bytes that the trials on that node use, as last reported."""
         return sum(one.rss() for one in self.slots if one.node == node)
-
-    def drain(self, node: str) -> None:
-        transitions.ask_node(self.db, node, "drain", self.who)
 
     def close(self) -> None:
         self._over.set()
@@ -320,7 +313,8 @@ class CommandExecutor:
         if node is None:  # otherwise the next launch excludes that node
             self._pause(place, why)
         named = self.rows.node(node or place.name, state=NodeState.LOST, reason=why)
-        self._fail(named, "failures", began, quarantine=place.fixed or node is not None)
+        named_first = place.fixed and not place.fingerprint  # a node that has worked is only out of reach
+        self._fail(named, "failures", began, quarantine=named_first or node is not None)
 
     def _pause(self, place: Place, why: str) -> None:
         with self._lock:
@@ -334,12 +328,13 @@ class CommandExecutor:
         What ends several agents of a node at once, such as a broken link, counts once.
         """
         with self._lock:
-            if began < self._blamed.get((node.id, what), float("-inf")):
+            now, last = time.monotonic(), self._blamed.get((node.id, what), float("-inf"))
+            if began < last and now - last < 2 * self.settings.node_lease_s:
                 return
-            self._blamed[node.id, what] = time.monotonic()
-        now = self.rows.lost(node, what, ALLOWED if quarantine else 1 << 30)
-        if now.state is NodeState.QUARANTINED:
-            log.warning("node %s is quarantined: %s", now.id, now.reason)
+            self._blamed[node.id, what] = now
+        row = self.rows.lost(node, what, ALLOWED if quarantine else 1 << 30)
+        if row.state is NodeState.QUARANTINED:
+            log.warning("node %s is quarantined: %s", row.id, row.reason)
 
     def _accepts(self, slot: RemoteSlot, place: Place, channel: Channel, want: Want) -> bool:
         """Checks a new agent and gives it to the slot; False: it is closed. A node with other code is quarantined."""
@@ -386,6 +381,8 @@ class CommandExecutor:
     def lost(self, slot: RemoteSlot, kind: ExitKind, why: str) -> None:
         """Records that a node lost a trial, and leaves the node."""
         channel, node = slot.channel, slot.node
+        if slot.brought_checkpoint:  # no loss of work, however often the link breaks
+            self.served(slot, False)
         blameless = channel is None or channel.is_blameless
         slot.leave_node()
         self._release_place(slot.index)

@@ -90,7 +90,6 @@ class Attempt:
             root = Path(str(location["root"]))
             stays = CheckpointStore(Path(str(location["folder"])) / self.token, root, int(location["beyond"]), alive)
         self.files = OutgoingFiles(self.folder, stays)
-        self.log_base = int(meta.get("log_base", 0))  # bytes of the worker's log before this attempt
         self._logged = 0  # bytes of our log that were sent
         self._log_over = False
 

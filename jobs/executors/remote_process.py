@@ -46,7 +46,7 @@ class RemoteProcess:
         self.log_path = channel.log_path
         self.started = time.time()
         self.known = KnownTrials()
-        self.was_ready = self.asked_to_stop = False
+        self.was_ready = self.asked_to_stop = self.brought_checkpoint = False
         self.fence: Callable[[], AbstractContextManager[None]] = nullcontext
         self.decisions: list[Decision] = []
         self.next_trial: dict[str, Any] = {}  # arguments for the watchdog there, for the next trial
@@ -86,7 +86,7 @@ class RemoteProcess:
             names["elsewhere"] = {"root": str(checkpoints), "folder": str(self._shared_folder), "beyond": beyond}
         arriving = IncomingFiles(home, root)
         self._write_log(self.channel.begin(token, arriving, self._shared_folder and self._shared_folder / token))
-        self._home, self._log, self._token = home, logged, token
+        self._home, self._log, self._token, self.brought_checkpoint = home, logged, token, False
         writer.send(Kind.ATTEMPT, {**meta, **names, **self.next_trial, "spec": spec})
         for name in scan(home):
             pointer = shared_checkpoints.read(home / name) if name.endswith(shared_checkpoints.SUFFIX) else None
@@ -114,6 +114,7 @@ class RemoteProcess:
         printed: list[bytes] = []
         for item in self._receive(timeout_s):
             if isinstance(item, dict):
+                self.brought_checkpoint |= item.get("fact") == "checkpoint"
                 facts.append(self._with_local_paths(item) | self._kept_at(item))
             elif isinstance(item, LogReceived):
                 printed.append(item.body)
@@ -125,7 +126,7 @@ class RemoteProcess:
                 self.decisions.append(item)
             else:
                 self._exit, self._oom_kills = item.exit, item.oom_kills
-                self.channel.vitals |= item.vitals
+                self.channel.vitals = self.channel.vitals | item.vitals  # a new one: other threads read the old one
         self._write_log(printed)
         if not facts and (trouble := self.channel.disk_error) is not None:
             raise trouble
@@ -180,7 +181,7 @@ class RemoteProcess:
         return {"kept_at": str(self._shared_folder)} if shared_checkpoints.bytes_of(self._home) else {}
 
     def oom_kills(self) -> int:
-        """Returns the count reported at its end, 0 before; only the difference matters."""
+        """Returns how many there were on its node while it ran, known at its end; 0 before."""
         return self._oom_kills
 
     # -- life

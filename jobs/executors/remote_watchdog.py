@@ -58,9 +58,6 @@ class RemoteWatchdog:
         self, usual_step_s: float | None = None, report_s: float | None = None, gap_s: float | None = None
     ) -> None:
         self.process.next_trial |= {"usual_step_s": usual_step_s, "report_s": report_s, "gap_s": gap_s}
-        self.process.channel.vitals = {
-            name: value for name, value in self.process.channel.vitals.items() if name in ("reading", "guard")
-        }
 
     def progress(self, step_s: float | None = None) -> None:
         """Does nothing: the watchdog on the node gets the steps itself."""
@@ -148,6 +145,11 @@ def checked_vitals(meta: dict[str, Any]) -> dict[str, Any]:
     for name in ("peak", "tree", "step_s", "worked_s"):
         int(meta.get(name) or 0)
     return meta
+
+
+def of_machine(vitals: dict[str, Any]) -> dict[str, Any]:
+    """Returns the vitals without those of a trial."""
+    return {name: value for name, value in vitals.items() if name in ("reading", "guard")}
 
 
 def decision_of(meta: dict[str, Any]) -> Decision:

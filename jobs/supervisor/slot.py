@@ -139,12 +139,13 @@ class Slot:
         """
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         self._announce_trial(db, claim, trial)
-        batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
         self._hard, self._shrinks, self._host = None, shrinks, host
         self._keep_within(allowed)
-        shape = trial.architecture  # without one the step time is unknown, and the query would read every trial
-        usual_step_s = queries.usual_step_s(db, shape, batch, device, threads) if shape else None
+        usual_step_s = None
+        if shape := trial.architecture:  # without one the step time is unknown, and the query would read every trial
+            batch = int(trial.effective.get("effective_batch", 1))
+            usual_step_s = queries.usual_step_s(db, shape, batch, device, threads)
         gap_s = queries.longest_gap_s(db, trial.job_id, trial.number) if learns_stall else None
         self._watchdog.begin_trial(usual_step_s, report_s, gap_s)
         return Enforcer(db, claim, trial, self._child, self._watchdog, then or (HALVED if shrinks else AGAIN))

@@ -31,7 +31,7 @@ from fts.jobs.trial import orphans
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.jobs.trial.stacks import exit_now, tell_own_end
-from fts.state.files import naming, open_log, refuse_links, remove
+from fts.state.files import naming, open_log, refuse_links, remove, sweep
 
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID")  # environment variables of batch systems
 OF_PYTHON = {getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if hasattr(signal, name)}  # it ignores
@@ -169,6 +169,7 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
             spec = read(specification(command))
             number = spec.number
             refuse_linked_folder(spec)
+            sweep_drafts(Path(spec.folder))
             for fact in run(spec, orders):
                 orders.leave_if_forked()
                 tell(
@@ -209,6 +210,12 @@ def refuse_linked_folder(spec: TrialSpec) -> None:
     if folder.parent.parent.name == "trials":  # not so in a dry run
         for name in ("checkpoint", "model"):
             refuse_links(folder / name, folder.parents[2])
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Removes what an attempt that was killed was writing; `fts.checkpoint` does the same in its own folder."""
+    for one in (folder, folder / "artifacts"):
+        sweep(one)
 
 
 def await_verdict(spec: TrialSpec, orders: Commands, epoch: int) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import EPOCH_GROUPS, CommandCell
 from fts.jobs.trial.tensorboard import BadRecord, EventFile
-from fts.state.files import ABSENT, naming, open_log
+from fts.state.files import ABSENT, naming, open_log, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,8 +50,11 @@ class Mirror:
                 self._written.add(line)
                 fresh.append(line + "\n")
         if fresh:
-            with os.fdopen(open_log(self.report), "ab") as report:  # a buffer writes the rest after a part, or raises
-                report.write("".join(fresh).encode())
+            handle = open_log(self.report)
+            try:
+                write_all(handle, "".join(fresh).encode())
+            finally:
+                os.close(handle)
         self._next = time.monotonic() + EVERY_S
 
 

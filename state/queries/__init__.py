@@ -47,6 +47,7 @@ from fts.state.queries.trial_rows import (
     epochs,
     failed_before,
     interrupted,
+    last_epoch,
     latest_trial,
     latest_tries,
     longest_gap_s,

@@ -97,7 +97,11 @@ class Known:
         md5 = row["question_md5"]
         if md5 is None:
             return True
-        return any((row["study"], row["kind"], one) in self.questions for one in (md5, None))
+        return (row["study"], row["kind"], md5) in self.questions or self.some_unhashed(row)
+
+    def some_unhashed(self, row: Row) -> bool:
+        """Has a job of its study no hash of its question?"""
+        return (row["study"], row["kind"], None) in self.questions
 
 
 def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None, known: Known | None) -> Step:
@@ -108,7 +112,7 @@ def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None, known: Known
         )
         same = db.one(live)
     if same is None and rule is not None and (known is None or known.may_ask(row)):
-        same = same_question(db, row, rule)
+        same = same_question(db, row, rule, by_hash=known is not None and not known.some_unhashed(row))
     if same is None:
         if known is not None:
             known.add(row)

@@ -79,7 +79,8 @@ def node_failed(db: Database, node: Node, what: str, allowed: int, who: str) -> 
         if state is NodeState.QUARANTINED and before.state is not state:
             words += f"; nothing is placed there until `fts nodes release {node.id}`"
         verb = Verb.NODE_QUARANTINED if state is NodeState.QUARANTINED else Verb.NODE_LOST
-        emit(db, verb, who, words, data={"node": node.id, "state": state, **counts})
+        if (state, reason) != (before.state, before.reason) or counts[what] == 1:  # not each minute of an outage
+            emit(db, verb, who, words, data={"node": node.id, "state": state, **counts})
     return now
 
 

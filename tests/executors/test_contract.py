@@ -186,9 +186,9 @@ def test_one_that_does_not_read_its_orders_gets_the_signal_early(executor: Execu
 
 
 def test_memory_can_be_planned_with_on_its_node(executor: Executor) -> None:
-    placed(executor, ECHO)
-    room = executor.room(0)
-    assert room.total is not None and room.available is not None and room.total >= room.available > 0
+    slot, _ = placed(executor, ECHO)
+    found = slot.sensors.read()
+    assert found.total is not None and found.available is not None and found.total >= found.available > 0
 
 
 def test_one_that_dies_before_it_is_ready_is_the_fault_of_a_node(executor: Executor) -> None:
@@ -217,6 +217,31 @@ def test_a_limit_that_follows_the_start_at_once_is_kept_there(remote: Executor) 
     child.send({})
     assert slot._hard is not None
     assert facts_until(child, "draw")[-1]["n"] == slot._hard + NOT_RESIDENT
+
+
+def test_an_earlier_victim_of_the_oom_killer_explains_no_later_kill(tmp_path: Path) -> None:
+    """The kernel counts since the machine was started."""
+    (tmp_path / "sitecustomize.py").write_text("import fts.jobs.supervisor.child as c\nc.count_oom_kills = lambda: 3\n")
+    where = Where("command", f"env PYTHONPATH={tmp_path} {{agent}}")
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    with (
+        closing(detect.from_env(tmp_path, {"FTS_SENSORS": "none"})) as sensors,
+        closing(open_database(places.db)) as db,
+        closing(executor_of(places, WorkerSettings(where=where, stop_grace_s=1.0), db, sensors)) as executor,
+    ):
+        _, child = placed(executor, "say(fact='ready', pid=os.getpid())\ntime.sleep(60)")
+        os.kill(facts_until(child, "ready")[-1]["pid"], signal.SIGKILL)
+        assert ended(child).code == -signal.SIGKILL and child.oom_kills() == 0
+
+
+def test_a_process_that_takes_longer_to_start_than_a_lease_costs_no_node(remote: Executor, tmp_path: Path) -> None:
+    """The modules that it imports may be on a cold network disk. This template takes long, and then cannot fork."""
+    slow = "import sys, time\nif '--facts-fd' not in sys.argv: time.sleep(4); sys.exit()\n"
+    slot, found = remote.slots[0], Program(("-S", "-c", slow + PRELUDE + ECHO), forks_for=str(tmp_path))
+    assert remote.place(0, Want(), lambda: False, lambda _: None)
+    child = slot.child(found, 1)
+    wait_until(lambda: child.poll() is not None or child.facts(0.1))
+    assert child.exit() is None
 
 
 AFTER = (
@@ -435,6 +460,29 @@ def test_what_ends_all_agents_of_a_node_at_once_is_one_loss(tmp_path: Path) -> N
                 executor.lost(each, ExitKind.NODE_LOST, "its connection ended")  # type: ignore[attr-defined]
             (node,) = executor.nodes()
             assert (node.losses, node.state) == (losses, state)
+    finally:
+        executor.close()
+
+
+def test_a_link_that_breaks_again_and_again_quarantines_no_node_that_makes_progress(tmp_path: Path) -> None:
+    """Each trial brings a checkpoint home before it breaks; then the machine is down, and comes back."""
+    executor = nodes_of(tmp_path, "a:1")
+    slot = executor.slots[0]
+    try:
+        for _ in range(3):
+            assert executor.place(0, Want(), lambda: False, lambda _: None)
+            child = slot.child(program("say(fact='checkpoint')\ntime.sleep(60)"), 1)
+            facts_until(child, "checkpoint")
+            slot.channel.process.kill()  # type: ignore[attr-defined]
+            executor.lost(slot, ended(child).kind, "its connection ended")  # type: ignore[attr-defined]
+            assert [(node.losses, node.state) for node in executor.nodes()] == [(1, NodeState.LOST)]
+        (tmp_path / "fail-a").touch()
+        assert not executor.place(0, Want(), lambda: executor.nodes()[0].failures > 2, lambda _: None)
+        assert executor.nodes()[0].state is NodeState.LOST
+        events = queries.events(executor.db)  # type: ignore[attr-defined]
+        assert ["no route" in one.message for one in events].count(True) == 1, "not each minute"
+        (tmp_path / "fail-a").unlink()
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
     finally:
         executor.close()
 
@@ -666,6 +714,23 @@ def test_an_order_ends_the_way_of_a_data_set_to_its_node(looks: int, tmp_path: P
             executor.slots[0].child(Program(("-S", "-c", ECHO), folder=str(tmp_path), data=("large",)), 1)
         assert executor.slots[0].channel is None and len(asked) == looks + 1  # type: ignore[attr-defined]
         assert not any(node.losses for node in executor.nodes())
+
+
+def test_vitals_of_an_earlier_trial_are_not_those_of_the_next(tmp_path: Path) -> None:
+    """They were on their way; with the time that the earlier one has worked, the next would be over its limit."""
+    vitals = "{'token': %s, 'tree': 1, 'peak': 5, 'worked_s': 7200.0, 'guard': 'normal'}"
+    live = "writer.send(Kind.FACT, {'process': 1, 'token': token, 'fact': {'fact': 'live'}})"
+    body = f"writer.send(Kind.VITALS, {vitals % repr('1-dead')}); {live}; frame = reader.next();"
+    body += f"writer.send(Kind.VITALS, {vitals % 'token'}); {live}"
+
+    def look(child: Placed, home: Path) -> None:
+        watchdog = child.slot._watchdog  # type: ignore[attr-defined]
+        for worked_s in (0.0, 7200.0):
+            facts_until(child, "live")
+            assert watchdog.worked_s == worked_s and child.channel.vitals["guard"] == "normal"  # type: ignore[attr-defined]
+            child.send({})
+
+    faked(tmp_path, body, look)
 
 
 def test_frames_of_a_superseded_attempt_change_nothing(tmp_path: Path) -> None:

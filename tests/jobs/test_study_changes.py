@@ -409,7 +409,7 @@ def test_one_undo_takes_back_how_trials_run_and_how_many_there_are(tmp_path: Pat
     before = made.one(states)
     made.ok(*words[:3], "size=S,M,L", "--trials", "5", "--memory", "2GB")
     after = made.one(states)
-    assert before != after and made.one("SELECT group_concat(trials_wanted) FROM job") == "5,5,5"
+    assert made.one("SELECT count(*) FROM job WHERE trials_wanted = 5") == 3 and before != after
     made.ok("undo")
     assert made.one(states.replace("FROM job", "FROM job WHERE id < 3")) == before
     assert made.one("SELECT status FROM job WHERE id = 3") == "cancelled"

@@ -102,6 +102,19 @@ def test_the_same_question_is_found_by_its_stored_identity(db: Database) -> None
     assert transitions.enqueue(db, [stranger], rule=rule)[0].created
 
 
+def test_the_jobs_of_a_matrix_are_found_by_an_index(db: Database) -> None:
+    rule = SameQuestion(of=lambda spec: str(spec["n"]), md5=lambda spec: f"md5 of {spec['n']}")
+    rows = [digits(spec={"n": n, "trials": 3}, question_md5=f"{n:032x}") for n in range(150)]
+    transitions.enqueue(db, rows, rule=rule)
+    db.execute_sql("UPDATE job SET status = 'done'")
+    steps: list[int] = []
+    db.connection().set_progress_handler(lambda: steps.append(1), 100)
+    found = transitions.enqueue(db, rows, rule=rule)
+    db.connection().set_progress_handler(None, 0)
+    assert [one.job_id for one in found] == [*range(1, 151)]
+    assert len(steps) < 600, "in hundreds of instructions; each row would read all jobs"
+
+
 def test_a_direction_knows_what_is_better() -> None:
     low, high = Direction.MINIMIZE, Direction.MAXIMIZE
     assert low.better(1.0, 2.0) and high.better(2.0, 1.0) and not low.better(1.0, 1.0)

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -102,6 +103,22 @@ def test_a_template_whose_worker_was_killed_with_unread_messages_leaves_without_
     for end in (wake_read, wake_write):
         os.close(end)
     its.close()
+
+
+@forks
+def test_a_template_that_is_stopped_keeps_no_worker_waiting(
+    template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody told of the end of its fork, so that the slot waited for ever, and no order ended the worker."""
+    with fork(template, tmp_path) as child:
+        child.facts(PATIENCE_S)
+        template._popen.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr("fts.jobs.supervisor.template.START_S", 0.1)
+        killed = threading.Thread(target=child.kill, daemon=True)
+        killed.start()
+        killed.join(10.0)
+        left, template._over = killed.is_alive(), True
+        assert not left and child.poll() == -9
 
 
 @forks
