@@ -177,6 +177,7 @@ def apply_moves(staging: Path, root: Path, durable: bool = True) -> None:
             parent = parent.parent
     for each in sorted(folders) if durable else ():
         sync_folder(each)
+    (staging / LIST).unlink()  # first, and not silently: with a list left, the next attempt would do the moves again
     remove(staging, root)
 
 

@@ -64,15 +64,18 @@ class Launch:
             agent = [of_shell(word) for word in agent]
         memory = max(want.memory or 0, memory_limit or 0) >> 20
         values = {"threads": want.threads, "gpus": want.gpus, "memory_mb": max(memory, LEAST_MB), "name": name}
-        line = " ".join(agent) if self.quotes else shlex.join(agent)
         words: list[str] = []
         template = shlex.split(self.template)
         for word in template if any("{agent}" in word for word in template) else [*template, "{agent}"]:
             if word == "{agent}" and not takes_one_word(words):
                 words += agent
                 continue
-            filled = word.format(**values, agent=line)
-            words.append(shlex.quote(filled) if self.quotes and takes_one_word(words) else filled)
+            is_here = (
+                len(words) == 2 and takes_one_word(words) and word != "{agent}"
+            )  # a script of a shell that runs ssh
+            remote = self.quotes and not is_here
+            filled = word.format(**values, agent=" ".join(agent) if remote else shlex.join(agent))
+            words.append(shlex.quote(filled) if remote and takes_one_word(words) else filled)
         return words
 
 

@@ -238,6 +238,7 @@ class Worker:
         if self._lost_database is None:
             self._lost_database = error
             log.error("%s; this worker stops", error)
+            self.owed.is_over = isinstance(error, DatabaseGone)  # a study that was moved away must not begin again here
             self.orders.signal(WorkerOrder.STOP)
 
     def check_own_code(self) -> bool:
@@ -258,9 +259,15 @@ class Worker:
     def raise_database_error(self) -> None:
         """Raises the database error that made this worker leave, if any.
 
-        The open connection to a deleted file still has its whole content, which is saved as a backup.
+        The open connection to a deleted file still has its whole content, which is saved as a backup. A file that was
+        moved with its folder still exists.
         """
         if isinstance(self._lost_database, DatabaseGone):
+            if (place := self.db.moved_to()) is not None:
+                raise DatabaseGone(
+                    f"{self.places.outputs} was moved to {place.parent} while this worker ran; nothing recorded is "
+                    "lost: start `fts worker` there"
+                )
             saved = backup(self.db, self.places.backups, keep=None)
             raise DatabaseGone(
                 f"{self._lost_database}; a copy of its content is saved: `fts restore {saved}` puts it back"

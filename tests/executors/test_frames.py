@@ -164,6 +164,20 @@ def test_a_list_that_cannot_be_read_now_is_no_reason_to_drop_the_files(
     assert (tmp_path / "t" / "x").read_bytes() == b"a"
 
 
+def test_moves_are_not_done_again_although_their_folder_could_not_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "t"
+    arriving = IncomingFiles(home, tmp_path)
+    arriving.part({"name": "x", "size": 1, "md5": MD5_OF_A}, b"a")
+    with monkeypatch.context() as trouble:
+        trouble.setattr("shutil.rmtree", lambda *_, **__: None)  # as it does without a free descriptor
+        arriving.commit(["old"])
+    (home / "old").touch()  # written by a later attempt
+    finish_commit(home, tmp_path)
+    assert sorted(path.name for path in home.iterdir()) == ["old", "x"]
+
+
 def test_a_folder_that_cannot_be_read_now_is_not_taken_for_an_empty_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

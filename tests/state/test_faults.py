@@ -178,6 +178,21 @@ def test_a_log_of_another_user_is_named_and_not_the_database(tmp_path: Path, mon
         )
 
 
+@pytest.mark.parametrize("name", ["fts.db", "fts.db-shm"])
+def test_an_immutable_file_is_named_with_the_command_that_changes_that(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "fts.db"
+    db = open_database(path)
+    marked = subprocess.run(["chattr", "+i", str(tmp_path / name)], capture_output=True, check=False)
+    try:
+        if marked.returncode:
+            pytest.skip("needs root and a file system with chattr")
+        said = str(translate(sqlite3.OperationalError("attempt to write a readonly database"), path))
+    finally:
+        subprocess.run(["chattr", "-i", str(tmp_path / name)], capture_output=True, check=False)
+    db.close()
+    assert f"probably immutable: `chattr -i {tmp_path / name}` as root" in said
+
+
 def test_a_whole_trial_in_one_transaction_is_all_or_nothing(tmp_path: Path) -> None:
     db = failing(tmp_path)
     n, done = 0, False
