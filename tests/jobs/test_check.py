@@ -314,3 +314,20 @@ def test_the_forecast_is_of_trials_that_start_as_in_a_worker(tmp_path: Path) -> 
 def test_a_forecast_names_the_number_of_cells_that_ran(checked: int, ending: str) -> None:
     forecast = Forecast(cells=3, trials=12, checked=checked, slots=2, seconds=5.0)
     assert list(forecast.sentences()) == [f"3 cells, 12 trials: about 5 s with 2 slots, without pruning{ending}"]
+
+
+def test_a_second_run_that_fails_where_the_first_was_cut_is_named(tmp_path: Path) -> None:
+    body = """
+        import pathlib
+        def objective(trial):
+            mark = pathlib.Path(__file__).with_name("mark")
+            first = not mark.exists()
+            mark.touch()
+            for epoch in range(3):
+                trial.report(1.0, epoch)
+                assert first, "it has run before"
+            return trial.suggest_float("x", 0.0, 1.0)
+    """
+    found = examined(tmp_path, body, reports=2)
+    status, sentence = told(found, "repeatable")
+    assert (status, found.repeatable) == ("bad", False) and "it has run before" in sentence

@@ -60,6 +60,7 @@ class ReadResult:
     reopened: str = ""  # why the file was reopened; empty: it was not
     locked_by: str | None = None  # process whose lock keeps a silent worker from writing
     forecast: tuple[float, Forecast] | None = None  # (when, forecast); made in this thread: no key waits
+    at: float | None = None  # the moment of a replay
 
 
 class Reader:
@@ -105,7 +106,7 @@ class Reader:
             self.close()
             raise
         self._version, self._request, self._locked_by, self._unwritten = version, request, locked_by, unwritten
-        return ReadResult(snapshot, details, reopened, locked_by, self._forecast_of(snapshot, request))
+        return ReadResult(snapshot, details, reopened, locked_by, self._forecast_of(snapshot, request), request.at)
 
     def _forecast_of(self, snapshot: Snapshot, request: ReadRequest) -> tuple[float, Forecast] | None:
         """Returns the forecast, rebuilt once a minute or for other jobs; None in a replay, which has its own time."""

@@ -162,6 +162,12 @@ class EnqueueForm(Modal[None]):
             self._wanted_at = time.monotonic()
         self.run_worker(partial(self._wait, ask, number, more), thread=True, name=ask, exit_on_error=False)
 
+    def _forget_questions(self) -> None:
+        """Drops the answers still to come about the study: they are about other options, or another study."""
+        for ask in ("look", "cost", "stamp"):
+            self._asked.pop(ask, None)
+        self._then = None
+
     def _wait(self, ask: str, number: int, more: dict[str, Any]) -> None:
         if self._asked.get(ask) != number:
             return
@@ -241,6 +247,7 @@ class EnqueueForm(Modal[None]):
         """Chooses a study: restores its typed options, ticks nothing."""
         if self.process.waited_s() > GIVE_UP_S:
             self.process.restart()
+        self._forget_questions()
         self.key, self.seen, self.cost, self.note = key, None, None, ""
         self.typed = self.memory.of(key)
         table = self.query_one(CellTable)
@@ -279,6 +286,7 @@ class EnqueueForm(Modal[None]):
             self.typed.pop(message.field, None)
         else:
             self.typed[message.field] = message.text
+        self._forget_questions()
         self.note = ""
         self.cost = None
         if self._typing is not None:
