@@ -219,7 +219,7 @@ class Examination:
         if again.cut and not again.reports and first.reports:
             self.found.add("repeatable", WARN, f"not known: the second run reported nothing in {seconds(limit_s)}")
             return again
-        if first.cut and not again.ended and not again.cut:  # two results can be compared, here there is none
+        if not again.ended and not again.cut:  # what was equal until then says nothing
             self.found.repeatable = False
             self.found.add("repeatable", BAD, f"not: the second run failed: {again.message}")
             return again

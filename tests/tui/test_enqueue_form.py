@@ -438,3 +438,7 @@ async def test_an_answer_about_other_options_or_another_study_is_dropped(folder:
         form._choose('["file", "x", "b.toml"]')
         answer("cost", priced, cost={**cost, "check": []})
         assert form.cost is None
+        form._then = lambda: pytest.fail("nothing may be enqueued")
+        form._ask("stamp")
+        answer("stamp", form._asked["stamp"], problem="the process that reads studies has ended")
+        assert form.note == "nothing was enqueued: the process that reads studies has ended"

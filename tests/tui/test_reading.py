@@ -17,7 +17,7 @@ from fts.state.values import Claim, Job
 from fts.tui.data import cells
 from fts.tui.data.log_tail import LONGEST, MOST_AT_ONCE, Tail
 from fts.tui.data.reader import Reader, ReadRequest
-from fts.tui.data.view import CURVES, LOGS, jobs_by_id
+from fts.tui.data.view import CURVES, EVENTS, LOGS, jobs_by_id
 from tests.state.helpers import live_trial
 from tests.tui import study
 from tests.tui.stories import monitor, press, rest, until
@@ -196,3 +196,14 @@ def test_what_a_replay_has_cut_is_read_again(reader, monkeypatch):
     cut = reader.read(replace(live, at=at)).details.curves
     assert cut != whole
     assert reader.read(live).details.curves == whole
+
+
+def test_a_replay_leaves_the_journal_as_long_as_it_was(reader, db_path, monkeypatch):
+    monkeypatch.setattr(queries, "EVENTS_IN_SNAPSHOT", 5)  # of a replay
+    request = ReadRequest(user=study.USER, screen=EVENTS)
+    journal = reader.read(request).details.events
+    assert len(reader.read(replace(request, at=journal[30].at)).details.events) == 5 < len(journal)
+    db = open_database(db_path)
+    transitions.operator.note(db, "hello")
+    db.close()
+    assert reader.read(request).details.events[:-1] == journal

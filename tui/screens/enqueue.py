@@ -229,6 +229,9 @@ class EnqueueForm(Modal[None]):
         then, self._then = self._then, None
         stamp = message.answer.get("stamp")
         if problem or self.seen is None:
+            if then is not None:  # the button was pressed
+                self.note = f"nothing was enqueued: {problem or 'the study is being read'}"
+                self._paint()
             return
         if stamp != self.seen.stamp:
             self.note = f"{self._title()} has changed on disk and was read again; look before you enqueue"
