@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import time
 import zipfile
+import zlib
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fts.state.files import refuse_links, replacing
+from fts.state.files import ABSENT, naming, refuse_links, replacing
 from fts.study.fold_trainer import Resumed
 from fts.training.checkpoint import CheckpointError, SavedCheckpoint
 from fts.training.metrics import probabilities
@@ -80,7 +81,7 @@ class FoldsInTurn:
                     yield StepDone(self.step, fold, event.loss, event.seconds)
             if self.trainer.outcome().reason == DIVERGED:
                 self._reason = DIVERGED
-                self.trouble = f"fold {fold} of {self.folds}: {self.trainer.trouble}"
+                self.trouble = f"fold {fold} of {self.folds}: {self.trainer.progress.trouble}"
                 return
             self._end_fold()
             yield EpochDone(self._history[-1], False)
@@ -155,11 +156,14 @@ class FoldsInTurn:
 
     @staticmethod
     def _read(folder: Path) -> tuple[list[EpochResult], list[NDArray[np.float32]]] | None:
-        """Reads the ended folds. None if no fold has ended, or for a damaged file: the trial then starts again."""
+        """Reads the ended folds. None if no fold has ended, or for a damaged file: the trial then starts again.
+
+        Raises OSError if the file cannot be read now.
+        """
         try:
-            with np.load(folder / ENDED, allow_pickle=False) as stored:
+            with naming(folder / ENDED), np.load(folder / ENDED, allow_pickle=False) as stored:
                 told: list[dict[str, Any]] = json.loads(str(stored["results"]))
                 p = np.split(stored["p"], np.cumsum(stored["days"])[:-1])
                 return [EpochResult(**one) for one in told], p
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        except (*ABSENT, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
             return None

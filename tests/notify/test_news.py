@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 import time
@@ -228,6 +229,21 @@ def test_what_was_being_sent_is_sent_again_and_the_message_says_so(tmp_path: Pat
     assert body.startswith("This message may have reached you before.\n")
 
 
+def test_messages_that_cannot_be_read_now_are_not_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = Mailbox.of(tmp_path / "notify.json", 7)
+    mail.put([News(About.DONE, "a is done.", 1.0)], ["me"])
+    mail.save()
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(Path, "read_text", fails)
+        with pytest.raises(OSError, match=r"Too many open files: .*notify\.json"):
+            Mailbox.of(tmp_path / "notify.json", 9)
+    assert Mailbox.of(tmp_path / "notify.json", 9).memory.event == 7
+
+
 def test_a_target_that_was_removed_has_no_line_and_a_new_one_begins_empty(tmp_path: Path) -> None:
     mail = Mailbox.of(tmp_path / "notify.json", 0)
     mail.put([News(About.DONE, "a is done.", 1.0)], ["me"])
@@ -337,7 +353,7 @@ def test_the_command_line_adds_lists_and_removes_without_showing_an_address(
     assert main(["notify", "add", SECRET]) == 0 and main(["notify", "add", SECRET]) == 0
     assert main(["notify", "quiet", "22:00-07:00", "--but", "worker lost"]) == 0
     assert main(["notify", "list"]) == 0 and main(["notify", "list", "--json"]) == 0
-    assert main(["notify", "remove", "tgram-3"]) == 2 and main(["notify", "add", "SeCrEt no address"]) == 2
+    assert main(["notify", "remove", "tgram-3"]) == 6 and main(["notify", "add", "SeCrEt no address"]) == 2
     assert main(["notify", "quiet", "25:00-7"]) == 2 and main(["notify", "remove", "tgram-2"]) == 0
     said = capsys.readouterr()
     assert "SeCrEt" not in said.out + said.err, said

@@ -12,6 +12,7 @@ from fts.state import queries, replay, transitions
 from fts.state.db import Database
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, UnreadableHistory, WrongStatus
 from fts.state.transitions import SameQuestion
+from fts.state.transitions.reported_facts import MAX_FACTS
 from fts.state.values import Cause, Claim, Direction
 from tests.state.helpers import claimed, enqueued, interrupt, spec, verbs, worker
 
@@ -102,6 +103,19 @@ def test_the_same_question_is_found_by_its_stored_identity(db: Database) -> None
     assert transitions.enqueue(db, [stranger], rule=rule)[0].created
 
 
+def test_the_jobs_of_a_matrix_are_found_by_an_index(db: Database) -> None:
+    rule = SameQuestion(of=lambda spec: str(spec["n"]), md5=lambda spec: f"md5 of {spec['n']}")
+    rows = [digits(spec={"n": n, "trials": 3}, question_md5=f"{n:032x}") for n in range(150)]
+    transitions.enqueue(db, rows, rule=rule)
+    db.execute_sql("UPDATE job SET status = 'done'")
+    steps: list[int] = []
+    db.connection().set_progress_handler(lambda: steps.append(1), 100)
+    found = transitions.enqueue(db, rows, rule=rule)
+    db.connection().set_progress_handler(None, 0)
+    assert [one.job_id for one in found] == [*range(1, 151)]
+    assert len(steps) < 600, "in hundreds of instructions; each row would read all jobs"
+
+
 def test_a_direction_knows_what_is_better() -> None:
     low, high = Direction.MINIMIZE, Direction.MAXIMIZE
     assert low.better(1.0, 2.0) and high.better(2.0, 1.0) and not low.better(1.0, 1.0)
@@ -155,7 +169,7 @@ def test_a_function_reports_steps_from_zero_with_gaps(db: Database) -> None:
         {"epoch": 0, "value": "x"}, {"epoch": 0, "value": True}, {"epoch": 0, "metrics": [1]},
         {"epoch": 0, "metrics": {"f1": "x"}}, {"epoch": 0, "metrics": {"": 1.0}},
         {"epoch": 0, "metrics": {"\x1b": 1.0}},
-        {"epoch": 0, "metrics": {f"m{n}": 0.1 for n in range(2000)}}, {"epoch": 0, "value": 1.0, "unknown": 1},
+        {"epoch": 0, "metrics": {f"m{n}": 0.1 for n in range(30_000)}}, {"epoch": 0, "value": 1.0, "unknown": 1},
     ],
 )  # fmt: skip
 def test_what_is_no_epoch_is_refused(db: Database, row: dict[str, Any]) -> None:
@@ -165,8 +179,14 @@ def test_what_is_no_epoch_is_refused(db: Database, row: dict[str, Any]) -> None:
     assert queries.epochs(db, trial) == ()
 
 
+def test_as_many_facts_as_a_trial_may_have_can_be_reported_at_its_start(db: Database) -> None:
+    claim, trial = begun(db)
+    transitions.record_started(db, claim, trial, facts := {"big": "x" * (MAX_FACTS - 20)})
+    assert queries.trial_by_id(db, trial).facts == queries.events(db)[-1].data["facts"] == facts
+
+
 @pytest.mark.parametrize(
-    "facts", [{"": 1}, {"a\nb": 1}, {"x" * 101: 1}, {"big": "x" * 70_000}, {"odd": object()}, {5: 1}]
+    "facts", [{"": 1}, {"a\nb": 1}, {"x" * 101: 1}, {"big": "x" * 400_000}, {"odd": object()}, {5: 1}]
 )
 def test_what_is_no_fact_is_refused(db: Database, facts: dict[str, Any]) -> None:
     claim, trial = begun(db)
