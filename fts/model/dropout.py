@@ -38,11 +38,21 @@ def _draw(shape: tuple[int, ...], rate: float, seed: int, like: Tensor) -> Tenso
     n = 1
     for size in shape:
         n *= size
-    words = torch.empty(-(-n // 8), dtype=torch.int64, device=like.device)
-    words.random_(-(2**63), None, generator=_generator(like.device).manual_seed(seed))
+    random_bytes = _one_by_one if like.device.type == "mps" else _by_words
+    drawn = random_bytes(n, like.device, _generator(like.device).manual_seed(seed))
     # compared as floats: torch compares bytes into bools one at a time, and also converts bools to floats slowly (6x)
-    kept = words.view(torch.uint8)[:n].view(shape).to(like.dtype).ge_(_threshold(rate))
+    kept = drawn.view(shape).to(like.dtype).ge_(_threshold(rate))
     return kept.mul_(LEVELS / (LEVELS - _threshold(rate)))
+
+
+def _by_words(n: int, device: torch.device, generator: torch.Generator) -> Tensor:
+    words = torch.empty(-(-n // 8), dtype=torch.int64, device=device)
+    return words.random_(-(2**63), None, generator=generator).view(torch.uint8)[:n]
+
+
+def _one_by_one(n: int, device: torch.device, generator: torch.Generator) -> Tensor:
+    """For MPS, which refuses to draw from all values of an int64."""
+    return torch.empty(n, dtype=torch.uint8, device=device).random_(0, LEVELS, generator=generator)
 
 
 def _threshold(rate: float) -> int:
