@@ -123,6 +123,18 @@ def load(
     )
 
 
+def few(ends: np.ndarray, y_T: np.ndarray, rows: int | None) -> np.ndarray:
+    """Returns the first `rows` windows for a dry run; if all have one label, the last one is replaced.
+
+    A validation part may begin with months without a rise, and a score needs both classes.
+    """
+    chosen: np.ndarray = ends[:rows].copy()
+    others = np.flatnonzero(y_T[ends] != y_T[ends[0]])
+    if len(others) and others[0] >= len(chosen):
+        chosen[-1] = ends[others[0]]
+    return chosen
+
+
 def _scaled(x_TF: np.ndarray, train_stop: int, norm: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns features as float32, with the float64 mean and sd that scaled them; both come from train rows only."""
     if norm not in ("standard", "none"):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.state.files import replacing
-from fts.study.cell_data import CellData, load
+from fts.study.cell_data import CellData, few, load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +63,8 @@ def cell_data(root: str, cell: CellSpec, rows: int | None = None) -> CellData:
         return data
     import arch.bootstrap  # noqa: F401  # imported before the timed step, which would include its 2 s
 
-    return replace(data, train_ends=data.train_ends[:rows], val_ends=data.val_ends[:rows])
+    train, val = (few(ends, data.y_T, rows) for ends in (data.train_ends, data.val_ends))
+    return replace(data, train_ends=train, val_ends=val)
 
 
 def write_predictions(path: Path, data: CellData, p: np.ndarray) -> None:

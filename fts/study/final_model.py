@@ -22,10 +22,12 @@ from fts.model.patchtst import PatchTST
 from fts.state.files import atomic_write, make_folder
 from fts.study.build import BuiltTrial, assemble
 from fts.study.cell import TrialSpec, as_trained
+from fts.study.cell_data import few
 from fts.study.evidence import cell_data
 from fts.study.model_card import card
 from fts.study.model_folder import FORMAT, md5_of_config
 from fts.training.checkpoint import file_md5, write_weights
+from fts.training.results import DIVERGED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,10 +47,10 @@ class FinalTrial(BuiltTrial):
         return False
 
     def result(self, folder: Path | None) -> dict[str, Any]:
-        """Writes the model folder (unless `folder` is None) and returns the result."""
+        """Writes the model folder (unless `folder` is None, or the training diverged) and returns the result."""
         outcome = self.trainer.outcome()
         last = self.trainer.history[-1] if self.trainer.history else None
-        if folder is not None and last is not None:
+        if folder is not None and last is not None and outcome.reason != DIVERGED:
             save_model(folder / "model", self)
         return {
             "value": outcome.last_value,
@@ -57,6 +59,7 @@ class FinalTrial(BuiltTrial):
             "epochs": outcome.epochs,
             "reason": "finished" if outcome.reason == "step limit" else outcome.reason,
             "badges": [*outcome.badges, IN_SAMPLE],
+            "message": outcome.message,
             "val_loss": last.val_loss if last else None,
             "val_auc": last.val_auc if last else None,
             "auc_low": None,
@@ -71,7 +74,8 @@ def build_final(spec: TrialSpec) -> BuiltTrial:
     cell = spec.cell
     data = all_windows(cell_data(spec.data_root, cell))
     if spec.dry_run_rows is not None:
-        return assemble(spec, shortened(data, spec.dry_run_rows), FinalTrial)
+        train, val = (few(ends, data.y_T, spec.dry_run_rows) for ends in (data.train_ends, data.val_ends))
+        return assemble(spec, replace(data, train_ends=train, val_ends=val), FinalTrial)
     steps = best_epoch(spec) * math.ceil(data.n_train / cell.effective_batch)
     if cell.max_steps is not None:
         steps = min(steps, cell.max_steps)
@@ -83,11 +87,6 @@ def all_windows(data: CellData) -> CellData:
     ends = window_ends(0, data.split.val_stop, data.span, data.horizon)
     prior = float(data.y_T[ends].mean(dtype=np.float64))
     return replace(data, train_ends=ends, n_train=len(ends), prior=prior)
-
-
-def shortened(data: CellData, rows: int) -> CellData:
-    """Returns the data with only `rows` windows, for a dry run."""
-    return replace(data, train_ends=data.train_ends[:rows], val_ends=data.val_ends[:rows])
 
 
 def best_epoch(spec: TrialSpec) -> int:

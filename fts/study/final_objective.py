@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.trial.process import Commands, main, say
+from fts.state.values import Cause
 from fts.study.cell import TrialSpec
 from fts.study.objective import run_trial
 
@@ -22,7 +23,8 @@ def run_final(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     from fts.study.final_model import build_final  # here, not above: torch and pandas, about 3 s
 
     for fact in run_trial(spec, orders, build_final):
-        if fact["fact"] == "result" and spec.opened_by is not None and spec.dry_run_rows is None:
+        ended = fact["fact"] == "result" and fact["reason"] != Cause.DIVERGED  # a diverged training has no model
+        if ended and spec.opened_by is not None and spec.dry_run_rows is None:
             from fts.study.sealed import evaluate_test
 
             say(f"the test set was opened by {spec.opened_by}")

@@ -16,7 +16,7 @@ from fts.analysis.walk_forward import Fold, walk_forward
 from fts.data.splits import check_counts, window_ends
 from fts.jobs.trial.process import Commands, main
 from fts.study.cell import CellSpec, TrialSpec, as_trained
-from fts.study.cell_data import CellData, rescaled
+from fts.study.cell_data import CellData, few, rescaled
 from fts.study.evidence import cell_data
 from fts.study.objective import run_trial
 
@@ -78,7 +78,7 @@ def last_folds(data: CellData, judged: int, of: int) -> list[Fold]:
 def on_fold(data: CellData, fold: Fold, rows: int | None = None) -> CellData:
     """Returns the data with one fold's windows, scaled by its training days, which the split's scaler is not."""
     data = rescaled(data, int(fold.train_ends[-1]) + 1)
-    train, val = (ends[:rows] for ends in (fold.train_ends, fold.val_ends))
+    train, val = (few(ends, data.y_T, rows) for ends in (fold.train_ends, fold.val_ends))
     prior = float(data.y_T[train].mean(dtype=np.float64))
     share = float(data.y_T[val].mean(dtype=np.float64))
     sure = min(max(prior, 0.5 / len(train)), 1 - 0.5 / len(train))
