@@ -29,7 +29,7 @@ def huggingface(trial: Any, monitor: str = "eval_loss") -> Any:
 
         resume_from_checkpoint = str(next(iter(epochs.checkpoint.files.values()))) if epochs.state else None
 
-        training = saves = wanted = False
+        training = saves = wanted = waits = False
 
         @property
         def value(self) -> float:
@@ -46,20 +46,22 @@ def huggingface(trial: Any, monitor: str = "eval_loss") -> Any:
                 return
             epochs.report(epochs.done, {name: one for name, one in metrics.items() if not name.endswith(CLOCKS)})
             self.saves, self.wanted = epochs.checkpoint.due, control.should_save
-            control.should_save = self.saves or self.wanted
-            if not control.should_save:
+            control.should_save = self.waits = self.saves or self.wanted
+            if not self.waits:
                 self.judge()
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if not self.waits:  # no evaluation came before: the user's own checkpoint after some steps
+                return
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             if self.saves:
-                self.saves = False
                 epochs.save(epochs.done, dict, lambda: [folder])
                 if not self.wanted:
                     remove(folder)
-                self.judge()
+            self.judge()
 
         def judge(self) -> None:
+            self.waits = False
             epochs.done += 1
             epochs.prune(epochs.done - 1)
 
