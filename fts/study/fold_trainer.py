@@ -100,7 +100,11 @@ class FoldTrainer:
     @property
     def trouble(self) -> str | None:
         """Why it diverged: the message of the first fold that did."""
-        diverged = ((k, trainer.trouble) for k, trainer in enumerate(self.trainers, start=1) if trainer.trouble)
+        diverged = (
+            (k, trainer.progress.trouble)
+            for k, trainer in enumerate(self.trainers, start=1)
+            if trainer.progress.trouble
+        )
         return next((f"fold {k} of {len(self.trainers)}: {trouble}" for k, trouble in diverged), None)
 
     def save(self, folder: Path) -> SavedCheckpoint:

@@ -80,7 +80,7 @@ class FoldsInTurn:
                     yield StepDone(self.step, fold, event.loss, event.seconds)
             if self.trainer.outcome().reason == DIVERGED:
                 self._reason = DIVERGED
-                self.trouble = f"fold {fold} of {self.folds}: {self.trainer.trouble}"
+                self.trouble = f"fold {fold} of {self.folds}: {self.trainer.progress.trouble}"
                 return
             self._end_fold()
             yield EpochDone(self._history[-1], False)

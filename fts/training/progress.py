@@ -25,6 +25,7 @@ class Progress:
     waiting_since: float | None = None  # value that must improve by min_delta to reset patience
     waited: int = 0  # epochs since then
     reason: str | None = None  # why the run has ended
+    trouble: str | None = None  # why it diverged, as a sentence
     history: list[EpochResult] = field(default_factory=list)
 
     def end_epoch(self, result: EpochResult, value: float | None, config: TrainConfig) -> bool:

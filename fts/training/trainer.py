@@ -67,7 +67,6 @@ class Trainer:
         self.steps_per_epoch = math.ceil(n_train / config.effective_batch)
         self.total_steps = self.steps_per_epoch * config.max_epochs  # of the schedule; max_steps may end earlier
         self._train_logits = torch.zeros(n_train)  # of the current epoch, in its order
-        self.trouble: str | None = None  # why it diverged, as a sentence
         self._y_val = self.data.y_T[self.data.val_ends].cpu().numpy()
         if config.objective == "val_auc" and len(np.unique(self._y_val)) < 2:
             raise DataError("validation labels are all the same: val_auc does not exist, use val_loss or other dates")
@@ -121,7 +120,7 @@ class Trainer:
             len(progress.history),
             progress.reason or "running",
             tuple(badges),
-            self.trouble,
+            progress.trouble,
         )
 
     def save(self, folder: Path) -> SavedCheckpoint:
@@ -177,7 +176,7 @@ class Trainer:
         progress.loss_sum += loss * len(ends_B)
         if not math.isfinite(loss):
             progress.reason = DIVERGED
-            self.trouble = f"loss is {loss:.4g} {self._place()}"
+            progress.trouble = f"loss is {loss:.4g} {self._place()}"
         seconds = time.perf_counter() - start
         progress.train_seconds += seconds
         return StepDone(progress.step, progress.epoch, loss, seconds)
@@ -261,7 +260,7 @@ class Trainer:
             progress.reason = DIVERGED
             limit = f", more than {DIVERGED_FACTOR} times that of the class prior ({self.prior_loss:.3g})"
             too_much = limit if math.isfinite(scores.loss) else ""
-            self.trouble = f"validation loss is {scores.loss:.4g} {self._place(result.epoch)}{too_much}"
+            progress.trouble = f"validation loss is {scores.loss:.4g} {self._place(result.epoch)}{too_much}"
         if improved:
             self.val_predictions = probabilities(logits)
         return EpochDone(result, improved)

@@ -166,3 +166,22 @@ def test_a_damaged_file_of_ended_folds_costs_time_and_no_digit(tmp_path: Path):
     assert not again.can_load(tmp_path / "checkpoint")
     list(again.run())
     assert np.array_equal(again.val_predictions, whole.val_predictions)
+
+
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_a_trial_that_goes_on_after_it_diverged_says_the_same(tmp_path: Path, in_turn: bool):
+    def diverging(fold: int = 0) -> Trainer:
+        return Trainer(make_model(), make_data(), make_config(learning_rate=1e30, warmup_steps=0, grad_clip=0.0))
+
+    def trial() -> FoldTrainer | FoldsInTurn:
+        if in_turn:
+            return FoldsInTurn(diverging, 2, tmp_path)
+        return FoldTrainer([diverging(), diverging()], diverging().config, tmp_path)
+
+    first, again = trial(), trial()
+    for _ in first.run():
+        if not first.ended:
+            first.save(tmp_path / "checkpoint")  # the last time when a fold has diverged, and the trial does not know
+    again.load(tmp_path / "checkpoint")
+    assert not list(again.run())
+    assert first.outcome() == again.outcome() and str(first.outcome().message).startswith("fold 1 of 2: loss is ")
