@@ -74,10 +74,11 @@ def notes_of(places: Places, cell: CellSpec) -> Iterator[str | None]:
 
 def long_warm_up(places: Places, cell: CellSpec) -> str | None:
     """Returns a note if a warm-up is longer than the training: such trials never reach their peak learning rate."""
-    from fts.study.estimate import count_windows  # here, not above: pandas
+    from fts.study.estimate import windows_of_models  # here, not above: pandas
 
     choices = cell.space.get("warmup_steps", {}).get("choices", [])
-    steps = -(-count_windows(str(places.data), cell).train // cell.effective_batch)
+    most = max(one.train for one in windows_of_models(str(places.data), cell))
+    steps = -(-most // cell.effective_batch)
     whole = cell.epochs * steps
     total = min(whole, cell.max_steps or whole)
     if not (long := [choice for choice in choices if choice >= total]):

@@ -18,7 +18,7 @@ from fts.jobs.settings import Places
 from fts.jobs.status.forecast import worth_of_pruned
 from fts.jobs.supervisor.admission import admit
 from fts.state import queries
-from fts.study.cell import TRAINS, CellSpec
+from fts.study.cell import TRAINS, CellSpec, evaluated_folds, settled
 from fts.study.memory_plan import architectures
 from fts.study.own import own_jobs
 from fts.study.question import question_of
@@ -173,9 +173,12 @@ class RecordedTrials:
         self._rate: Rate | None = None
 
     def windows(self, cell: CellSpec) -> Windows | None:
-        """Returns the window counts of an earlier trial on the same data, split and horizon."""
-        asked = (cell.data_md5, cell.horizon, cell.span, cell.split, cell.cv)
-        for trial, _ in self._trials:
+        """Returns the window counts of an earlier trial on the same data, split and horizon.
+
+        None for a cell with folds, because a trial records only the training windows of its last fold.
+        """
+        asked = (cell.data_md5, cell.horizon, cell.span, cell.split, None)
+        for trial, _ in () if cell.cv is not None else self._trials:
             spec = self._specs.get(trial.job_id, {})
             span = spec.get("longest") or spec.get("context")
             known = (spec.get("data_md5"), spec.get("horizon"), span, spec.get("split"), spec.get("cv"))
@@ -217,7 +220,7 @@ class RecordedTrials:
                 continue
             if spec.get("kind") not in TRAINS or spec.get("budget") == "tiny":
                 continue
-            shape = cell_shape(CellSpec.from_json(spec), trial.architecture)
+            shape = cell_shape(settled(CellSpec.from_json(spec), trial.params), trial.architecture)
             found.append(median(epoch.samples_per_s for epoch in epochs) * shape.flops_per_window)
         return Rate(median(found), f"{len(found)} trials recorded here") if found else None
 
@@ -245,14 +248,25 @@ def _timed(work: Any) -> float:
 
 
 @lru_cache(maxsize=64)
-def _count(root: str, md5: str, task: str, horizon: int, context: int, split: tuple[Any, ...], least: int) -> Windows:
+def _count(
+    root: str, md5: str, task: str, horizon: int, context: int, split: tuple[Any, ...], least: int, cv: str | None
+) -> tuple[Windows, ...]:
     from fts.study.cell_data import load  # here, not above: pandas
+    from fts.study.walk_forward_objective import last_folds
 
     data = load(root, md5, task, horizon, context, dict(split), min_positives=least)
-    return Windows(data.n_train, data.n_val)
+    if cv is None:
+        return (Windows(data.n_train, data.n_val),)
+    return tuple(Windows(len(fold.train_ends), len(fold.val_ends)) for fold in last_folds(data, *evaluated_folds(cv)))
+
+
+def windows_of_models(root: str, cell: CellSpec) -> tuple[Windows, ...]:
+    """Counts in the data set itself the windows of each model of a trial: one model, or one for each fold."""
+    split = tuple(sorted(cell.split.items()))
+    return _count(root, cell.data_md5, cell.task, cell.horizon, cell.span, split, cell.min_positives, cell.cv)
 
 
 def count_windows(root: str, cell: CellSpec) -> Windows:
-    """Counts the windows in the data set itself."""
-    split = tuple(sorted(cell.split.items()))
-    return _count(root, cell.data_md5, cell.task, cell.horizon, cell.span, split, cell.min_positives)
+    """Returns the windows of an epoch of a trial, over all of its models."""
+    models = windows_of_models(root, cell)
+    return Windows(sum(one.train for one in models), sum(one.val for one in models))
