@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,14 @@ def use_device(device: str) -> None:
         raise DeviceMissing(f"this machine has no {device} now; torch {torch.__version__} sees {_seen(there)}")
     if kind == "cuda":
         torch.cuda.set_device(int(index or 0))
+
+
+def release_gpu(device: str) -> None:
+    """Gives the memory of earlier trials of this process back to the GPU, and measures its peak anew."""
+    if device.startswith("cuda") and torch.cuda.is_initialized():
+        gc.collect()  # a reference cycle may still hold a model
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _seen(there: dict[str, int]) -> str:

@@ -36,13 +36,15 @@ def run_trial(
 
     `build` makes the trial of the spec (default: a trial of the search, fts.study.build.build_trial).
     """
-    from fts.study.build import build_trial  # here, not above: torch and pandas, about 3 s
+    from fts.study.build import build_trial, release_gpu  # here, not above: torch and pandas, about 3 s
     from fts.study.evidence import reset_peak
 
     log_to(Path(spec.log_path))
     reset_peak()
+    release_gpu(spec.device)
     yield from trial_facts(spec, orders, build or build_trial)
     reset_peak()  # frees the model's pages (20 ms) while the supervisor draws the next trial
+    release_gpu(spec.device)
 
 
 def trial_facts(

@@ -5,11 +5,13 @@ Imports neither torch nor pandas: the worker needs it before a process starts, `
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.devices import index_of, kind_of
 from fts.model.architecture import PARTIAL, Architecture, ModelConfig
 from fts.model.budgets import count_parameters
 from fts.training import memory
@@ -131,14 +133,15 @@ def good_at_bf16(device: str) -> bool:
         except OSError:
             return False
         return "amx_bf16" in flags or "avx512_bf16" in flags
-    kind, _, index = device.partition(":")
-    if kind != "cuda":
+    if kind_of(device) != "cuda":
         return False
     import pynvml  # here, not above: only machines with a GPU need it
 
+    from fts.jobs.sensors.detect import gpu_handle, visible_gpu
+
     try:
         pynvml.nvmlInit()
-        gpu = pynvml.nvmlDeviceGetHandleByIndex(int(index or 0))
+        gpu = gpu_handle(pynvml, visible_gpu(os.environ, index_of(device)))
         return bool(pynvml.nvmlDeviceGetCudaComputeCapability(gpu)[0] >= 8)
     except pynvml.NVMLError:
         return False
