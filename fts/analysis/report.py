@@ -51,8 +51,9 @@ CAPTIONS = {
     ),
     "scaling": (
         "Scaling",
-        "The best trial of each size with its interval. Solid line: a power law that fits better than a constant. "
-        "Dashed line: a power law that does not. The intervals do not include the luck of each search.",
+        "A mark is the best trial of each size, or, if every size was trained with two other seeds, the mean over "
+        "them. Upright line: the interval of the best trial, which does not include the luck of its search. Solid "
+        "line: a power law that fits better than a constant. Dashed line: a power law that does not.",
     ),
     "calibration": (
         "Calibration",

@@ -44,7 +44,7 @@ def spread_of(db: Database, cell: Job) -> Spread | None:
         return None
     again = [
         trial
-        for job in own_jobs(db)
+        for job in sorted(own_jobs(db), key=lambda job: -job.id)  # the first job of a seed counts, as in the report
         if job.kind == "replicate" and (job.spec.get("origin") or {}).get("job") == cell.id
         for trial in queries.trials(db, job.id)
         if trial.status is TrialStatus.COMPLETE and trial.effective_md5 == best.effective_md5
