@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fts.state.files import refuse_links, replacing
-from fts.study.fold_trainer import Resumed
-from fts.training.checkpoint import CheckpointError, SavedCheckpoint
+from fts.study.fold_trainer import Resumed, load_valid
 from fts.training.metrics import probabilities
 from fts.training.results import COLLAPSED, DIVERGED, FINISHED, EpochDone, EpochResult, Outcome, StepDone
 from fts.training.trainer import COLLAPSED_SD, Trainer
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from fts.training.checkpoint import SavedCheckpoint
     from fts.training.config import TrainConfig
 
 ENDED = "ended_folds.npz"  # predictions and scores of the folds that have ended
@@ -111,16 +111,7 @@ class FoldsInTurn:
         if (ended := self._read(folder.parent)) is not None:
             self._history, self._p = ended
             self._start_next_fold()
-        warnings: tuple[str, ...] = ()
-        place = self._checkpoint(folder)
-        if not self.ended and self.trainer.can_load(place):
-            try:
-                warnings = tuple(self.trainer.load(place).warnings)
-            except CheckpointError as damaged:
-                if self.trainer.can_load(place):  # damaged ones have been moved aside, so this one is valid
-                    raise
-                warnings = (str(damaged),)
-        return Resumed(folder, warnings)
+        return Resumed(folder, () if self.ended else load_valid(self.trainer, self._checkpoint(folder)))
 
     def _checkpoint(self, folder: Path) -> Path:
         return folder / f"fold_{len(self._history)}"

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fts.study.fold_trainer import FoldTrainer
+from fts.study.objective import resume
 from fts.study.walk_trainer import ENDED, FoldsInTurn
 from fts.training.results import EpochDone, StepDone
 from fts.training.trainer import Trainer
@@ -105,6 +106,27 @@ def test_a_fold_without_a_checkpoint_begins_anew_and_ends_the_same(tmp_path: Pat
     second.load(tmp_path / "b" / "checkpoint")
     list(second.run())
     assert numbers(second.history) == numbers(unbroken.history)
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_a_fold_whose_checkpoints_are_damaged_catches_up_and_nothing_differs(tmp_path: Path, damaged: int):
+    """Its others are epochs ahead meanwhile: predictions of an earlier best epoch cannot be made of their weights."""
+    usual = {"max_epochs": 5, "learning_rate": 3e-2, "effective_batch": 32}
+    unbroken, first, second = (make_folds(tmp_path / name, **usual) for name in ("a", "b", "b"))
+    list(unbroken.run())
+    for event in first.run():
+        if isinstance(event, EpochDone):
+            first.save(tmp_path / "b" / "checkpoint")
+            if event.result.epoch == 4:
+                break
+    for state in (tmp_path / "b" / "checkpoint" / f"fold_{damaged}").glob("checkpoint-*/state.json"):
+        state.write_text("torn")
+    resume(second, tmp_path / "b" / "checkpoint")
+    list(second.run())
+    assert numbers(second.history) == numbers(unbroken.history) and second.outcome() == unbroken.outcome()
+    assert unbroken.outcome().best_epoch == 2
+    assert second.val_predictions is not None and unbroken.val_predictions is not None
+    assert (second.val_predictions == unbroken.val_predictions).all()
 
 
 def test_nothing_to_load_is_said(tmp_path: Path):
