@@ -19,14 +19,15 @@ from fts.installing import installing
 from fts.jobs.api.amounts import LARGEST, check_range
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
-from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5
+from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, made_in_main_block
 from fts.jobs.api.goals import bound_of, goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
 from fts.jobs.api.names import is_name
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
-from fts.jobs.top_names import defined, is_bound, not_callable
+from fts.jobs.own_search import Tuner, other_tuner, search_at_import
+from fts.jobs.top_names import A_COMMAND, HERE, defined, is_bound, not_callable
 from fts.state.files import expanded
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_
 ATTRIBUTE = re.compile(r"([^:\0]{1,3000}\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")  # train.py:Model.objective
 TRIAL = "trial"  # a parameter of this name gets the trial; without it the function needs a declared space
 OLDEST = (3, 11)  # oldest Python for a trial process
+SHORT = "run"  # name of the function in a message
 SEED = "seed"  # a parameter of this name gets the trial's seed
 
 
@@ -59,6 +61,7 @@ class Function:
     parameters: tuple[str, ...]
     required: tuple[str, ...]  # parameters without a default
     any_name: bool  # it takes **kwargs, or its parameters are unknown
+    tuner: Tuner | None = None  # another program that gives it its parameters
 
 
 def cells(
@@ -157,20 +160,47 @@ def inspect(objective: str, folder: Path) -> Function:
         raise BadObjective(
             f"{path} is no Python file: {getattr(error, 'msg', error)}" + (f", line {line}" if line else "")
         ) from None
+    if (at := search_at_import(code)) is not None:
+        raise BadObjective(
+            f"{path.name} line {at} runs a whole search when the file is imported, which each trial does; put "
+            '`if __name__ == "__main__":` above it, and indent it'
+        )
     if (kind := not_callable(tree, name)) is not None:
-        raise BadObjective(f"{name} of {path} is {kind}")
+        raise BadObjective(f"{name} of {path} is {kind.replace(HERE, file)}")
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     node = functions.get(name) or defined(tree, name)
     if node is None:
         if not is_bound(tree, name):
-            raise BadObjective(f"{path} has no function {name!r}; it has {', '.join(functions) or 'none'}")
-        return Function(path, name, code_md5(code), (), (), any_name=True)
+            raise BadObjective(f"{path} has no function {name!r}; {where_instead(code, tree, name, file)}")
+        return Function(path, name, code_md5(code), (), (), any_name=True, tuner=other_tuner(tree, name))
     given = node.args
     plain = [*given.posonlyargs, *given.args]
     required = [arg.arg for arg in plain[: len(plain) - len(given.defaults)]]
     required += [arg.arg for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
     every = tuple(arg.arg for arg in [*plain, *given.kwonlyargs])
-    return Function(path, name, code_md5(code), every, tuple(required), any_name=given.kwarg is not None)
+    takes_all, tuner = given.kwarg is not None, other_tuner(tree, name)
+    return Function(path, name, code_md5(code), every, tuple(required), takes_all, tuner)
+
+
+def where_instead(code: bytes, tree: ast.Module, name: str, file: str) -> str:
+    """Says where a name is that is not at the top level of the file, and what to do."""
+    if (line := made_in_main_block(code, name)) is not None:
+        return f'line {line} makes it under `if __name__ == "__main__":`, which a trial does not run; make it above'
+    for outer in tree.body:
+        inner = [node for node in ast.walk(outer) if isinstance(node, ast.FunctionDef) and node.name == name]
+        if inner and isinstance(outer, ast.FunctionDef | ast.ClassDef):
+            return f"line {inner[0].lineno} defines it inside {outer.name}; move it to the top level"
+    called = {
+        node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    if {"ask", "tell"} <= called:
+        return (
+            "write what it does between study.ask() and study.tell() as `def objective(trial)` that returns the value"
+        )
+    if not functions:
+        return f"it has none; to run all of it in each trial, enqueue it as a command: {A_COMMAND.replace(HERE, file)}"
+    return f"it has {', '.join(functions)}"
 
 
 def to_file_path(objective: str, folder: Path) -> str:
@@ -227,6 +257,13 @@ def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
 
 def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, Any] | None) -> None:
     """Raises BadObjective if a parameter would get no value, or if an axis would be passed to nothing."""
+    if found.tuner is not None and space is None and TRIAL not in found.parameters:
+        raise BadObjective(
+            f"{found.path.name} line {found.tuner.line} runs {found.name} with {found.tuner.name}, which gives it its "
+            f"parameters; write `def {SHORT}(trial): return {found.name}"
+            "({'lr': trial.suggest_float('lr', 1e-5, 1e-1, log=True)})`, with all of them, and name "
+            f"{found.path.name}:{SHORT}"
+        )
     if not found.parameters and found.any_name:
         return
     offered = {TRIAL, *OWN_NAMES, *axes, *(space or {})}
@@ -236,7 +273,8 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
     if missing := [name for name in found.required if name not in offered]:
         raise BadObjective(
             f"{found.name} of {found.path.name} needs {', '.join(missing)}, which nothing gives: expected an axis "
-            f"(-m {missing[0]}=A,B) or a parameter (--space {missing[0]}=LOW:HIGH)"
+            f"(-m {missing[0]}=A,B), a parameter (--space {missing[0]}=LOW:HIGH), or the name of a function that "
+            f"gives it: `{with_all(found, missing, space)}`"
         )
     if not found.any_name and (unused := [name for name in [*axes, *(space or {})] if name not in found.parameters]):
         takes_trial = TRIAL in found.parameters or (first and first[0] not in (*axes, *(space or {})))
@@ -245,6 +283,14 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
         raise BadObjective(
             f"{found.name} of {found.path.name} takes no {', '.join(unused)}; it takes {', '.join(found.parameters)}"
         )
+
+
+def with_all(found: Function, missing: Sequence[str], space: Mapping[str, Any] | None) -> str:
+    """Returns a function that calls this one with what is missing; a function that wants a dict gets the parameters."""
+    if space and missing == list(found.parameters[:1]):
+        pairs = ", ".join(f"{name!r}: {name}" for name in space)
+        return f"def {SHORT}({', '.join(space)}): return {found.name}({{{pairs}}})"
+    return f"def {SHORT}(trial): return {found.name}({', '.join([found.parameters[0], *missing])})"
 
 
 def experiment_name(study: str, values: Sequence[Value]) -> str:

@@ -10,12 +10,20 @@ if TYPE_CHECKING:
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 LITERAL = ast.Constant | ast.List | ast.Tuple | ast.Dict | ast.Set | ast.JoinedStr | ast.ListComp | ast.DictComp
+HERE = "FILE.py"  # in an answer: the file
+A_COMMAND = "fts enqueue --metric loss --regex 'loss=([-0-9.eE+]+)' -- python FILE.py"
 MOST_STEPS = 10  # assignments from one name to another that are followed
 
 
 def is_bound(tree: ast.Module, name: str) -> bool:
     """Is the name defined at the top level: by an import, a class, a function or an assignment?"""
     return _last(tree, name) is not None
+
+
+def value_of_name(tree: ast.Module, name: str) -> ast.expr | None:
+    """Returns the last value that the top level assigns to the name; None: there is none."""
+    node = _last(tree, name)
+    return node if isinstance(node, ast.expr) else None
 
 
 def defined(tree: ast.Module, name: str) -> Definition | None:
@@ -58,6 +66,8 @@ def _not_callable_instance(made: ast.ClassDef) -> str | None:
 
 
 def _not_plain(node: Definition) -> str | None:
+    if any(ast.unparse(one).startswith("hydra.main") for one in node.decorator_list):
+        return f"a program of Hydra; let it print its result, and enqueue it as a command: {A_COMMAND} x={{x:0.0..1.0}}"
     if node.decorator_list:  # a decorator may turn it into a plain function
         return None
     if isinstance(node, ast.AsyncFunctionDef):

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from fts.state.database import Database
 
 KEEP = 7  # daily copies
+NOT_READ = (  # SQLite's codes for a file that could not be read
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL,
+)  # fmt: skip
 
 
 def backup(db: Database, folder: Path | str | None = None, keep: int | None = KEEP) -> Path:
@@ -66,7 +69,7 @@ def check_file(path: Path) -> None:
             if (lost := schema.missing_table(connection)) is not None:
                 raise CopyDamaged(path, f"it has no table {lost}")
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:  # it was not opened, so it may be intact
+        if error.sqlite_errorcode & 0xFF in NOT_READ:  # so it may be intact
             raise translate(error, path) from error
         raise CopyDamaged(path, str(error)) from error
     if number > SCHEMA:

@@ -18,7 +18,7 @@ from fts.state.damage import overwritten_sentence
 from fts.state.disk import has_log, reading_uri
 from fts.state.group_commit import GroupCommit
 from fts.state.holder import holder
-from fts.state.identity import Files, files_at, has_open
+from fts.state.identity import Files, files_at, has_open, moved_to
 from fts.state.location import require_study
 from fts.state.translation import translate
 
@@ -139,6 +139,11 @@ class Database(peewee.SqliteDatabase):
         if now.db.size < before.db.size <= self._pages_bytes():
             raise errors.DatabaseOverwritten(overwritten_sentence(self.path, "it lost pages"))
         self.files = now
+
+    def moved_to(self) -> Path | None:
+        """Returns where the open file and its log are now; None if one was removed, or the system does not tell."""
+        place = None if self.files is None else moved_to(self.files)
+        return None if place is None or files_at(self.path).identities == files_at(place).identities else place
 
     def _pages_bytes(self) -> int:
         """Returns the file's size in bytes by SQLite's page count, which is right after a VACUUM too."""

@@ -45,6 +45,15 @@ def is_read_only(folder: Path) -> bool:
         return False
 
 
+def cure_of_access(path: Path) -> str:
+    """Says what to do about a file that cannot be written: its permissions, or `chattr +i`, which stops even root."""
+    found = path.stat()
+    may = os.geteuid() == 0 or (os.geteuid() == found.st_uid and found.st_mode & 0o600 == 0o600)
+    if may and not is_read_only(path.absolute().parent):
+        return f"its permissions allow it, so it is probably immutable: `chattr -i {path}` as root changes that"
+    return "check its owner and permissions"
+
+
 def read_only_sentence(path: Path) -> str:
     return f"the disk of {path} is mounted read-only; nothing was written: mount it for writing and try again"
 

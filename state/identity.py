@@ -7,15 +7,14 @@ removes -wal and -shm while this process still reads them.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from fts.frozen import dataclass
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 DESCRIPTORS = "/dev/fd"  # the open descriptors of this process, on Linux and on macOS
+OPENED = "/proc/self/fd"  # links to their present paths, on Linux
 PRIVATE_MODE = 0o600  # permissions of the files that fts creates
 
 
@@ -75,6 +74,17 @@ def stat_of(path: Path | str) -> FileStat | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return FileStat(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mtime_ns)
+
+
+def moved_to(opened: Files) -> Path | None:
+    """Returns where the open database is now, with its log; None if it was removed, or the system does not tell."""
+    with suppress(OSError, ValueError):
+        for name in os.listdir(OPENED):  # noqa: PTH208 numbers, not paths
+            with suppress(OSError):
+                place = Path(OPENED, name).readlink()
+                if opened.db is not None and files_at(place).identities == opened.identities:
+                    return place
+    return None
 
 
 def has_open(files: Files) -> bool:

@@ -50,10 +50,16 @@ def _has_died(worker: Worker, study: Path) -> bool:
 
 
 def is_gone(host: str, pid: int, study: Path) -> bool:
-    """Whether a worker of this machine is dead. False for a worker of another machine, which cannot be checked."""
-    if host != os.uname().nodename or _is_there(pid):
+    """Whether a worker of this machine is dead, or works on the study that this one is a copy of.
+
+    False for a worker of another machine, which cannot be checked.
+    """
+    if host != os.uname().nodename:
         return False
-    return not any(_is_held_by(pid, path) for path in study.glob("slot-*.lock"))
+    held = [_is_held_by(pid, path) for path in study.glob("slot-*.lock")]
+    if True in held:
+        return False
+    return False in held or not _is_there(pid)  # a worker holds its slots as long as it lives
 
 
 def _is_there(pid: int) -> bool:
@@ -68,12 +74,15 @@ def _is_there(pid: int) -> bool:
     return state not in ("Z", "X")  # a zombie has ended; only its exit status has not been read
 
 
-def _is_held_by(pid: int, path: Path) -> bool:
-    """Whether a worker with this pid holds the slot lock. A container's pid differs outside, but the lock is seen."""
+def _is_held_by(pid: int, path: Path) -> bool | None:
+    """Whether a worker with this pid holds the slot lock; None if the file names another one.
+
+    A container's pid differs outside, but the lock is seen.
+    """
     try:
         with path.open("rb") as file:
             if json.loads(file.read(4096) or b"{}").get("pid") != pid:
-                return False
+                return None
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # a worker that starts right now tries again
     except (OSError, ValueError, AttributeError):  # held or unreadable: the worker may live
         return True

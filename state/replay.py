@@ -86,6 +86,7 @@ def rebuild(db: Database, when: float, user: str | None = None, known: queries.K
         shown.sort(key=lambda trial: (trial.job_id, trial.number))
         paused, reason = _queue_pause_at(db, when, now, since)
         latest = EventRow.select(ALL).where(EventRow.at <= when).order_by(EventRow.id.desc())
+        events = tuple(to_event(row) for row in reversed(db.rows(latest.limit(queries.EVENTS_IN_SNAPSHOT))))
         return replace(
             now,
             taken_at=when,
@@ -93,7 +94,8 @@ def rebuild(db: Database, when: float, user: str | None = None, known: queries.K
             workers=tuple(sorted(crew, key=lambda worker: worker.status != "running")),
             trials=tuple(shown),
             epochs=_epochs_at(db, [trial.id for trial in live], when),
-            events=tuple(to_event(row) for row in reversed(db.rows(latest.limit(queries.EVENTS_IN_SNAPSHOT)))),
+            events=events,
+            older=queries.older_events(db, events),
             samples=_samples_at(db, crew, when),
             queue_paused=paused,
             queue_paused_reason=reason,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TRIES = 10  # a process that only checks who holds the lock takes it for a moment
 TRY_EVERY_S = 0.02
 LATEST = 253_402_214_400.0  # the end of year 9999: no calendar shows a later start; some virtual machines report one
+UNKNOWN = "an unknown process"  # it has locked the file and not written its name, or nobody can read it
 
 
 class SlotTaken(RuntimeError):
@@ -42,6 +43,8 @@ class Holder:
     worker: int | None = None  # its id in the database, once it has registered
 
     def __str__(self) -> str:
+        if self.pid == 0:
+            return UNKNOWN
         who = f"process {self.pid} on {self.host}"
         if self.worker is not None:
             who = f"worker {self.worker} (process {self.pid} on {self.host})"
@@ -141,7 +144,7 @@ def try_lock(fd: int, tries: int) -> bool:
 
 
 def taken_sentence(path: Path, slot: int, found: Holder | None) -> str:
-    who = str(found) if found else "an unknown process"
+    who = str(found) if found else UNKNOWN
     return f"slot {slot} of {path.parent} is taken by {who}; stop that worker first (`fts stop`), or use another slot"
 
 

@@ -24,7 +24,7 @@ def send_ticket(db: Database, count: int = 1) -> None:
     row = {"queue": QUEUE, "data": write_ticket(LOOK), "priority": 0.0}
     with db.write():
         for _ in range(count):
-            TicketRow.insert(row).execute(db)
+            db.insert(TicketRow, row)
 
 
 def missing_tickets(db: Database) -> int:

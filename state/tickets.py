@@ -204,3 +204,11 @@ class TicketHuey(Huey):  # type: ignore[misc]  # huey has no types
                 raise
             self.on_error(error)
             return None
+
+    # huey looks before and after each task whether it was revoked, outside of any handler of ours. Tickets never are.
+
+    def is_revoked(self, task: Any, timestamp: Any = None, peek: bool = True) -> bool:
+        return False
+
+    def delete(self, key: str) -> bool:
+        return False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fts.state import errors
 from fts.state.damage import damaged, incomplete_sentence, restore_sentence
-from fts.state.disk import full_sentence, is_full, is_read_only, read_only_sentence, refused_sentence
+from fts.state.disk import cure_of_access, full_sentence, is_full, is_read_only, read_only_sentence, refused_sentence
 from fts.state.holder import holder
 from fts.state.identity import sidecar
 
@@ -28,6 +28,8 @@ def in_the_way(path: Path) -> str | None:
         other = Path(sidecar(path, name))
         if other.exists() and not other.is_file():
             return f"{other} is a folder or a device, and SQLite keeps a file of its own there: move it away"
+        if other.is_file() and os.access(path, os.W_OK) and not os.access(other, os.R_OK | os.W_OK):
+            return f"{other} may not be read and written by this user; {cure_of_access(other)}"
         if name == "-journal" and other.is_file() and other.stat().st_size:
             cure = "a command that writes does, such as `fts ack`"
             return f"{other} was left by a program that was interrupted, and a reader cannot take it back: {cure}"
@@ -37,7 +39,7 @@ def in_the_way(path: Path) -> str | None:
 def translate(error: Exception, path: Path) -> Exception:
     """Returns our error for SQLite's, or the same error if there is none of ours."""
     message = str(error).lower()
-    if "locked" in message or "busy" in message:
+    if any(word in message for word in ("locked", "busy", "locking protocol")):  # the last: lost a race for 10 s
         return errors.DatabaseBusy(f"{path} is locked by {holder(path)}; nothing was written, try again")
     if "disk is full" in message:
         return errors.DiskFull(full_sentence(path))
@@ -54,7 +56,7 @@ def translate(error: Exception, path: Path) -> Exception:
         if os.access(path, os.W_OK):
             why = f"SQLite can only read {path}: its header was changed, or the file was moved while it was open"
             return errors.ReadOnlyDatabase(f"{why}; {restore_sentence(path)}")
-        return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
+        return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; {cure_of_access(path)}")
     if "i/o error" in message or "unable to open" in message:
         if _code(error) == NO_ROOM or is_full(folder):  # for -wal and -shm, SQLite does not say "disk is full"
             return errors.DiskFull(full_sentence(path))

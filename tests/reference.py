@@ -312,9 +312,10 @@ def exit_codes_page() -> str:
         (errors.FAILED, "It failed: one sentence on stderr says why. `fts check`: there is a problem. `fts doctor`: "
          "something is bad. `fts data verify`: a file does not match its manifest."),
         (errors.USAGE, "The words are wrong: an unknown option, a value out of range, a study file with a mistake, a "
-         "missing package. Nothing was written."),
+         "file or function that does not exist, a missing package. Nothing was written."),
         (errors.SCHEMA, "The database is of another version of fts."),
-        (errors.NO_DATA, "There is nothing that could answer: no database, no such job, no data set."),
+        (errors.NO_DATA, "What is named is not recorded: no such database, study, job, trial, worker, node, data "
+         "set or target of messages. Nothing was written."),
         (130, "Ctrl-C."),
     ]  # fmt: skip
     glance = {

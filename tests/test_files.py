@@ -9,6 +9,7 @@ import io
 import multiprocessing
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -25,6 +26,7 @@ from fts.state.files import (
     NOWHERE,
     CannotWrite,
     atomic_write,
+    below,
     csv_cell,
     draft_name,
     expanded,
@@ -180,6 +182,19 @@ with {call}(Path(sys.argv[1])) as draft:
     print("writing", flush=True)
     time.sleep(600)
 """
+
+
+def test_a_walk_passes_over_what_vanishes_meanwhile(tmp_path):
+    """As the checkpoints of a running trial do; a link is named and not followed."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    walk = below(tmp_path)
+    assert next(walk).parent == tmp_path
+    shutil.rmtree(tmp_path / "a")
+    assert {str(path.relative_to(tmp_path)) for path in walk} >= {"b/x"}
+    assert tmp_path / "link" / "x" not in below(tmp_path)
 
 
 @pytest.mark.parametrize("call", ["replacing", "new_folder"])

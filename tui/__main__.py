@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.api.amounts import read_time
 from fts.jobs.status import formatting
+from fts.jobs.threads import no_room
 from fts.tui import cost, terminal
 
 with cost.without_openssl():
@@ -33,7 +34,7 @@ M_ARENA_MAX = -8  # of glibc's malloc.h
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the monitor until the user leaves. Returns the exit code.
 
-    0: the user left. 2: bad arguments, settings or terminal. 130: interrupted.
+    0: the user left. 1: the machine failed. 2: bad arguments, settings or terminal. 130: interrupted.
     """
     given = arguments(argv)
     try:
@@ -57,6 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run(given)
     except KeyboardInterrupt:  # before terminal.quiet(); after it ctrl+c is a key
         return 130
+    except (OSError, MemoryError, RuntimeError, SystemError) as error:
+        sentence = no_room(error) or (str(error) if isinstance(error, OSError) else None)
+        if sentence is None or os.environ.get("FTS_DEBUG"):
+            raise
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(f"fts: {sentence}", file=sys.stderr)
+        return 1
 
 
 def run(given: argparse.Namespace) -> int:

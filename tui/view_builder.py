@@ -106,6 +106,7 @@ class ViewBuilder:
             with_log=screen == LOGS or (screen == QUEUE and width >= 70 and height >= 30),
             with_curves=width >= 70,
             with_day=screen == QUEUE and width >= 160,
+            since=app.readings.since,
             at=app.navigation.at,
         )
 
@@ -183,6 +184,7 @@ class ViewBuilder:
             read_age_s=age,
             problem=distrust,
             events=(reading.details.events if reading else ()) or None,
+            counted=reading.details.counted if reading else None,
             mode=replay or ("FROZEN" if readings.frozen else "READ ONLY" if app.readonly else ""),
             kept=reading.details.kept if reading else None,
             locked_by=reading.locked_by if reading else None,

@@ -24,7 +24,11 @@ AS_IT_STANDS = ReadOptions()
 
 
 class SourceFailed(RuntimeError):
-    """A source returned no bars: no network, an unknown ticker, no such file."""
+    """A source returned no bars: no network, an unknown ticker."""
+
+
+class NoSourceFile(SourceFailed):
+    """The file of a source does not exist."""
 
 
 def bundled_sp500() -> pd.DataFrame:
@@ -175,7 +179,7 @@ def take_closes(path: Path, reading: ReadOptions = AS_IT_STANDS) -> Taken:
 
 def _read(path: Path, reading: ReadOptions, wanted: tuple[str, ...] = COLUMNS) -> tuple[pd.DataFrame, Layout]:
     if not is_file(path):
-        raise SourceFailed(f"{path} is not there; give the path of a csv or parquet file")
+        raise NoSourceFile(f"{path} is not there; give the path of a csv or parquet file")
     return read_file(path, reading, wanted)
 
 

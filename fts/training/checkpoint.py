@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ import safetensors
 from safetensors.torch import save_file
 
 from fts.state.files import (
+    ABSENT,
     CannotWrite,
     make_folder,
     new_folder,
@@ -42,6 +44,7 @@ FORMAT = 1
 KEPT = 2  # the current one and the one before it
 SHARD_BYTES = 1 << 28  # shards are read tensor by tensor, so this bounds the page cache, not our memory
 SLACK_BYTES = 1 << 20  # headers, JSON, folder entries
+NAME = re.compile(r"checkpoint-[0-9]{6}")
 WRITING, DELETING = ".writing-", ".deleting-"
 Value = TypeVar("Value")
 
@@ -282,7 +285,10 @@ def _verify(path: Path) -> tuple[str, ...]:
 
 def _stored(folder: Path) -> list[Path]:
     """Returns the checkpoints, newest first."""
-    return sorted(folder.glob("checkpoint-" + "[0-9]" * 6), reverse=True) if folder.is_dir() else []
+    try:  # not glob, which takes a folder that cannot be read now for an empty one (from Python 3.13)
+        return sorted((path for path in folder.iterdir() if NAME.fullmatch(path.name)), reverse=True)
+    except ABSENT:
+        return []
 
 
 def _newest_serial(folder: Path) -> int:

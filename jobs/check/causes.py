@@ -132,6 +132,12 @@ def of_file(path: Path, tree: ast.Module, used: Sequence[ast.AST], seeded: bool,
                 yield Cause(
                     f"{where} calls hash(), which differs in every process for text; use hashlib", 2, hashing=True
                 )
+            elif (jobs := workers(node)) is not None:
+                yield Cause(
+                    f"{where} has n_jobs={jobs}, and processes of joblib seed themselves; give the model a "
+                    "random_state, or write n_jobs=1",
+                    2,
+                )
             elif name in CLOCKS:
                 yield Cause(f"{where} reads the clock, {name}()", 1)
         elif isinstance(node, ast.For | ast.comprehension) and is_set(node.iter, sets):
@@ -184,6 +190,13 @@ def dotted(node: ast.expr) -> str:
 def is_unseeded(call: ast.Call) -> bool:
     given = [*call.args, *(one.value for one in call.keywords)]
     return not given or (len(given) == 1 and isinstance(given[0], ast.Constant) and given[0].value is None)
+
+
+def workers(call: ast.Call) -> str | None:
+    """Returns the value of n_jobs if it starts several processes, such as -1; None: it starts none, or is not given."""
+    given = next((word.value for word in call.keywords if word.arg == "n_jobs"), None)
+    text = "1" if given is None else ast.unparse(given)
+    return None if text in ("1", "None") else text
 
 
 def is_set(node: ast.expr, names: Container[str] = ()) -> bool:

@@ -14,9 +14,10 @@ import click
 from fts.jobs.api.amounts import read_duration
 from fts.jobs.api.command import BareStudy
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.cli import enqueue, enqueue_command, enqueue_study
+from fts.jobs.cli import enqueue, enqueue_command, enqueue_study, limits
 from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit, emit_json, put, say
+from fts.jobs.own_search import not_taken_over
 from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
 from fts.jobs.study_file.cells import cells_of
@@ -136,7 +137,9 @@ def run(
     machine = machine_here(slots)
     if count is not None:
         return show(picked, machine, count, as_json)
-    return examine(cells if not names else picked, machine, patience_s, reports, as_json)
+    typed = limits.typed_fields() if "trials" in click.get_current_context().params else None  # None: a study file
+    ignored = unread(cells) + not_taken_over(cells, typed)
+    return examine(cells if not names else picked, machine, patience_s, reports, as_json, ignored)
 
 
 def machine_here(slots: int | None) -> Machine:
@@ -155,10 +158,17 @@ def machine_here(slots: int | None) -> Machine:
 # -- what was found
 
 
-def examine(cells: Sequence[BareCell], machine: Machine, patience_s: float, reports: int | None, as_json: bool) -> int:
+def examine(
+    cells: Sequence[BareCell],
+    machine: Machine,
+    patience_s: float,
+    reports: int | None,
+    as_json: bool,
+    ignored: Sequence[str],
+) -> int:
     from fts.jobs.check import whole
 
-    study, ignored = BareStudy(cells[0].study), unread(cells)
+    study = BareStudy(cells[0].study)
     if not as_json:
         put(click.style(opening(cells), bold=True))
 

@@ -19,6 +19,7 @@ from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Fraction, Whole, here
 from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.cli.paths import FileType
+from fts.jobs.own_search import not_taken_over, refuse_other_direction
 from fts.jobs.search.needs import check_packages
 from fts.jobs.study_file import warm
 from fts.jobs.study_file.chosen import chosen
@@ -158,7 +159,7 @@ def enqueue(
     """
     made = cells_of(objective, trials, axes, parameters, name, halving, interpreter, **fields)
     made = only(made, wanted)
-    for sentence in unread(made):
+    for sentence in unread(made) + not_taken_over(made, limits.typed_fields()):
         say(sentence)
     print_outcome(enqueue_cells(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json, again=again)
 
@@ -188,6 +189,7 @@ def cells_of(
         python=None if interpreter is None else _interpreter(interpreter),
         **limits.read(fields),
     )
+    refuse_other_direction(made[0], limits.typed_fields())
     return warm.started(made, first, trials)
 
 

@@ -12,6 +12,7 @@ from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.cli.paths import PathType
+from fts.jobs.own_search import not_taken_over
 from fts.jobs.status import formatting
 from fts.jobs.study_file.cells import cells_of
 from fts.jobs.study_file.study import StudyFile
@@ -112,7 +113,7 @@ def enqueue_cells(study: StudyFile, cells: Sequence[BareCell], *, again: bool, d
     from fts.state.db import open_for_person
 
     enqueue.check_here(cells)
-    for sentence in (*unread(cells), too_few_gpus(max(cell.gpu for cell in cells))):
+    for sentence in (*unread(cells), *not_taken_over(cells, None), too_few_gpus(max(cell.gpu for cell in cells))):
         if sentence:
             say(sentence)
     began = not has_study(here().db)

@@ -14,12 +14,22 @@ from fts.installing import installing
 from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.forms import help_of, of_another_form
 from fts.jobs.cli.synonyms import option_hint
+from fts.jobs.threads import no_room
 from fts.state.errors import NoDatabase, NoSuchRow, SchemaTooNew, SchemaTooOld
 from fts.state.files import reason_of
 
 FAILED, USAGE, SCHEMA, NO_DATA = 1, 2, 5, 6
 OURS = ("fts.",)
-USAGE_ERRORS = {"BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage", "NoPandas", "CannotMirror"}
+USAGE_ERRORS = {
+    "BadSpec",
+    "BadSetting",
+    "BadSpace",
+    "BadHalving",
+    "NoStorage",
+    "NoPandas",
+    "CannotMirror",
+    "NoSourceFile",
+}
 
 
 class NothingThere(click.ClickException):
@@ -54,6 +64,8 @@ def sentence_of(error: Exception) -> str:
         return _of_system(error)
     if is_missing_package(error):
         return missing_package(error)
+    if (sentence := no_room(error)) is not None:
+        return sentence
     kind = type(error).__name__
     return f"a fault in fts itself: {kind}: {_one_line(str(error))} (run it again with FTS_DEBUG=1 to see where)"
 

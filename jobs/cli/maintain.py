@@ -246,7 +246,7 @@ def restore(file: Path | None, yes: bool, as_json: bool) -> None:
             raise NothingThere(f"all backups in {here().backups} are damaged")
         raise NothingThere(f"there is no backup in {here().backups}; `fts backup` makes one")
     if not is_file(chosen):
-        raise NothingThere(f"there is no file {chosen}")
+        raise click.UsageError(f"there is no file {chosen}")
     refuse_while_working()
     confirm(f"Replace {here().db} by {chosen.name}? Everything recorded after this backup is lost.", yes)
     kept = put_back(chosen, here().db)

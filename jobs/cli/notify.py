@@ -12,6 +12,7 @@ import click
 from fts.installing import installing
 from fts.jobs.api.nearest import hint
 from fts.jobs.cli.app import AS_JSON, here
+from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
 from fts.jobs.notify import targets
 from fts.jobs.notify.mailbox import Line, Mailbox
@@ -117,7 +118,7 @@ def remove(name: str) -> None:
     """Remove the target NAME and its address."""
     found = targets.read()
     if found.target(name) is None:
-        raise click.UsageError(_unknown(name, found))
+        raise NothingThere(_unknown(name, found))
     kept = tuple(each for each in found.targets if each.name != name)
     targets.write(Settings(kept, found.quiet, found.urgent))
     say(f"removed {name} from {targets.file_of_person()}")
@@ -141,10 +142,10 @@ def test(names: tuple[str, ...]) -> int:
     found = targets.read()
     for name in names:
         if found.target(name) is None:
-            raise click.UsageError(_unknown(name, found))
+            raise NothingThere(_unknown(name, found))
     chosen = [each for each in found.targets if not names or each.name in names]
     if not chosen:
-        raise click.UsageError("there is no target; `fts notify add ntfy://topic` adds one")
+        raise NothingThere("there is no target; `fts notify add ntfy://topic` adds one")
     folder, body = here().outputs.parent.name, "No study here yet."
     if has_study(here().db):
         from fts.jobs.cli.status import look
@@ -196,7 +197,7 @@ def watch(event: int | None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s  %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
     found = targets.read()
     if event is None and not found.targets:
-        raise click.UsageError("there is no target; `fts notify add ntfy://topic` adds one")
+        raise NothingThere("there is no target; `fts notify add ntfy://topic` adds one")
     said = False
     while (handle := notifier.take_turn(here())) is None:
         if event is not None:

@@ -39,7 +39,7 @@ def report(study: str | None, out: Path | None, as_json: bool) -> None:
             if not names:
                 raise NothingThere("there is no job yet, so there is nothing to report: `fts enqueue` adds one")
             if study is not None and study not in names:
-                raise click.UsageError(
+                raise NothingThere(
                     f"there is no study {study!r}; {hint(study, names)}expected one of {', '.join(names)[:300]}"
                 )
             now = time.time()

@@ -35,7 +35,7 @@ def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
     with reading() as db:
         jobs = queries.jobs(db)
         chosen = choose(jobs, wanted).jobs if wanted else jobs
-        found = tables(db, chosen)
+        found = [(name, table) for name, table in tables(db, chosen) if table.rows]  # none if all are cancelled
         warn_lost(db, chosen)
     warn_unreadable(unreadable_in({"job": jobs}))
     if form == "json":
@@ -43,7 +43,7 @@ def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
     several = len(found) > 1
     if form == "csv" and found:
         return emit("\n\n".join(table.csv.rstrip("\n") for _, table in found))
-    if not any(table.rows for _, table in found):
+    if not found:
         return say(_nothing(chosen) if chosen else "there is no cell yet: `fts enqueue` adds one")
     for n, (name, table) in enumerate(found):
         if several:

@@ -59,7 +59,7 @@ def run(
             number = line.job_id
             assert number is not None, "what is written has a number"
             job = _job(number)
-            if job.status not in (JobStatus.QUEUED, JobStatus.PAUSED):
+            if not _can_run(job):
                 say(line.told)
                 return 0 if job.status is JobStatus.DONE else 1
             if line.state in ("changed", "extended"):
@@ -81,7 +81,7 @@ def _job(number: int) -> Job:
 
 
 def _waiting(word: str) -> int:
-    """Returns the number of the queued or paused job that a word names. Raises NothingThere if it is neither."""
+    """Returns the number of the job that a word names. Raises NothingThere if it cannot run now."""
     from fts.jobs.cli.selection import one_job
     from fts.state import queries
     from fts.state.db import open_for_reading
@@ -93,6 +93,21 @@ def _waiting(word: str) -> int:
         job = one_job(queries.jobs(db), word)
     finally:
         db.close()
-    if job.status not in (JobStatus.QUEUED, JobStatus.PAUSED):
+    if not _can_run(job):
         raise NothingThere(f"job {job.id} ({job.cell}) is {job.status}, not waiting; `fts why {job.id}` says more")
     return job.id
+
+
+def _can_run(job: Job) -> bool:
+    """Is it queued or paused, or was it running here until its worker was killed, for example an earlier `fts run`?"""
+    from fts.state import queries
+    from fts.state.db import open_for_reading
+    from fts.state.liveness import gone_workers
+
+    if job.status is not JobStatus.RUNNING:
+        return job.status in (JobStatus.QUEUED, JobStatus.PAUSED)
+    db = open_for_reading(here().db)
+    try:
+        return job.worker_id in gone_workers(queries.workers(db), here().outputs)
+    finally:
+        db.close()

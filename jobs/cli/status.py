@@ -23,15 +23,13 @@ from fts.jobs.status.sentences import aloud, listed, sentences
 from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
 from fts.state import liveness, queries, replay
-from fts.state.db import Database, open_for_reading
+from fts.state.db import open_for_reading
 from fts.state.location import BEGIN, no_study, refuse_other_than_file
 from fts.state.user import this_person
 
 if TYPE_CHECKING:
     from fts.jobs.status.log_excerpt import LastLines
-    from fts.state.values import Event, Job
-
-EVENTS_OF_AN_ABSENCE = 20_000
+    from fts.state.values import Job
 
 
 @click.command()
@@ -95,7 +93,11 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
             snapshot = liveness.with_local_facts(snapshot, here().db.parent)
         began = None if since in (None, "last") else read_time(str(since))
         began = snapshot.last_key_at if began is None else began
-        journal = snapshot.events if when is not None else events_of(db, began, snapshot.events)
+        journal, counts = snapshot.events, None
+        if (
+            began is not None and journal and journal[0].at > began and journal[0].id > 1
+        ):  # they do not reach back to it
+            journal, counts = queries.absence(db, began, when)
         last = last_lines_of(db, snapshot, None) if when is None else None
     finally:
         db.close()
@@ -106,6 +108,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         since=began,
         title=here().outputs.parent.name,
         events=journal,
+        counted=None if began is None or counts is None else (began, counts),
         read_age_s=age,
         problem=queries.newer_schema(snapshot),
         mode="" if when is None else f"REPLAY {formatting.when(when, time.time())}",
@@ -114,13 +117,6 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         surface=Surface.COMMAND_LINE,
     )
     return glance, last
-
-
-def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> tuple[Event, ...]:
-    """Returns all events since the user left: the snapshot's, or more if those do not reach back far enough."""
-    if since is None or not latest or latest[0].at <= since or latest[0].id == 1:
-        return latest
-    return queries.events(db, limit=EVENTS_OF_AN_ABSENCE)
 
 
 def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:

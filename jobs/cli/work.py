@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import subprocess
@@ -145,6 +146,9 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
         return start_detached(here(), flags | {"create": create} | asdict(where))
     from fts.jobs.worker.worker import stop_listening, work  # here, not above: --help and --detach need no huey
 
+    if not faulthandler.is_enabled():
+        with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):  # stderr is closed, or no file
+            faulthandler.enable(all_threads=False)  # else SIGBUS (a file of SQLite became immutable) is silent
     console = console_with_log(logging.INFO if detached or not sys.stderr.isatty() else logging.WARNING)
     try:
         code = work(here(), settings, console)

@@ -45,6 +45,7 @@ log = logging.getLogger("fts.agent")
 LISTEN_S = 0.05  # between two checks for orders while a trial runs
 IDLE_S = 0.25
 SIGTERM_S = 15.0  # time before SIGTERM when the engine wants the node back, since it will soon kill everything
+BLOCKS_S = 60.0  # the longest time for one order: a process that is started may import from a slow disk
 INBOX = 64  # frames; when the inbox is full, the worker waits
 
 
@@ -64,7 +65,8 @@ class Agent:
         self.guard = HeatPolicy(Thresholds.from_env())
         self.trial = NodeTrial(scratch, self.writer, self.sensors, self.guard, self._beat)
         self.data = DataSets(scratch, self._may_wait)
-        self._beaten = float("-inf")
+        self._beaten = self._blocked_until = float("-inf")  # monotonic
+        self._beating = threading.Lock()
         self._leave_by = self._sigterm_at = float("inf")  # monotonic
 
     def run(self) -> int:
@@ -137,16 +139,18 @@ class Agent:
             self.trial.send(meta["message"])
         elif frame.kind is Kind.STOP:
             self.trial.stop(str(meta.get("how")))
-        elif frame.kind is Kind.LIMITS:
-            self.trial.limit_memory(MemoryLimits(**meta["limits"]))
         elif frame.kind is not Kind.BEAT:
             if frame.kind is Kind.START:
                 self.trial.expects()
             self.inbox.put(frame)
 
     def _watch_silence(self) -> None:
+        """Notices the silence of the worker; sends heartbeats while the main loop carries out an order."""
         while not self.disconnected:
             time.sleep(min(1.0, self.lease_s / 10))
+            if time.monotonic() < self._blocked_until:
+                with contextlib.suppress(BrokenPipeError):  # the main loop notices it
+                    self._beat()
             if time.monotonic() - self.reader.heard > self.lease_s and not self.inbox.full():  # full: we do not read
                 self.disconnected = f"no word from the worker for {self.lease_s:g} s"
 
@@ -164,8 +168,10 @@ class Agent:
         busy = self.trial.child is not None
         with contextlib.suppress(queue.Empty):
             frame = self.inbox.get_nowait() if busy else self.inbox.get(timeout=IDLE_S)
+            self._blocked_until = time.monotonic() + BLOCKS_S
             if frame is not None and self._carry_out(frame):
                 return True
+        self._blocked_until = float("-inf")
         if self.trial.pump(LISTEN_S if self.inbox.empty() else 0.0):
             reason = self.preemption_reason if self.preempted else None
             ended = self.trial.ended(self.host, reason, connected=not self.disconnected)
@@ -205,6 +211,8 @@ class Agent:
             trial.code.settle()
             self.data.place(trial.code.copy)
             trial.start(meta)
+        elif frame.kind is Kind.LIMITS:  # in the order of the frames: the first ones follow START at once
+            trial.limit_memory(MemoryLimits(**meta["limits"]))
         elif frame.kind is Kind.ATTEMPT:
             trial.begin(meta)
         elif frame.kind is Kind.FILE:
@@ -223,12 +231,15 @@ class Agent:
         return not self.disconnected and not self.preempted
 
     def _beat(self) -> None:
-        if time.monotonic() - self._beaten < self.beat_s:
+        if time.monotonic() - self._beaten < self.beat_s or not self._beating.acquire(blocking=False):
             return
-        self._beaten = time.monotonic()
-        if self.trial.child is None:
-            self.guard.step(self.sensors.read())  # while the machine cools down no trial's watchdog does this
-        self.writer.send(Kind.VITALS, self._machine() | self.trial.vitals())
+        try:
+            self._beaten = time.monotonic()
+            if self.trial.child is None:
+                self.guard.step(self.sensors.read())  # while the machine cools down no trial's watchdog does this
+            self.writer.send(Kind.VITALS, self._machine() | self.trial.vitals())
+        finally:
+            self._beating.release()
 
     def _machine(self) -> dict[str, Any]:
         return {"reading": reading_json(self.sensors.read()), "guard": self.guard.state}

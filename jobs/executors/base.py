@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     import psutil
 
-    from fts.jobs.devices import Gpu
     from fts.jobs.supervisor.slot import Slot
     from fts.jobs.supervisor.template import KnownTrials
     from fts.state.values import Node
@@ -63,15 +62,6 @@ class Want:
     memory: int | None = None  # promised bytes; None: unknown
     like: str | None = None  # fingerprint of the node that it ran on before
     avoid: frozenset[str] = field(default_factory=frozenset)  # nodes that have lost it
-
-
-@dataclass(frozen=True)
-class Room:
-    """Memory (bytes) and GPUs of a node that trials may use."""
-
-    total: int | None
-    available: int | None
-    gpus: tuple[Gpu, ...] = ()
 
 
 class Placed(Protocol):
@@ -128,14 +118,6 @@ class Executor(Protocol):
 
         `waits` is called with the reason of the wait.
         """
-        ...
-
-    def room(self, slot: int) -> Room:
-        """Returns memory and GPUs of the slot's node."""
-        ...
-
-    def drain(self, node: str) -> None:
-        """Starts no further trial on the node."""
         ...
 
     def close(self) -> None:

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_FROM_NODE, BadFrame, Frame, Kind, Reader, Writer, last_line
 from fts.jobs.executors.incoming_files import BadFile, IncomingFiles
+from fts.jobs.executors.remote_watchdog import checked_vitals, decision_of, exit_of, of_machine
 from fts.jobs.supervisor.machine_errors import is_disk_trouble
+from fts.jobs.threads import begin
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-MOST_WAITING = 2000  # received items that were not taken; then the node waits
+MOST_WAITING, MOST_LOG = 2000, 64 << 20  # received items, and bytes of log, that were not taken; then the node waits
 LEAVES_S = 0.5  # time for a launch command to exit after the end of its stdin
 TIDIES_S = 10.0  # time for it to release its node after SIGTERM: srun and kubectl do not when they are killed
 SAID = 4096  # bytes read from the end of the launch command's log, for its last line
+
+
+OF_ATTEMPT = (Kind.FILE, Kind.FILES, Kind.LOG, Kind.FACT, Kind.DECISION, Kind.EXIT)
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,16 @@ class Channel:
         self.refused_by: str | None = None  # the node that refused, if the engine names it
         self.disk_error: OSError | None = None  # the local disk could not store what arrived
         self.preempted: str | None = None  # the engine wants the node back; its message
-        self.blameless = False  # the end is not the node's fault: this machine slept, or asked it to leave
+        self.blameless = False  # its end would not be the node's fault
         self._silent_from = self.began = time.monotonic()
+        self._beaten = (self.began, time.time())  # the last heartbeat by both clocks: only one of them sees a suspend
+        self._excused_until = float("-inf")  # monotonic
         self.started = 0  # number of processes started so far
         self.has_code: set[str] = set()  # md5s of the code that was sent
         self._needs: list[str] | None = None  # md5s of data sets that the node needs; None: no answer yet
         self._changed = threading.Condition()
         self._items: deque[Any] = deque()
+        self._of_attempt = threading.RLock()  # held while one of its frames is handled, and while the attempt changes
         self._token: str | None = None
         self._arriving: IncomingFiles | None = None
         self._shared_folder: Path | None = None
@@ -82,18 +90,30 @@ class Channel:
             self.writer.begin()
         self._reader = Reader(self.process.stdout.fileno(), MOST_FROM_NODE)
         self._thread = threading.Thread(target=self._read, name=f"agent {self.process.pid}", daemon=True)
-        self._thread.start()
+        try:
+            begin(self._thread)
+        except OSError:  # nobody would read what the agent sends
+            self._signal(signal.SIGKILL)
+            raise
 
     # -- receiving
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the last byte from the node; 0 before its first frame."""
-        return 0.0 if self.hello is None else time.monotonic() - max(self._reader.heard, self._silent_from)
+        """Seconds without a byte from the node, as of our last heartbeat; 0 before its first frame.
 
-    def reset_silence(self) -> None:
-        """Restarts the count of silence: this machine slept or was slow, so the node may not have been silent."""
-        self._silent_from = time.monotonic()
+        Not as of now: after a stop of this worker, what has arrived meanwhile must be read first.
+        """
+        return 0.0 if self.hello is None else max(0.0, self._beaten[0] - max(self._reader.heard, self._silent_from))
+
+    @property
+    def is_blameless(self) -> bool:
+        """Would its end be our fault? Its agent leaves after a lease without a heartbeat, within the grace."""
+        return self.blameless or self._was_away() or time.monotonic() < self._excused_until
+
+    def _was_away(self) -> bool:
+        """Did this machine sleep or stall, so that a heartbeat is overdue by half a lease?"""
+        return max(time.monotonic() - self._beaten[0], time.time() - self._beaten[1]) > self.lease_s / 2
 
     def _read(self) -> None:
         why = "its connection ended"
@@ -104,10 +124,13 @@ class Channel:
                     break
         except (BadFrame, BadFile) as error:
             why = str(error)
-        except (OSError, ValueError, TypeError, LookupError) as error:
+        except BrokenPipeError:  # it ended before it was welcomed
+            pass
+        except Exception as error:  # noqa: BLE001  # whatever a node sends ends its connection, not this thread
             if isinstance(error, OSError) and is_disk_trouble(error):
                 self.disk_error = error  # the disk of this machine, not the node
             why = f"what it sent cannot be used: {error}"
+        self.blameless = self.is_blameless
         with self._changed:
             self.ended = self.ended or why
             self._changed.notify_all()
@@ -118,9 +141,12 @@ class Channel:
         if frame.kind is Kind.HELLO:
             welcome = {"lease_s": self.lease_s, "grace_s": self.grace_s, "beat_s": self.beat_s}
             self.writer.send(Kind.WELCOME, welcome)
+            self._beaten = (time.monotonic(), time.time())
             self.hello = meta
         elif frame.kind is Kind.VITALS:
-            self.vitals = meta
+            known = checked_vitals(meta)
+            with self._of_attempt:
+                self.vitals = known if meta.get("token") == self._token else of_machine(known)
         elif frame.kind is Kind.NEED:
             self._needs = [str(one) for one in meta["files"]]
         elif frame.kind is Kind.PREEMPTED:
@@ -128,36 +154,38 @@ class Channel:
         elif frame.kind is Kind.REFUSED:
             self.refused_by = str(meta["host"])[:100] if "host" in meta else None
             return str(meta.get("said"))[:2000]
-        elif frame.kind is Kind.FILE:
-            if self._arriving is not None and meta.get("token") == self._token:
-                if "stays" not in meta:
-                    self._arriving.part(meta, frame.body)
-                elif self._shared_folder is None:
-                    raise BadFile("a file stays on the node without a request")
-                else:
-                    self._arriving.add_pointer(meta, self._shared_folder / str(int(meta["stays"])))
-        elif frame.kind is Kind.FILES:
-            self._files(meta)
-        elif frame.kind is Kind.LOG:
-            if meta.get("token") == self._token:
-                self._append(LogReceived(frame.body))
-        elif frame.kind is Kind.FACT:
-            if isinstance(meta.get("fact"), dict) and self._is_live(meta, meta.get("token") is not None):
-                self._append(meta["fact"])
-        elif frame.kind in (Kind.DECISION, Kind.EXIT) and self._is_live(meta):
-            self._append(frame)
+        elif frame.kind in OF_ATTEMPT:
+            self._wait_for_room()
+            with self._of_attempt:
+                self._take_of_attempt(frame)
         with self._changed:
             self._changed.notify_all()
         return None
 
-    def _is_live(self, meta: dict[str, Any], of_attempt: bool = False) -> bool:
-        """Is the frame from the running process, and with `of_attempt` from the running attempt?"""
-        return meta.get("process") == self.started and (not of_attempt or meta.get("token") == self._token)
-
-    def _files(self, meta: dict[str, Any]) -> None:
-        arriving = self._arriving
-        if arriving is None or meta.get("token") != self._token:
+    def _take_of_attempt(self, frame: Frame) -> None:
+        """Queues what a frame says, or stages its part of a file; ignores frames of any other attempt or process."""
+        kind, meta = frame.kind, frame.meta
+        of_attempt, of_process = meta.get("token") == self._token, meta.get("process") == self.started
+        if kind is Kind.FACT:
+            if isinstance(meta.get("fact"), dict) and of_process and (of_attempt or meta.get("token") is None):
+                self._append(meta["fact"])
+        elif kind in (Kind.DECISION, Kind.EXIT):
+            if of_process:
+                self._append(decision_of(meta) if kind is Kind.DECISION else exit_of(meta))
+        elif not of_attempt or self._arriving is None:
             return
+        elif kind is Kind.LOG:
+            self._append(LogReceived(frame.body))
+        elif kind is Kind.FILES:
+            self._files(meta, self._arriving)
+        elif "stays" not in meta:
+            self._arriving.part(meta, frame.body)
+        elif self._shared_folder is None:
+            raise BadFile("a file stays on the node without a request")
+        else:
+            self._arriving.add_pointer(meta, self._shared_folder / str(int(meta["stays"])))
+
+    def _files(self, meta: dict[str, Any], arriving: IncomingFiles) -> None:
         if meta.get("whole") is not True:
             arriving.drop()
             return
@@ -167,11 +195,17 @@ class Channel:
 
     def _append(self, item: Any) -> None:
         with self._changed:
-            while len(self._items) >= MOST_WAITING and self.ended is None:
-                self._changed.wait(0.5)
-                self.reset_silence()
             self._items.append(item)
-            self._changed.notify_all()
+
+    def _wait_for_room(self) -> None:
+        """Waits until the slot has taken enough of what has arrived."""
+        with self._changed:
+            while self.ended is None and (
+                len(self._items) >= MOST_WAITING
+                or sum(len(one.body) for one in self._items if isinstance(one, LogReceived)) >= MOST_LOG
+            ):
+                self._changed.wait(0.5)
+                self._silent_from = time.monotonic()
 
     def take(self, timeout_s: float) -> list[Any]:
         """Returns the items received since the last call, oldest first; waits up to `timeout_s` for the first."""
@@ -197,8 +231,9 @@ class Channel:
 
     def start(self, request: dict[str, Any]) -> None:
         """Starts another process there; frames of the previous one are ignored from now on. Raises BrokenPipeError."""
-        self.leave_attempt()
-        self.started += 1
+        with self._of_attempt:
+            self.leave_attempt()
+            self.started += 1
         self.writer.send(Kind.START, {**request, "process": self.started})
 
     def ask_needs(self, files: dict[str, tuple[str, int]], looks: Callable[[], None]) -> list[str]:
@@ -216,29 +251,41 @@ class Channel:
                 self._changed.wait(0.5)
             return self._needs
 
-    def begin(self, token: str, arriving: IncomingFiles, shared_folder: Path | None = None) -> None:
-        """Accepts frames of this attempt only. `shared_folder`: shared folder for files that are not sent."""
-        with self._changed:
-            self._drop_arriving()
+    def begin(self, token: str, arriving: IncomingFiles, shared_folder: Path | None = None) -> list[bytes]:
+        """Accepts frames of this attempt only; returns the log of the last one that was not taken.
+
+        `shared_folder`: shared folder for files that are not sent.
+        """
+        with self._of_attempt, self._changed:
+            self._drop_files()
+            late = [one.body for one in self._items if isinstance(one, LogReceived)]
+            self._items = deque(one for one in self._items if not isinstance(one, FilesReceived | LogReceived))
             self._token, self._arriving, self._shared_folder = token, arriving, shared_folder
+            self.vitals = of_machine(self.vitals)
+        return late
 
     def leave_attempt(self) -> None:
         """Ends the attempt: drops what has arrived, and ignores its later frames."""
-        with self._changed:
+        with self._of_attempt, self._changed:
             self._token = None
-            for item in self._items:
-                if isinstance(item, FilesReceived):
-                    item.arriving.drop()
+            self._drop_files()
             self._items.clear()
-            self._drop_arriving()
 
-    def _drop_arriving(self) -> None:
-        if self._arriving is not None:
-            with contextlib.suppress(OSError):
-                self._arriving.drop()
+    def _drop_files(self) -> None:
+        """Drops the staged files. Call with the locks held."""
+        staged = [one.arriving for one in self._items if isinstance(one, FilesReceived)]
+        for each in (*staged, self._arriving):
+            if each is not None:
+                with contextlib.suppress(OSError):
+                    each.drop()
         self._arriving = None
 
     def beat(self) -> None:
+        """Sends a heartbeat. After a sleep of this machine, silence counts from now on."""
+        if self._was_away():
+            self._silent_from = time.monotonic()
+            self._excused_until = self._silent_from + self.lease_s + self.grace_s
+        self._beaten = (time.monotonic(), time.time())
         with contextlib.suppress(BrokenPipeError):
             if self.hello is not None:
                 self.writer.beat()
@@ -255,7 +302,7 @@ class Channel:
 
     def close(self, gently: bool = False) -> None:
         """Ends the connection and the launch command; the agent exits when it notices that."""
-        if gently and self.ended is None and self.hello is not None:
+        if gently and self.lost() is None and self.hello is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.writer.send(Kind.END, {"leave": True})
                 with contextlib.suppress(subprocess.TimeoutExpired):

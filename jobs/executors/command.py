@@ -1,7 +1,8 @@
 """Runs trials on nodes that a launch command reaches: srun, ssh, kubectl exec, or the agent itself.
 
-Each slot has one agent. A node is quarantined if it loses two trials in a row, cannot start them, or runs other code
-than this machine; its trials continue on other nodes, from the files that have arrived here.
+Each slot has one agent. A node is quarantined if it loses two trials in a row without a checkpoint of theirs, cannot
+start them, or runs other code than this machine; its trials continue on other nodes, from the files that have arrived
+here.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import contextlib
 import logging
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fts.jobs.executors.base import ExitKind, Room, Want
+from fts.jobs.executors.base import ExitKind, Want
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.code import send_code
 from fts.jobs.executors.data import DataSums
@@ -26,6 +27,8 @@ from fts.jobs.executors.remote_watchdog import disk_short
 from fts.jobs.executors.slurm_look import drained, with_reason
 from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.jobs.supervisor.upgrade_check import OWN_CODE
+from fts.jobs.threads import begin
 from fts.state import queries, transitions
 from fts.state.errors import StateError
 from fts.state.values import Node, NodeState
@@ -98,38 +101,36 @@ class CommandExecutor:
         self._missing: dict[str, list[str]] = {}  # error about something missing -> the nodes with that error
         self._ran: set[str] = set()  # programs that have finished a trial
         self._drained: frozenset[str] = frozenset()  # nodes drained by the engine: running trials go on, no new ones
+        self._blamed: dict[tuple[str, str], float] = {}  # (node, losses or failures) -> when one was last counted
         self._over = threading.Event()
-        self._keeper = threading.Thread(target=self._run_keeper, name="nodes", daemon=True)
-        self._keeper.start()
+        self._keepers = [threading.Thread(target=work, daemon=True) for work in (self._keep_beating, self._keep_rows)]
+        for each in self._keepers:
+            begin(each)
 
     # -- interface
 
     def nodes(self) -> tuple[Node, ...]:
         return queries.nodes(self.db)
 
-    def room(self, slot: int) -> Room:
-        one = self.slots[slot]
-        reading = one.sensors.read()
-        return Room(reading.total, reading.available, one.room.gpus)
-
     def held(self, node: str) -> int:
         """Returns the bytes that the trials on that node use, as last reported."""
         return sum(one.rss() for one in self.slots if one.node == node)
-
-    def drain(self, node: str) -> None:
-        transitions.ask_node(self.db, node, "drain", self.who)
 
     def close(self) -> None:
         self._over.set()
         closing = [threading.Thread(target=slot.release) for slot in self.slots if slot.channel is not None]
         for each in closing:
-            each.start()
+            try:
+                begin(each)
+            except OSError:
+                each.run()
         for each in closing:
+            if each.is_alive():
+                each.join()
+        for each in self._keepers:
             each.join()
-        self._keeper.join()
         with contextlib.suppress(StateError):
-            commands = (place.name for place in self.places if not place.fixed)
-            transitions.forget_nodes(self.db, {*self.rows.known, *commands})
+            transitions.forget_nodes_of_worker(self.db, self.worker_id)
 
     # -- finding a node
 
@@ -273,7 +274,7 @@ class CommandExecutor:
             )
             channel.argv = argv
         except OSError as error:
-            self._failed_launch(place, f"{argv[0]} cannot be started: {error.strerror}")
+            self._failed_launch(place, f"{argv[0]} cannot be started: {error.strerror}", time.monotonic())
             return None
         reported, say_at = "", channel.began + SAY_S
         while channel.hello is None and channel.ended is None:
@@ -303,16 +304,17 @@ class CommandExecutor:
         if channel.ended not in ("its connection ended", None):
             why = channel.ended if channel.refused_by else f"no agent comes up on {place.name}: {channel.ended}"
         channel.close()
-        self._failed_launch(place, why, channel.refused_by)
+        self._failed_launch(place, why, channel.began, channel.refused_by)
         return None
 
-    def _failed_launch(self, place: Place, why: str, node: str | None = None) -> None:
+    def _failed_launch(self, place: Place, why: str, began: float, node: str | None = None) -> None:
         """Records a failed launch of a node; if the node is unknown, the command is tried again after a pause."""
         log.warning("%s", why)
         if node is None:  # otherwise the next launch excludes that node
             self._pause(place, why)
         named = self.rows.node(node or place.name, state=NodeState.LOST, reason=why)
-        self._fail(named, "failures", quarantine=place.fixed or node is not None)
+        named_first = place.fixed and not place.fingerprint  # a node that has worked is only out of reach
+        self._fail(named, "failures", began, quarantine=named_first or node is not None)
 
     def _pause(self, place: Place, why: str) -> None:
         with self._lock:
@@ -320,12 +322,19 @@ class CommandExecutor:
             place.pause_until = time.monotonic() + place.pause_s
             place.pause_s = min(2 * place.pause_s, LAUNCH_PAUSE_S[1])
 
-    def _fail(self, node: Node, what: str, quarantine: bool = True) -> None:
-        self.rows.known.pop(node.id, None)
-        node = replace(node, trials=(), heard_at=None)
-        now = transitions.node_failed(self.db, node, what, ALLOWED if quarantine else 1 << 30, self.who)
-        if now.state is NodeState.QUARANTINED:
-            log.warning("node %s is quarantined: %s", now.id, now.reason)
+    def _fail(self, node: Node, what: str, began: float, quarantine: bool = True) -> None:
+        """Counts a loss or failure of an agent that was launched at `began` (monotonic); quarantines its node if due.
+
+        What ends several agents of a node at once, such as a broken link, counts once.
+        """
+        with self._lock:
+            now, last = time.monotonic(), self._blamed.get((node.id, what), float("-inf"))
+            if began < last and now - last < 2 * self.settings.node_lease_s:
+                return
+            self._blamed[node.id, what] = now
+        row = self.rows.lost(node, what, ALLOWED if quarantine else 1 << 30)
+        if row.state is NodeState.QUARANTINED:
+            log.warning("node %s is quarantined: %s", row.id, row.reason)
 
     def _accepts(self, slot: RemoteSlot, place: Place, channel: Channel, want: Want) -> bool:
         """Checks a new agent and gives it to the slot; False: it is closed. A node with other code is quarantined."""
@@ -333,6 +342,10 @@ class CommandExecutor:
         node = place.name if place.fixed else str(hello.get("host") or place.name)[:100]
         node_row = self.rows.node(node, hello)
         if (other := other_code(hello)) is not None:
+            if (replaced := OWN_CODE.replaced(now=True)) is not None:  # this worker is the old one, and leaves
+                channel.close()
+                self._pause(place, replaced)
+                return False
             transitions.quarantine_node(self.db, node_row, f"{other}; install the same there", self.who)
             channel.close()
             return False
@@ -360,7 +373,7 @@ class CommandExecutor:
             place.pool = place.pool or room
             room = place.pool
         slot.take_node(channel, node, room, place.slots if place.fixed else 1)
-        self.rows.write([node_row])
+        self.rows.write(node_row)
         return True
 
     # -- ends of trials
@@ -368,13 +381,15 @@ class CommandExecutor:
     def lost(self, slot: RemoteSlot, kind: ExitKind, why: str) -> None:
         """Records that a node lost a trial, and leaves the node."""
         channel, node = slot.channel, slot.node
-        blameless = channel is None or channel.blameless
+        if slot.brought_checkpoint:  # no loss of work, however often the link breaks
+            self.served(slot, False)
+        blameless = channel is None or channel.is_blameless
         slot.leave_node()
         self._release_place(slot.index)
-        if kind is ExitKind.PREEMPTED or blameless:
+        if channel is None or blameless or kind is ExitKind.PREEMPTED:
             return
         what = "losses" if kind is ExitKind.NODE_LOST else "failures"
-        self._fail(self.rows.node(node, state=NodeState.LOST, reason=why), what)
+        self._fail(self.rows.node(node, state=NodeState.LOST, reason=why), what, channel.began)
 
     def may_do_better(self, slot: RemoteSlot, missing: str) -> bool:
         """Records that something is `missing` on the slot's node; returns whether another node may have it."""
@@ -402,29 +417,26 @@ class CommandExecutor:
             sets = self._sums.read(Path(folder), program.data, looks)
             send_code(channel, Path(folder), sync, self.outputs, sets, looks)
 
-    # -- the keeper thread
+    # -- the keeper threads
 
-    def _run_keeper(self) -> None:
-        """Sends heartbeats to the agents and writes the node rows, until the executor closes."""
-        every_s = min(1.0, self.settings.node_lease_s / 6)
-        looked = written = asked = time.monotonic()
-        while not self._over.wait(every_s):
-            now = time.monotonic()
-            slept, looked = now - looked > self.settings.node_lease_s / 2, now
+    def _keep_beating(self) -> None:
+        """Sends heartbeats to the agents until the executor closes; waits for neither the database nor an engine."""
+        while not self._over.wait(min(1.0, self.settings.node_lease_s / 6)):
             for slot in self.slots:
                 if (channel := slot.channel) is not None:
-                    if slept:
-                        channel.reset_silence()
-                        channel.blameless = True  # its agent may have left because we were silent
                     channel.beat()
+
+    def _keep_rows(self) -> None:
+        """Writes the node rows until the executor closes."""
+        written = asked = time.monotonic()
+        while not self._over.wait(min(1.0, self.settings.node_lease_s / 6)):
+            now = time.monotonic()
             if now - asked > ENGINE_S:
                 asked = now
                 self._leave_drained()
-            states = self.rows.current(self._drained)
-            changed = any(self.rows.known.get(node.id, node).state is not node.state for node in states)
-            if changed or now - written >= TELL_S:
-                written = now
-                self.rows.write(states)
+            with contextlib.suppress(StateError):  # the next pass tries again
+                if self.rows.refresh(self._drained, due=now - written >= TELL_S):
+                    written = now
 
     def _leave_drained(self) -> None:
         """Closes idle agents on nodes that Slurm drains: they would keep the node busy."""

@@ -58,13 +58,13 @@ class DataSums:
             raise DataNotSent(f"data set {path} cannot be sent: {why}") from None
         try:
             with self._lock:
-                known = self._known.get(path)
-                if known is None or known.state != state_of(fd):
+                known, state = self._known.get(path), state_of(fd)  # from before the read: a write meanwhile shows
+                if known is None or known.state != state:
                     md5 = hashlib.md5(usedforsecurity=False)
                     while body := os.read(fd, READ):
                         md5.update(body)
                         looks()
-                    known = self._known[path] = DataSet(path, state_of(fd), md5.hexdigest())
+                    known = self._known[path] = DataSet(path, state, md5.hexdigest())
                 return known
         finally:
             os.close(fd)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.shared_checkpoints import SUFFIX, Pointer, write
-from fts.state.files import atomic_write, make_folder, refuse_links, remove, sync_folder
+from fts.state.files import ABSENT, atomic_write, make_folder, naming, refuse_links, remove, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -140,7 +140,7 @@ def finish_commit(folder: Path, root: Path) -> None:
     """Finishes the commit of a dead worker; removes staged files that were not committed."""
     try:
         found = [folder / entry.name for entry in os.scandir(folder) if STAGING.fullmatch(entry.name)]
-    except OSError:
+    except ABSENT:
         return
     for staging in sorted(found):
         apply_moves(staging, root)
@@ -150,29 +150,34 @@ def apply_moves(staging: Path, root: Path, durable: bool = True) -> None:
     """Does the moves in the list of a staging folder, then removes the folder; without a list it moves nothing."""
     folder = staging.parent
     try:
-        todo = json.loads((staging / LIST).read_text())
+        with naming(staging / LIST):
+            todo = json.loads((staging / LIST).read_text())
         files: Sequence[tuple[str, str]] = [(checked_name(name), Path(str(kept)).name) for name, kept in todo["files"]]
         gone = [checked_name(name) for name in todo["gone"]]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (*ABSENT, ValueError, LookupError, TypeError):
         remove(staging, root)
         return
     folders = set()
     for name, kept in files:
         path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            remove(path, root)
+        in_the_way = [path] if path.is_dir() and not path.is_symlink() else []
+        in_the_way += [each for each in path.parents if each.is_relative_to(folder) and each.is_file()]
+        for each in in_the_way:  # a folder has become a file, or a file a folder
+            remove(each, root)
         make_folder(path.parent, root)
         if (staging / kept).exists():  # otherwise it was already moved before the kill
             (staging / kept).rename(path)
         folders.add(path.parent)
     for name in gone:
-        remove(folder / name, root)
+        if not (folder / name).is_dir():  # else it is a folder now
+            remove(folder / name, root)
         parent = (folder / name).parent
         while parent != folder and parent.is_dir() and not any(parent.iterdir()):
             remove(parent, root)
             parent = parent.parent
     for each in sorted(folders) if durable else ():
         sync_folder(each)
+    (staging / LIST).unlink()  # first, and not silently: with a list left, the next attempt would do the moves again
     remove(staging, root)
 
 

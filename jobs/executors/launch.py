@@ -66,14 +66,16 @@ class Launch:
         values = {"threads": want.threads, "gpus": want.gpus, "memory_mb": max(memory, LEAST_MB), "name": name}
         words: list[str] = []
         template = shlex.split(self.template)
-        for word in template if "{agent}" in template else [*template, "{agent}"]:
-            if word == "{agent}" and takes_one_word(words):
-                line = " ".join(agent) if self.quotes else shlex.join(agent)
-                words.append(shlex.quote(line) if self.quotes else line)
-            elif word == "{agent}":
+        for word in template if any("{agent}" in word for word in template) else [*template, "{agent}"]:
+            if word == "{agent}" and not takes_one_word(words):
                 words += agent
-            else:
-                words.append(word.format(**values, agent=shlex.join(agent)))
+                continue
+            is_here = (
+                len(words) == 2 and takes_one_word(words) and word != "{agent}"
+            )  # a script of a shell that runs ssh
+            remote = self.quotes and not is_here
+            filled = word.format(**values, agent=" ".join(agent) if remote else shlex.join(agent))
+            words.append(shlex.quote(filled) if remote and takes_one_word(words) else filled)
         return words
 
 

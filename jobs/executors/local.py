@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 from fts.jobs.cgroups import usable_cores
-from fts.jobs.executors.base import Room, Want
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.slot import Slot
@@ -15,6 +13,7 @@ from fts.state.gpu_ledger import GpuLedger, gpus_folder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fts.jobs.executors.base import Want
     from fts.jobs.sensors.reading import Sensors
     from fts.jobs.settings import Places, WorkerSettings
     from fts.state.values import Node
@@ -38,14 +37,6 @@ class LocalExecutor:
     def place(self, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
         """Returns True at once; the memory pool makes trials wait for room."""
         return True
-
-    def room(self, slot: int) -> Room:
-        reading = self.sensors.read()
-        return Room(reading.total, reading.available, self.pool.gpus)
-
-    def drain(self, node: str) -> None:
-        here = socket.gethostname()
-        raise ValueError(f"{node} is no node of this worker: it runs its trials on {here}; `fts drain` stops it")
 
     def close(self) -> None:
         for slot in self.slots:

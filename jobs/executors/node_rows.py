@@ -26,8 +26,9 @@ class NodeRows:
 
     def __init__(self, executor: CommandExecutor) -> None:
         self._executor = executor
-        self.known: dict[str, Node] = {}  # as last written
+        self.known: dict[str, Node] = {}  # as last written; without lost ones
         self._lock = threading.Lock()
+        self._writing = threading.Lock()  # held from a look at the agents until it is written
         self._running: dict[int, str] = {}  # slot -> its trial
         self._past: dict[str, NodeHistory] = {}  # node -> its readings
 
@@ -53,7 +54,33 @@ class NodeRows:
             else:
                 self._running[slot] = trial
 
-    def current(self, drained: Container[str]) -> list[Node]:
+    def refresh(self, drained: Container[str], due: bool) -> bool:
+        """Writes all rows if it is `due` or a state has changed; returns whether it did. Raises StateError."""
+        with self._writing:
+            states = self._current(drained)
+            found = {node.id for node in states}
+            fixed = {place.name for place in self._executor.places if place.fixed}
+            left = [node for name, node in self.known.items() if name not in found]
+            states += [replace(node, state=NodeState.UP, reason=None, trials=()) for node in left if node.id in fixed]
+            gone = {node.id: node for node in left if node.id not in fixed}  # the engine may never name them again
+            due |= bool(gone) or any(self.known.get(node.id, node).state is not node.state for node in states)
+            if due:
+                self._put([*states, *(replace(node, trials=()) for node in gone.values())])
+                rows = {name: queries.node(self._executor.db, name) for name in gone}
+                counted = {name for name, row in rows.items() if row is not None and (row.losses or row.failures)}
+                transitions.forget_nodes(self._executor.db, set(gone) - counted)
+                for name in gone:
+                    del self.known[name]
+            return due
+
+    def lost(self, node: Node, what: str, allowed: int) -> Node:
+        """Counts a loss or failure of a node; returns its new row."""
+        with self._writing:
+            self.known.pop(node.id, None)
+            node = replace(node, trials=(), heard_at=None)
+            return transitions.node_failed(self._executor.db, node, what, allowed, self._executor.who)
+
+    def _current(self, drained: Container[str]) -> list[Node]:
         found: dict[str, Node] = {}
         with self._lock:
             running = dict(self._running)
@@ -79,12 +106,14 @@ class NodeRows:
             )
         return list(found.values())
 
-    def write(self, states: list[Node]) -> None:
-        for node in states:
-            self.known[node.id] = node
-        with contextlib.suppress(StateError):  # the next call writes it
-            if states:
-                transitions.record_nodes(self._executor.db, states)
+    def write(self, node: Node) -> None:
+        with self._writing, contextlib.suppress(StateError):  # the next refresh writes it
+            self._put([node])
+
+    def _put(self, states: list[Node]) -> None:
+        self.known |= {node.id: node for node in states}
+        if states:
+            transitions.record_nodes(self._executor.db, states)
 
 
 def drain_reason(node: str, drained: Container[str]) -> str | None:

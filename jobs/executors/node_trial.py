@@ -56,6 +56,7 @@ class NodeTrial:
         self._early: list[str] | None = None  # STOP frames for a process that is still being started; None: no start
         self._lock = threading.Lock()  # protects _early: one thread receives frames, another starts the process
         self._read_by = float("inf")  # monotonic
+        self._oom_kills = 0  # of the machine before the process was started
         self._asked_to_end = False  # it was asked to end: not the node's fault if it never becomes ready
         self._over = False  # the trial has failed because of its files: later facts are ignored
 
@@ -70,9 +71,14 @@ class NodeTrial:
         child = self.starter.start(self.program, int(meta["threads"]))
         pace = PaceLimits(**meta.get("pace", {}))
         self.watchdog = Watchdog(child, MemoryLimits(**meta["limits"]), self.sensors, self.guard, pace=pace)
-        self.watchdog.memory.start()
+        try:
+            self.watchdog.memory.start()
+        except OSError:  # without its watchdog no trial may run
+            child.kill()
+            child.close()
+            raise
         keep_within(child, self.watchdog.limits)
-        self._read_by, self._asked_to_end = float("inf"), False
+        self._read_by, self._asked_to_end, self._oom_kills = float("inf"), False, child.oom_kills()
         with self._lock:
             self.child = child
             early, self._early = self._early or [], None
@@ -234,6 +240,7 @@ class NodeTrial:
         if watchdog is None or child is None:
             return {}
         return {
+            "token": None if self.attempt is None else self.attempt.token,
             "peak": watchdog.memory.peak,
             "tree": watchdog.latest.tree_bytes if watchdog.latest is not None else 0,
             "step_s": watchdog.pace.latest_step_s,
@@ -261,7 +268,7 @@ class NodeTrial:
             "code": child.poll(),
             "whose": kind,
             "said": said,
-            "oom_kills": child.oom_kills(),
+            "oom_kills": child.oom_kills() - self._oom_kills,
         }
         return report | self.vitals()
 

@@ -17,7 +17,7 @@ from fts.jobs.executors.incoming_files import MD5, BadFile, IncomingFiles, check
 from fts.jobs.executors.outgoing_files import CheckpointStore, OutgoingFiles
 from fts.jobs.supervisor.attempt import run_command
 from fts.jobs.supervisor.shared_checkpoints import Pointer, fetch
-from fts.state.files import expanded, is_abandoned, make_folder, open_log, remove
+from fts.state.files import expanded, is_abandoned, make_folder, open_log, remove, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,6 @@ class Attempt:
             root = Path(str(location["root"]))
             stays = CheckpointStore(Path(str(location["folder"])) / self.token, root, int(location["beyond"]), alive)
         self.files = OutgoingFiles(self.folder, stays)
-        self.log_base = int(meta.get("log_base", 0))  # bytes of the worker's log before this attempt
         self._logged = 0  # bytes of our log that were sent
         self._log_over = False
 
@@ -103,7 +102,7 @@ class Attempt:
         """Appends output of earlier attempts; needed by a trial with metrics in its log."""
         handle = open_log(self.log, self.root)
         try:
-            os.write(handle, body)
+            write_all(handle, body)
         finally:
             os.close(handle)
         self._logged += len(body)

@@ -1,11 +1,12 @@
 """Sends the changed files of a folder over a connection, as one consistent set.
 
 All changed files are opened before the first is read, so a file that the trial replaces meanwhile (by renaming, as it
-should) does no harm. If a file was written to while it was read, the receiver drops the whole set.
+should) does no harm. If a checkpoint was written to while it was read, the receiver drops the whole set.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.incoming_files import MOST_BYTES, MOST_FILES, BadFile, checked_name
 from fts.jobs.supervisor import shared_checkpoints
+from fts.state.files import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +28,7 @@ OF_CHECKPOINTS = "checkpoint/"
 PART = 1 << 18  # bytes of a file in one frame: on a slow link an order waits for one frame at most
 LEAST_AWAY = 1 << 20  # bytes; smaller files are always sent
 KEEPS = ("artifacts/", "predictions.npz")  # files that a trial keeps but does not need to resume
+LEFT_OUT = (*ABSENT, PermissionError)  # of a file: the trial has just removed or locked it
 NOT_SENT = ("specification.json",)  # used on this machine only
 
 
@@ -52,38 +55,38 @@ class OutgoingFiles:
     def send(self, writer: Writer, meta: dict[str, str]) -> int:
         """Sends the changed files as one set; returns the bytes. `meta` goes into every frame.
 
-        If a file changed meanwhile the set is marked as incomplete, and the next call sends it again.
+        If a checkpoint changed meanwhile the set is marked as incomplete, and the next call sends it again. Any other
+        file, such as a log that grows all the time, is sent as it was read, and again at the next call.
         Raises BadFile, before anything is sent, for files that the other side would refuse.
         """
-        now = self._still()
-        changed = {name: state for name, state in now.items() if self.sent.get(name) != state}
-        gone = sorted(set(self.sent) - set(now))
-        if not changed and not gone:
-            return 0
-        away = () if self.store is None else self.store.chosen(changed)
-        travels = {name: state for name, state in now.items() if not self.may_stay(name, state)}
-        refuse_too_much({name: state for name, state in changed.items() if name not in away})
-        refuse_too_much({name: state for name, state in travels.items() if not name.startswith(KEEPS)})
-        opened: dict[str, int] = {}
-        try:
-            for name in sorted(changed):
-                fd = open_plain(self.folder / name)
-                if fd is None:  # it was just replaced or removed: the next call handles it
-                    return 0
-                opened[name] = fd
-            total, whole = 0, True
-            for name, fd in opened.items():
-                keep = self.store.keep if self.store is not None and name in away else send_file
-                size, same = keep(writer, name, fd, meta)
-                total += size
-                whole &= same and state_of(fd) == changed[name]
-        finally:
-            for fd in opened.values():
-                os.close(fd)
-        writer.send(Kind.FILES, {**meta, "gone": gone if whole else [], "whole": whole})
-        if whole:
-            self.sent = now
-        return total
+        for _ in range(LOOKS):
+            now = self._still()
+            changed = {name: state for name, state in now.items() if self.sent.get(name) != state}
+            gone = sorted(set(self.sent) - set(now))
+            if not changed and not gone:
+                return 0
+            away = () if self.store is None else self.store.chosen(changed)
+            travels = {name: state for name, state in now.items() if not self.may_stay(name, state)}
+            refuse_too_much({name: state for name, state in changed.items() if name not in away})
+            refuse_too_much({name: state for name, state in travels.items() if not name.startswith(KEEPS)})
+            opened = {name: fd for name in sorted(changed) if (fd := open_plain(self.folder / name)) is not None}
+            try:
+                if len(opened) < len(changed):  # one was just replaced or removed
+                    continue
+                total, whole = 0, True
+                for name, fd in opened.items():
+                    keep = self.store.keep if self.store is not None and name in away else send_file
+                    size, same = keep(writer, name, fd, meta)
+                    total += size
+                    whole &= same and (state_of(fd) == changed[name] or not name.startswith(OF_CHECKPOINTS))
+            finally:
+                for fd in opened.values():
+                    os.close(fd)
+            writer.send(Kind.FILES, {**meta, "gone": gone if whole else [], "whole": whole})
+            if whole:
+                self.sent = now
+            return total
+        return 0  # the next call sends them
 
     def _scan(self) -> dict[str, State]:
         return {
@@ -129,13 +132,16 @@ class CheckpointStore:
 
 
 def scan(folder: Path) -> dict[str, State]:
-    """Returns all regular files by relative name, without hidden files and links."""
+    """Returns all regular files by relative name, without hidden files, links, and what this user may not read.
+
+    Raises OSError if a folder cannot be read now: its files would look as if the trial had removed them.
+    """
     found: dict[str, State] = {}
 
     def look(path: str, prefix: str) -> None:
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-        except OSError:
+        except LEFT_OUT:
             return
         for entry in entries:
             if entry.name.startswith(".") or entry.is_symlink() or (not prefix and entry.name in NOT_SENT):
@@ -146,7 +152,7 @@ def scan(folder: Path) -> dict[str, State]:
                 elif entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)
                     found[f"{prefix}{entry.name}"] = State(status.st_ino, status.st_size, status.st_mtime_ns)
-            except OSError:
+            except LEFT_OUT:
                 continue
 
     look(str(folder), "")
@@ -173,8 +179,12 @@ def state_of(fd: int) -> State:
 def open_plain(path: Path) -> int | None:
     try:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+    except LEFT_OUT:
         return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket took its place
+            return None
+        raise
 
 
 def send_file(

@@ -51,6 +51,11 @@ class RemoteSlot(Slot):
         return f"node {self.node}"
 
     @property
+    def brought_checkpoint(self) -> bool:
+        """Has a checkpoint of the running attempt arrived here?"""
+        return isinstance(self._child, RemoteProcess) and self._child.brought_checkpoint
+
+    @property
     def runs(self) -> str:
         """Identifies its program, without the GPUs."""
         return "" if self._program is None else repr((self._program.words, self._program.folder))

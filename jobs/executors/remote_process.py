@@ -17,18 +17,17 @@ from fts.jobs.executors.channel import Channel, FilesReceived, LogReceived
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.incoming_files import IncomingFiles, finish_commit
 from fts.jobs.executors.outgoing_files import KEEPS, open_plain, scan, send_file
-from fts.jobs.executors.remote_watchdog import decision_of
 from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.child import ChildGone
 from fts.jobs.supervisor.template import KnownTrials
-from fts.state.files import open_log
+from fts.jobs.watchdog.policy import Decision
+from fts.state.files import open_log, write_all
 
 if TYPE_CHECKING:
     import psutil
 
     from fts.jobs.api.study import Program
     from fts.jobs.executors.remote import RemoteSlot
-    from fts.jobs.watchdog.policy import Decision
 
 
 class RemoteProcess:
@@ -47,7 +46,7 @@ class RemoteProcess:
         self.log_path = channel.log_path
         self.started = time.time()
         self.known = KnownTrials()
-        self.was_ready = self.asked_to_stop = False
+        self.was_ready = self.asked_to_stop = self.brought_checkpoint = False
         self.fence: Callable[[], AbstractContextManager[None]] = nullcontext
         self.decisions: list[Decision] = []
         self.next_trial: dict[str, Any] = {}  # arguments for the watchdog there, for the next trial
@@ -78,7 +77,6 @@ class RemoteProcess:
         root = home.parents[2]
         finish_commit(home, root)
         token = f"{self.slot.token}-{os.urandom(4).hex()}"
-        self._home, self._log, self._token = home, logged, token
         writer, meta = self.channel.writer, {"token": token}
         names: dict[str, Any] = {"job": home.parent.name, "trial": home.name}
         if (checkpoints := self.slot.executor.checkpoints) is not None:
@@ -86,7 +84,9 @@ class RemoteProcess:
             shared_checkpoints.sweep(self._shared_folder, home, None)
             beyond = self.slot.worker_settings.checkpoint_home
             names["elsewhere"] = {"root": str(checkpoints), "folder": str(self._shared_folder), "beyond": beyond}
-        self.channel.begin(token, IncomingFiles(home, root), self._shared_folder and self._shared_folder / token)
+        arriving = IncomingFiles(home, root)
+        self._write_log(self.channel.begin(token, arriving, self._shared_folder and self._shared_folder / token))
+        self._home, self._log, self._token, self.brought_checkpoint = home, logged, token, False
         writer.send(Kind.ATTEMPT, {**meta, **names, **self.next_trial, "spec": spec})
         for name in scan(home):
             pointer = shared_checkpoints.read(home / name) if name.endswith(shared_checkpoints.SUFFIX) else None
@@ -114,6 +114,7 @@ class RemoteProcess:
         printed: list[bytes] = []
         for item in self._receive(timeout_s):
             if isinstance(item, dict):
+                self.brought_checkpoint |= item.get("fact") == "checkpoint"
                 facts.append(self._with_local_paths(item) | self._kept_at(item))
             elif isinstance(item, LogReceived):
                 printed.append(item.body)
@@ -121,10 +122,11 @@ class RemoteProcess:
                 self._write_log(printed)
                 item.arriving.commit(item.gone, self.fence())
                 self.sweep(self._token)
-            elif item.kind is Kind.DECISION:
-                self.decisions.append(decision_of(item.meta))
-            elif item.kind is Kind.EXIT:
-                self._ended(item.meta)
+            elif isinstance(item, Decision):
+                self.decisions.append(item)
+            else:
+                self._exit, self._oom_kills = item.exit, item.oom_kills
+                self.channel.vitals = self.channel.vitals | item.vitals  # a new one: other threads read the old one
         self._write_log(printed)
         if not facts and (trouble := self.channel.disk_error) is not None:
             raise trouble
@@ -148,7 +150,7 @@ class RemoteProcess:
             handle = open_log(self._log, self._log.parent.parent)
             try:
                 for body in printed:
-                    os.write(handle, body)
+                    write_all(handle, body)
             finally:
                 os.close(handle)
         printed.clear()
@@ -178,17 +180,8 @@ class RemoteProcess:
             return {}
         return {"kept_at": str(self._shared_folder)} if shared_checkpoints.bytes_of(self._home) else {}
 
-    def _ended(self, meta: dict[str, Any]) -> None:
-        code = meta.get("code")
-        self._oom_kills = int(meta.get("oom_kills") or 0)
-        if "peak" in meta:
-            self.channel.vitals = {**self.channel.vitals, **meta}
-        self._exit = Exit(
-            code if isinstance(code, int) else None, ExitKind(str(meta.get("whose"))), str(meta.get("said"))[:2000]
-        )
-
     def oom_kills(self) -> int:
-        """Returns the count reported at its end, 0 before; only the difference matters."""
+        """Returns how many there were on its node while it ran, known at its end; 0 before."""
         return self._oom_kills
 
     # -- life

@@ -8,8 +8,10 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
+from fts.jobs.executors.base import Exit, ExitKind
 from fts.jobs.executors.frames import Kind
-from fts.jobs.sensors.reading import Reading
+from fts.jobs.sensors.reading import Reading, clean
 from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.watchdog.policy import Action, Decision, GuardState, MemoryLimits, judge_disk
 from fts.jobs.watchdog.watchdog import Vitals
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from fts.jobs.executors.remote import RemoteSlot
     from fts.jobs.executors.remote_process import RemoteProcess
 
-READINGS = set(Reading.__dataclass_fields__)
+READINGS = set(Reading.__dataclass_fields__) - {"at"}
 HEAT = (GuardState.UNKNOWN, GuardState.NORMAL, GuardState.WARM)  # heat states that are not reported
 
 
@@ -56,9 +58,6 @@ class RemoteWatchdog:
         self, usual_step_s: float | None = None, report_s: float | None = None, gap_s: float | None = None
     ) -> None:
         self.process.next_trial |= {"usual_step_s": usual_step_s, "report_s": report_s, "gap_s": gap_s}
-        self.process.channel.vitals = {
-            name: value for name, value in self.process.channel.vitals.items() if name in ("reading", "guard")
-        }
 
     def progress(self, step_s: float | None = None) -> None:
         """Does nothing: the watchdog on the node gets the steps itself."""
@@ -91,8 +90,9 @@ class RemoteWatchdog:
 
 
 def reading_of(values: Any) -> Reading:
+    """Returns a node's reading without unbelievable values, at the time of this machine's clock."""
     known = values if isinstance(values, dict) else {}
-    return Reading(**({"at": time.time()} | {name: value for name, value in known.items() if name in READINGS}))
+    return Reading(time.time(), **{name: clean(name, value) for name, value in known.items() if name in READINGS})
 
 
 def disk_short(hello: Mapping[str, Any]) -> str | None:
@@ -121,6 +121,35 @@ class NodeSensors:
 
     def close(self) -> None:
         """Does nothing: the agent closes its sensors."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """An EXIT frame: how the process ended, and the last vitals."""
+
+    exit: Exit
+    oom_kills: int
+    vitals: dict[str, Any]
+
+
+def exit_of(meta: dict[str, Any]) -> Ending:
+    """Parses an EXIT frame. Raises ValueError, TypeError."""
+    code = meta.get("code")
+    how = Exit(code if isinstance(code, int) else None, ExitKind(str(meta.get("whose"))), str(meta.get("said"))[:2000])
+    return Ending(how, int(meta.get("oom_kills") or 0), checked_vitals(meta) if "peak" in meta else {})
+
+
+def checked_vitals(meta: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of a VITALS frame. Raises ValueError, TypeError, OverflowError."""
+    GuardState(meta.get("guard", GuardState.UNKNOWN))
+    for name in ("peak", "tree", "step_s", "worked_s"):
+        int(meta.get(name) or 0)
+    return meta
+
+
+def of_machine(vitals: dict[str, Any]) -> dict[str, Any]:
+    """Returns the vitals without those of a trial."""
+    return {name: value for name, value in vitals.items() if name in ("reading", "guard")}
 
 
 def decision_of(meta: dict[str, Any]) -> Decision:

@@ -18,7 +18,7 @@ from fts.jobs.api.spec import trial_folder
 from fts.jobs.api.study import LEARN
 from fts.jobs.form import cell_state
 from fts.jobs.status import forecast, formatting
-from fts.state.files import room
+from fts.state.files import below, room
 from fts.state.location import has_study
 from fts.state.values import Direction, Job, JobStatus, Snapshot
 
@@ -103,7 +103,7 @@ def _kept(places: Places, trials: Sequence[Trial], names: Mapping[int, str]) -> 
     files = 0
     for trial in [trial for trial in trials if trial.ended_at is not None][-RECENT:]:
         total = 0
-        for path in trial_folder(places.outputs, names[trial.job_id], trial.job_id, trial.number).rglob("*"):
+        for path in below(trial_folder(places.outputs, names[trial.job_id], trial.job_id, trial.number)):
             files += 1
             with suppress(OSError):  # removed meanwhile
                 total += path.lstat().st_size

@@ -34,6 +34,7 @@ from fts.jobs.library.objective import (
     words_that_no_trial_gets,
 )
 from fts.jobs.library.progress import ProgressLine
+from fts.jobs.own_search import OF_OPTUNA
 from fts.jobs.python import python
 from fts.jobs.records.questions import enqueued_sentence
 from fts.jobs.records.searches import begun_cells
@@ -58,12 +59,6 @@ if TYPE_CHECKING:
 POLL_S = 0.25
 LOOK_S = 5.0  # between two reads while the database does not change, because a worker may have died
 STARTS = 3  # of a worker in a row without an ended trial in between
-OF_OPTUNA = {  # a class of Optuna -> our name of the sampler or pruner
-    "TPESampler": "tpe", "RandomSampler": "random", "GPSampler": "gp", "NSGAIISampler": "nsgaii",
-    "CmaEsSampler": "cmaes", "GridSampler": "grid", "BruteForceSampler": "grid", "MedianPruner": "median",
-    "PercentilePruner": "percentile", "SuccessiveHalvingPruner": "halving", "HyperbandPruner": "halving",
-    "NopPruner": "none",
-}  # fmt: skip
 CURES = {  # a method that only Optuna's study has -> what to do instead
     "add_trial": "`fts import` imports the trials of an Optuna storage",
     "ask": "workers run the trials of a function: study.optimize(objective)",

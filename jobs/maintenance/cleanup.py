@@ -7,13 +7,16 @@ too, but never in the folder of a trial that runs or will continue.
 from __future__ import annotations
 
 import re
+import stat
 import time
+from contextlib import suppress
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.supervisor import shared_checkpoints
-from fts.state.files import DRAFT, is_abandoned, link_below, remove
+from fts.state.files import DRAFT, below, is_abandoned, link_below, remove
 from fts.state.pareto_front import best_of
 from fts.state.values import Job, Trial, TrialStatus
 
@@ -30,7 +33,7 @@ DRAFTS = (".writing-*", ".deleting-*", ".*.part")  # left by an interrupted writ
 # names of our drafts (older versions used a process id); a download in progress has another name
 OF_OURS = re.compile(r"\..*\.([0-9]+|[0-9a-f]{12})\.part")
 # left by a backup that was killed; each as large as the database
-HALF_COPIES = ("fts-*.part", "fts-*.part-journal", ".fts-*.part", ".fts-*.part-journal")
+HALF_COPIES = tuple(f"{dot}fts-*.part{end}" for dot in ("", ".") for end in ("", "-journal", "-wal", "-shm"))
 OLD_S = 3600.0  # a younger draft may be a write in progress
 
 
@@ -113,12 +116,12 @@ def _has_ended(trial: Trial) -> bool:
 def _drafts(root: Path, busy: set[Path], patterns: Iterable[str] = DRAFTS) -> Iterator[Freed]:
     if not root.is_dir() or root.is_symlink():
         return
-    for pattern in patterns:
-        for path in root.rglob(pattern):
-            theirs = any(path.is_relative_to(folder) for folder in busy)
-            ours = pattern != DRAFTS[-1] or OF_OURS.fullmatch(path.name)
-            if ours and not theirs and _is_old(path) and (not DRAFT.fullmatch(path.name) or is_abandoned(path)):
-                yield Freed(path, size_of(path), "left by an interrupted write")
+    for path in below(root):
+        matching = {pattern for pattern in patterns if fnmatchcase(path.name, pattern)}
+        ours = matching - {DRAFTS[-1]} or (matching and OF_OURS.fullmatch(path.name))
+        theirs = any(path.is_relative_to(folder) for folder in busy)
+        if ours and not theirs and _is_old(path) and (not DRAFT.fullmatch(path.name) or is_abandoned(path)):
+            yield Freed(path, size_of(path), "left by an interrupted write")
 
 
 def _is_old(path: Path) -> bool:
@@ -130,17 +133,18 @@ def _is_old(path: Path) -> bool:
 
 def size_of(path: Path) -> int:
     """Returns the bytes of a file or of everything below a folder; links count 0."""
-    if path.is_symlink():
-        return 0
-    if path.is_file():
-        return path.stat().st_size
-    return sum(size_of(inner) for inner in path.iterdir()) if path.is_dir() else 0
+    total = 0
+    for each in (path, *(() if path.is_symlink() else below(path))):
+        with suppress(OSError):  # it has just been removed
+            found = each.lstat()
+            total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return total
 
 
 def unique(found: Iterable[Freed]) -> list[Freed]:
     """Drops items inside of other items."""
     kept: list[Freed] = []
-    for item in sorted(found, key=lambda item: item.path):
-        if not any(item.path.is_relative_to(other.path) for other in kept):
+    for item in sorted(found, key=lambda item: item.path):  # what is inside an item follows it at once
+        if not kept or not item.path.is_relative_to(kept[-1].path):
             kept.append(item)
     return kept

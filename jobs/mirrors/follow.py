@@ -92,6 +92,7 @@ class Mirror:
         done = Passed()
         with db.read():
             events = queries.events(db, since=self.event, limit=EVENTS)
+            newest = queries.events(db, limit=1)
             everything = queries.jobs(db)
         cells = runs.cells(db, everything)
         jobs = sorted((job for job in self.choose(everything) if job.id in cells), key=lambda job: job.id)
@@ -116,7 +117,7 @@ class Mirror:
             live = [trial.number for trial in trials if trial.status not in runs.ENDED]
             last = trials[-1].number + 1 if trials else first
             self.shown[job.id] = row, min(live, default=last)
-        self.event = events[-1].id if events else self.event
+        self.event = newest[-1].id if newest else self.event
         return done
 
     def _put(self, db: Database, cell: Cell, trial: Trial, study: Declared) -> bool:

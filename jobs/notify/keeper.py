@@ -12,6 +12,7 @@ from fts.jobs.devices import BadSetting
 from fts.jobs.notify import targets
 from fts.jobs.notify.notifier import last_event, take_turn
 from fts.jobs.python import python
+from fts.jobs.threads import begin
 from fts.state.errors import StateError
 from fts.state.files import open_log
 
@@ -36,7 +37,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._keep, name="notify", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        begin(self._thread)
 
     def close(self) -> None:
         """Stops the thread; under systemd, which ends all processes of a unit, waits for the last messages."""

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.notify.news import Memory, News, from_json, to_json
-from fts.state.files import atomic_write
+from fts.state.files import ABSENT, atomic_write, naming
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,9 +53,13 @@ class Mailbox:
 
     @classmethod
     def of(cls, path: Path, event: int) -> Mailbox:
-        """Loads what the last process left; without a valid file, news begin after `event`."""
+        """Loads what the last process left; without a valid file, news begin after `event`.
+
+        Raises OSError if the file cannot be read now: the next save would drop its unsent messages.
+        """
         try:
-            given = json.loads(path.read_text())
+            with naming(path):
+                given = json.loads(path.read_text())
             told = given["memory"]
             memory = Memory(
                 int(told["event"]),
@@ -64,7 +68,7 @@ class Mailbox:
                 [int(worker) for worker in told["lost"]],
             )
             lines = {str(name): _line(line) for name, line in given["targets"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (*ABSENT, ValueError, KeyError, TypeError, AttributeError):
             return cls(path, Memory(event))
         return cls(path, memory, lines)
 

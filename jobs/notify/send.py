@@ -59,10 +59,13 @@ class Outcome:
 def deliver(target: Target, title: str, body: str) -> Outcome:
     """Sends a message; waits at most TIME_LIMIT_S."""
     asked = json.dumps({"address": target.address, "title": title, "body": body})
-    child = subprocess.Popen(
-        python("-m", "fts.jobs.notify.send"),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    try:
+        child = subprocess.Popen(
+            python("-m", "fts.jobs.notify.send"),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:  # memory is short, which may be the news
+        return Outcome(False, f"the process that sends it cannot be started: {error.strerror}")
     try:
         said, _ = child.communicate(asked.encode(), timeout=TIME_LIMIT_S)
     except subprocess.TimeoutExpired:

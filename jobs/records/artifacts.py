@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from fts.jobs.settings import Places
     from fts.state.values import Job, Trial
 
+DAMAGE = (  # what numpy.load raises for a damaged file
+    OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 FILES = "files"  # fact of a trial: name -> {md5, bytes}
 
 
@@ -53,7 +58,7 @@ def read_predictions(places: Places, job: Job, trial: Trial) -> Predictions:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Predictions(arrays["y_true"], arrays["y_pred"], arrays["index"])
-    except (OSError, ValueError, KeyError) as damage:
+    except DAMAGE as damage:
         raise NothingKept(f"{path} cannot be read: {damage}") from damage
 
 

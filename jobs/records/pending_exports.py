@@ -40,6 +40,7 @@ class PendingExports:
         self._rows = RowCache(db)
         self._logged: str | None = None  # the last logged error
         self._lock = threading.Lock()
+        self.is_over = False  # nothing more is written
 
     def __len__(self) -> int:
         return len(self._jobs) + len(self._tables)
@@ -49,6 +50,8 @@ class PendingExports:
 
         Raises CannotWrite.
         """
+        if self.is_over:
+            return
         exports.export_job(self.db, self.places, job)
         with self._lock:
             self._tables.add(exports.results_file(self.places, job))
@@ -63,6 +66,8 @@ class PendingExports:
 
     def write(self, now: bool = True) -> bool:
         """Writes the pending exports; returns whether none is left. Without `now`, a table may be written later."""
+        if self.is_over:
+            return True
         with self._lock:
             due = sorted(self._jobs.items())
         for job_id, times in due:

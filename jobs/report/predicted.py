@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
+from fts.jobs.records.artifacts import DAMAGE
 from fts.jobs.records.intervals import Interval, share_interval
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def read(folder: Path) -> Predictions | None:
             return None
         with np.load(path, allow_pickle=False) as found:
             truth, predicted, index = (found[name] for name in ("y_true", "y_pred", "index"))
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError):
+    except DAMAGE:
         return None
     if not len(truth) == len(predicted) == len(index) or len(truth) < FEWEST:
         return None

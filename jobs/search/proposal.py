@@ -10,6 +10,7 @@ from fts.jobs.api.grid import GRID
 from fts.jobs.api.grid import point as point_of
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.search.sampler import Drawn, suggest
+from fts.jobs.search.whole_imports import whole_imports
 from fts.state.values import Direction
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ def drawn_for(
         if point is None:
             raise BadSpec(f"the grid has no point for trial {number}: all of them have been tried")
         return Drawn(point)
+    with whole_imports():
+        from fts.jobs.search.drawing import draw  # here: 0.4 s for optuna
+
     if getattr(cell, "streams", BY_TRIAL) == BY_TRIAL:
         direction = Direction(cell.direction)
         return Drawn(suggest(cell.space, history, cell.seed, number, cell.sampler, direction, cell.diverged, rebuilt))
-    from fts.jobs.search.drawing import draw  # here: 0.4 s for optuna
-
     return draw(cell, history, number, rebuilt, fixed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
@@ -12,7 +13,7 @@ from fts.jobs.status.gaps import gaps
 from fts.state.values import Event, Job, JobStatus, Snapshot, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,17 @@ class Timeline:
 TRAINING, IDLE, GUARD, FAILED, RESTART, NOW = "█", "·", "‖", "✗", "↻", "►"
 
 
-def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[Event] | None = None) -> Away | None:
+def away(
+    snapshot: Snapshot,
+    now: float,
+    since: float | None,
+    events: Sequence[Event] | None = None,
+    counts: Mapping[str, int] | None = None,
+) -> Away | None:
     """Returns what happened between `since` and `now`; None if the user was never here before.
 
-    `events` are all events of that time; by default the snapshot's 200 latest are used.
+    `events` are those of that time, by default the snapshot's 200 latest. `counts` has how many there are of each
+    kind, if `events` may not reach back that far.
     """
     if since is None:
         return None
@@ -60,14 +68,15 @@ def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[E
     fresh = [event for event in journal if event.at > since]
     pauses, paused_s, reason = _guard(fresh, now)
     before, after, best_job = _best(fresh)
+    counts = Counter(event.verb for event in fresh) if counts is None else counts
     cell = None if best_job is None else naming.names_of(snapshot.jobs).get(best_job)
     return Away(
         since=since,
         seconds=now - since,
-        done=sum(event.verb in event_groups.FINISHED for event in fresh),
-        trials=sum(event.verb in event_groups.TRIAL_ENDED for event in fresh),
-        failed=sum(event.verb in event_groups.FAILED for event in fresh),
-        lost=sum(event.verb in event_groups.WORKER_LOST for event in fresh),
+        done=sum(counts.get(verb, 0) for verb in event_groups.FINISHED),
+        trials=sum(counts.get(verb, 0) for verb in event_groups.TRIAL_ENDED),
+        failed=sum(counts.get(verb, 0) for verb in event_groups.FAILED),
+        lost=sum(counts.get(verb, 0) for verb in event_groups.WORKER_LOST),
         guard_pauses=pauses,
         guard_seconds=paused_s,
         guard_reason=reason,
@@ -75,7 +84,7 @@ def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[E
         best_after=after,
         best_cell=cell,
         metric=_metric(snapshot, best_job),
-        trials_failed=sum(event.verb == Verb.TRIAL_FAILED for event in fresh),
+        trials_failed=counts.get(Verb.TRIAL_FAILED, 0),
         joined=sum(event.verb in event_groups.NEW_BEST and "front" in event.data for event in fresh),
     )
 

@@ -87,7 +87,7 @@ def is_seen(job: Job) -> bool:
 
 
 def failed_again(snapshot: Snapshot, job: Job) -> bool:
-    own = [event for event in snapshot.events if event.job_id == job.id and event.verb in RETRIED | FAILED]
+    own = [event for event in snapshot.journal if event.job_id == job.id and event.verb in RETRIED | FAILED]
     retried = [n for n, event in enumerate(own) if event.verb in RETRIED]
     return bool(retried) and any(event.verb in FAILED for event in own[retried[-1] + 1 :])
 

@@ -90,7 +90,7 @@ def _slipped(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Conce
 
 def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
     """Reports gaps that the user has not acknowledged."""
-    seen = max((event.at for event in snapshot.events if event.verb == Verb.ACKNOWLEDGED), default=0.0)
+    seen = max((event.at for event in snapshot.journal if event.verb == Verb.ACKNOWLEDGED), default=0.0)
     for gap in gaps(snapshot):
         if gap.end > seen:
             between = f"{formatting.when(gap.start, now)}–{formatting.clock(gap.end)}"
@@ -101,7 +101,7 @@ def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
 
 def _nodes(snapshot: Snapshot) -> Iterator[Concern]:
     """Reports quarantined nodes, which a person must release, and launch commands that start no agent."""
-    seen = max((event.at for event in snapshot.events if event.verb == Verb.ACKNOWLEDGED), default=0.0)
+    seen = max((event.at for event in snapshot.journal if event.verb == Verb.ACKNOWLEDGED), default=0.0)
     for node in snapshot.nodes if running(snapshot) else ():
         reason = clean(node.reason or "")
         if node.state is NodeState.QUARANTINED and node.at > seen and not reason.startswith("by "):  # a person

@@ -50,7 +50,7 @@ def asked_by(snapshot: Snapshot, worker: Worker) -> Event | None:
 
 
 def _asked(snapshot: Snapshot, worker_id: int, order: str) -> Event | None:
-    for event in reversed(snapshot.events):
+    for event in reversed(snapshot.journal):
         if event.verb == Verb.WORKER_ASKED and event.data.get("asked") == order:
             asked = event.data.get("workers")
             if isinstance(asked, list) and worker_id in asked:
@@ -60,7 +60,7 @@ def _asked(snapshot: Snapshot, worker_id: int, order: str) -> Event | None:
 
 def how_it_left(snapshot: Snapshot, worker: Worker) -> str:
     """Says why a worker stopped: drained, stopped by Ctrl-C, by SIGTERM, by you@spark; or only `stopped`."""
-    told = (e for e in reversed(snapshot.events) if e.verb == Verb.WORKER_STOPPED and e.who == f"worker {worker.id}")
+    told = (e for e in reversed(snapshot.journal) if e.verb == Verb.WORKER_STOPPED and e.who == f"worker {worker.id}")
     event = next(told, None)
     order = worker.asked or (event.data.get("asked") if event is not None else None)
     if order is None:

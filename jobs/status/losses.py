@@ -51,7 +51,7 @@ def losses(
     if locked_by != FULL_DISK:
         yield from _disk(snapshot, kept, surface)
     yield from _guard(snapshot, now)
-    lost = [e for e in snapshot.events if e.verb in WORKER_LOST and now - e.at < formatting.HOUR]
+    lost = [e for e in snapshot.journal if e.verb in WORKER_LOST and now - e.at < formatting.HOUR]
     if len(lost) >= CRASH_LOOP and (running(snapshot) or runnable(snapshot)):
         yield Concern(Word.ACT, f"crash loop: {len(lost)} workers lost within an hour", "crash loop", "7")
     yield from _restarts(snapshot, now)
@@ -76,7 +76,7 @@ def _locked(worker: Worker, by: str, now: float, kept: Kept | None) -> Iterator[
 def _restarts(snapshot: Snapshot, now: float) -> Iterator[Concern]:
     """Reports trials that restart again and again from the same checkpoint."""
     found: dict[int | None, list[Event]] = {}
-    for event in snapshot.events:
+    for event in snapshot.journal:
         if event.verb in TRIAL_RESTARTED and now - event.at < formatting.HOUR:
             found.setdefault(event.job_id, []).append(event)
     for job in (*running(snapshot), *runnable(snapshot)) if found else ():
@@ -164,7 +164,7 @@ def _guard(snapshot: Snapshot, now: float) -> Iterator[Concern]:
     for worker in snapshot.workers:
         if worker.status != "running" or worker.guard not in GUARDED:
             continue
-        began = guard_since(snapshot.events, worker)
+        began = guard_since(snapshot.journal, worker)
         seconds = now - began if began else 0.0
         why = worker.guard_message or "too warm"
         since = f"paused {formatting.clock(began)}, " if began else ""

@@ -17,7 +17,7 @@ from fts.jobs.status.verdict import STALE_S, Verdict, judge, seen_at
 from fts.state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:  # only a full disk needs it
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fts.jobs.status.disk_usage import Kept
 
@@ -106,6 +106,7 @@ def look(
     read_age_s: float = 0.0,
     problem: str | None = None,
     events: Sequence[Event] | None = None,
+    counted: tuple[float, Mapping[str, int]] | None = None,
     mode: str = "",
     kept: Kept | None = None,
     locked_by: str | None = None,
@@ -116,7 +117,8 @@ def look(
 ) -> Glance:
     """Returns the status at `now`. The absence begins at `since` (default: the user's last key press).
 
-    `events` are all events of the absence. `kept` is the size of the checkpoints, if the disk is full (disk_usage);
+    `events` are the events of the absence. `counted` is a time, and how many events of each kind there are since then.
+    `kept` is the size of the checkpoints, if the disk is full (disk_usage);
     `locked_by` names the process that keeps a silent worker from writing (fts.state.holder). `foresee` computes the
     forecast; a caller that runs each second may pass a cached one.
     """
@@ -126,7 +128,8 @@ def look(
     verdict = judge(
         snapshot, present, read_age_s=read_age_s, problem=problem, kept=kept, locked_by=locked_by, surface=surface
     )
-    absence = away(snapshot, now, began, journal)
+    counts = counted[1] if counted is not None and counted[0] == began else None
+    absence = away(snapshot, now, began, journal, counts)
     eta = foresee(snapshot, now)
     mode = mode or ("QUEUE PAUSED" if snapshot.queue_paused else "")
     leaving = drain.header(snapshot, eta.seconds_left, now)

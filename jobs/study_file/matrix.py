@@ -52,9 +52,11 @@ def cells(given: Any) -> list[Labels]:
         raise BadStudy((MATRIX,), "leaves no cell: everything is excluded")
     if len(made) > MOST_CELLS:
         raise BadStudy((MATRIX,), f"has more than {MOST_CELLS:,} cells")
-    for place, labels in enumerate(made):
-        if labels in made[:place]:
+    before: set[frozenset[tuple[str, Value]]] = set()
+    for labels in made:
+        if (each := frozenset(labels.items())) in before:
             raise BadStudy((MATRIX, INCLUDE), f"makes the cell {_shown(labels)} twice")
+        before.add(each)
     return made
 
 

@@ -62,7 +62,8 @@ def recorded_tries(db: Database, job_id: int, trial_id: int) -> Sequence[Attempt
     attempts = queries.attempts(db, trial_id)
     if not any(one.how == StopReason.MACHINE for one in attempts):
         return ()
-    gained = [one.at for one in queries.epochs(db, trial_id)[-1:]]
-    gained += [one["at"] for one in queries.checkpoints(db, trial_id)[:1]]
+    gained = [one["at"] for one in queries.checkpoints(db, trial_id, limit=1)]
+    if (last := queries.last_epoch(db, trial_id)) is not None:
+        gained.append(last.at)
     since = queries.claimed_since(db, job_id, BEGINS_AGAIN)
     return tries_without_progress([one for one in attempts if one.token >= since], gained)

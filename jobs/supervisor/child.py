@@ -137,8 +137,9 @@ class TrialProcess:
             os.close(child_end)
         self.pid = self._popen.pid
         os.set_blocking(self._facts_fd, False)
-        assert self._popen.stdin is not None
-        os.set_blocking(self._popen.stdin.fileno(), False)
+        assert self._popen.stdin is not None, "it is a pipe"
+        self._stdin = self._popen.stdin
+        os.set_blocking(self._stdin.fileno(), False)
         self.started = started_at(self.pid) or time.time()  # pid and start time identify the process
         offer_to_oom_killer(self.pid)
 
@@ -163,13 +164,12 @@ class TrialProcess:
                 self._write_some(max(0.0, deadline - time.monotonic()))
 
     def _write_some(self, timeout_s: float) -> None:
-        stdin = self._popen.stdin
-        if stdin is None or stdin.closed:
+        if self._stdin.closed:
             raise ChildGone(f"process {self.pid} cannot receive commands: its stdin is closed")
-        if not wait_for(stdin.fileno(), select.POLLOUT, timeout_s):
+        if not wait_for(self._stdin.fileno(), select.POLLOUT, timeout_s):
             raise ChildNotReading(f"process {self.pid} left {len(self._unsent)} bytes of commands unread")
         try:
-            written = os.write(stdin.fileno(), self._unsent[:CHUNK])
+            written = os.write(self._stdin.fileno(), self._unsent[:CHUNK])
         except BlockingIOError:
             return
         except BrokenPipeError as error:
@@ -181,8 +181,7 @@ class TrialProcess:
         """Sends end of file: the child writes a checkpoint and exits. Thaws it first: a frozen child reads nothing."""
         self.asked_to_stop = True
         with self._send_lock:
-            if self._popen.stdin is not None and not self._popen.stdin.closed:
-                self._popen.stdin.close()
+            self._stdin.close()
         self.thaw()
 
     def facts(self, timeout_s: float = 0.0) -> list[dict[str, Any]]:
@@ -323,10 +322,10 @@ class TrialProcess:
     @property
     def has_unread_command(self) -> bool:
         """Is there an unread command in its stdin?"""
-        stdin, waiting = self._popen.stdin, array.array("i", [0])
+        waiting = array.array("i", [0])
         with self._send_lock, contextlib.suppress(OSError):
-            if stdin is not None and not stdin.closed:
-                fcntl.ioctl(stdin.fileno(), termios.FIONREAD, waiting)
+            if not self._stdin.closed:
+                fcntl.ioctl(self._stdin.fileno(), termios.FIONREAD, waiting)
         return bool(waiting[0] or self._unsent)
 
     def terminate(self) -> bool:

@@ -223,7 +223,7 @@ class JobRunner:
         Raises OSError when the disk fails, since the next checkpoint would fail too.
         """
         self.unexported.append(number)
-        if time.monotonic() < self.export_after:
+        if time.monotonic() < self.export_after or self.owed.is_over:
             return
         began = time.monotonic()
         numbers, self.unexported = self.unexported, []
@@ -247,6 +247,8 @@ class JobRunner:
 
     def _export_with(self, export: Callable[[Any, Places, Job], object]) -> None:
         """Exports; after an error the export is done later, because the job's status is already recorded."""
+        if self.owed.is_over:
+            return
         try:
             export(self.db, self.places, queries.job(self.db, self.job.id))
         except DatabaseCorrupt:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
-from fts.state.files import atomic_write, make_folder, remove, replacing, sync_folder
+from fts.state.files import ABSENT, atomic_write, make_folder, naming, remove, replacing, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,21 +58,29 @@ def folder_of(checkpoints: Path, outputs: Path, job: str, trial: str) -> Path:
 def read(path: Path) -> Pointer | None:
     """Reads a pointer file; None if it is not one of ours.
 
-    A pointer to any other kind of path counts as not ours, because we remove the files that pointers name.
+    A pointer to any other kind of path counts as not ours, because we remove the files that pointers name. Raises
+    OSError if it cannot be read now: the file that it names must not be removed.
     """
     try:
-        content = json.loads(path.read_text())
+        with naming(path):
+            content = json.loads(path.read_text())
         found = Pointer(str(content["at"]), int(content["bytes"]), str(content["md5"]))
-    except (OSError, ValueError, LookupError, TypeError):
+    except (*ABSENT, ValueError, LookupError, TypeError):
         return None
     return found if BLOB.fullmatch(found.at) and ".." not in Path(found.at).parts else None
 
 
 def pointers(folder: Path) -> Iterator[tuple[Path, Pointer]]:
-    """Yields (path, pointer) of every pointer file below a folder."""
-    for path in sorted(folder.rglob(f"*{SUFFIX}")) if folder.is_dir() else ():
+    """Yields (path, pointer) of every pointer file below a folder. Raises OSError if a folder cannot be read now."""
+    files = [Path(at) / name for at, _, names in os.walk(folder, onerror=_refuse) for name in names]
+    for path in sorted(path for path in files if path.name.endswith(SUFFIX)):
         if not path.is_symlink() and (found := read(path)) is not None:
             yield path, found
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, ABSENT):
+        raise error
 
 
 def keep(fd: int, path: Path, root: Path, alive: Callable[[], None]) -> tuple[int, str]:
@@ -102,10 +110,10 @@ def store(fd: int, path: Path, root: Path, alive: Callable[[], None]) -> tuple[i
 
 
 def fetch(pointer: Pointer, path: Path, root: Path, alive: Callable[[], None] = lambda: None) -> None:
-    """Copies the file of a pointer to `path`. Raises BadBlob; OSError for errors of the target disk."""
+    """Copies the file of a pointer to `path`. Raises BadBlob; OSError if it cannot be read or written now."""
     try:
         fd = os.open(pointer.at, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
+    except ABSENT as error:
         raise BadBlob(f"{pointer.at} cannot be read: {error.strerror}") from error
     try:
         size = os.fstat(fd).st_size

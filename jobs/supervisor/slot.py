@@ -90,7 +90,8 @@ class Slot:
     ) -> Placed:
         """Returns a living trial process of that program; starts one if there is none or if it has grown.
 
-        It sees only the GPUs that the slot holds. `before_fork` is called with the template before it forks.
+        It sees only the GPUs that the slot holds. `before_fork` is called with the template before it forks. Raises
+        OSError.
         """
         threads = threads or self.settings.threads
         if gpus := self.room.gpus_of(self.index):
@@ -105,7 +106,11 @@ class Slot:
         self._program = program
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
         self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
-        self._watchdog.memory.start()
+        try:
+            self._watchdog.memory.start()
+        except OSError:  # without its watchdog no trial may run
+            self.close()
+            raise
         self._least_rss = None
         return self._child
 
@@ -134,12 +139,13 @@ class Slot:
         """
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         self._announce_trial(db, claim, trial)
-        batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
         self._hard, self._shrinks, self._host = None, shrinks, host
         self._keep_within(allowed)
-        shape = trial.architecture  # without one the step time is unknown, and the query would read every trial
-        usual_step_s = queries.usual_step_s(db, shape, batch, device, threads) if shape else None
+        usual_step_s = None
+        if shape := trial.architecture:  # without one the step time is unknown, and the query would read every trial
+            batch = int(trial.effective.get("effective_batch", 1))
+            usual_step_s = queries.usual_step_s(db, shape, batch, device, threads)
         gap_s = queries.longest_gap_s(db, trial.job_id, trial.number) if learns_stall else None
         self._watchdog.begin_trial(usual_step_s, report_s, gap_s)
         return Enforcer(db, claim, trial, self._child, self._watchdog, then or (HALVED if shrinks else AGAIN))

@@ -217,11 +217,16 @@ class Forked:
         return self.started is not None and same_process(self.pid, self.started)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Raises subprocess.TimeoutExpired."""
+        """Raises subprocess.TimeoutExpired. Gives up a template that does not tell of the end within START_S."""
         until = None if timeout is None else time.monotonic() + timeout
+        seen = time.monotonic()
         while (code := self.poll(0.02)) is None:
             if until is not None and time.monotonic() > until:
                 raise subprocess.TimeoutExpired(["trial process"], timeout or 0.0)
+            if self._is_there():
+                seen = time.monotonic()
+            elif time.monotonic() - seen > START_S:
+                self.template._over = True  # it is stopped, or it hangs
             if self.template._over:
                 time.sleep(0.01)
         return code

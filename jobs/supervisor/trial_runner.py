@@ -303,7 +303,7 @@ class TrialRunner:
 
     def _reached(self) -> tuple[int, int]:
         """Returns the number of recorded epochs and the step of the latest checkpoint."""
-        stored = queries.checkpoints(self.db, self.trial.id)
+        stored = queries.checkpoints(self.db, self.trial.id, limit=1)
         return self.record.reread().epochs, stored[0]["step"] if stored else 0
 
     def _finds_node(self) -> bool:
@@ -527,7 +527,7 @@ class TrialRunner:
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         if reason is StopReason.SHRINK and self._is_bare and message:
             why = message  # it already says that the trial was out of memory
-        how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id) else "starts over"
+        how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id, limit=1) else "starts over"
         words = f"t{self.trial.number} {how}: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)

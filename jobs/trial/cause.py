@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
+import re
 import resource
 from pathlib import Path
 
@@ -40,6 +41,9 @@ NO_DEVICE = (
     "unspecified launch failure", "failed to initialize nvml", "cudnn_status_not_initialized",
     "cublas_status_not_initialized", "can't start new thread",
 )  # fmt: skip
+
+
+NO_FOLDER = re.compile(r"non-existent directory: '(.+)'")  # pandas raises an OSError without a number
 
 
 class DeviceMissing(RuntimeError):
@@ -97,10 +101,13 @@ def advice(error: BaseException) -> str:
         )
     if isinstance(error, EOFError) and str(error) == "EOF when reading a line":  # of input()
         return "; a trial has no keyboard: make the answer an axis, or read it from a file"
-    if (
-        isinstance(error, FileNotFoundError)
-        and isinstance(error.filename, str)
-        and not Path(error.filename).is_absolute()
-    ):
-        return f"; the trial runs in {Path.cwd()}"
-    return ""
+    missing = missing_path(error)
+    return f"; the trial runs in {Path.cwd()}" if missing is not None and not Path(missing).is_absolute() else ""
+
+
+def missing_path(error: BaseException) -> str | None:
+    """Returns the file or folder that an error says does not exist; None: it names none."""
+    if isinstance(error, FileNotFoundError):
+        return error.filename if isinstance(error.filename, str) else None
+    found = NO_FOLDER.search(message_of(error)) if isinstance(error, OSError) and error.errno is None else None
+    return found[1] if found else None

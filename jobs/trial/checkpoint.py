@@ -34,9 +34,11 @@ from fts.jobs.trial.local_folder import local_folder
 from fts.jobs.trial.process import CHECKPOINT_SHARE, say
 from fts.jobs.trial.running import ASKS, Report, running_of
 from fts.state.files import (
+    ABSENT,
     atomic_write,
     cannot_take,
     make_folder,
+    naming,
     new_folder,
     remove,
     replacing,
@@ -115,6 +117,7 @@ class Checkpoint:
                 set_generators(found.generators)
                 self.generators = found.generators
                 self.files = {file.name: file for file in (path / FILES).iterdir()} if (path / FILES).is_dir() else {}
+                sweep(path)  # answers of the pruner are added to a finished checkpoint
                 say(f"resumed from {path.name}")
                 if self._running is not None:
                     self._running.loaded = path
@@ -201,7 +204,10 @@ class Stored:
 
 def stored(folder: Path) -> list[Path]:
     """Returns the checkpoints in a folder, newest first."""
-    found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)] if folder.is_dir() else []
+    try:
+        found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)]
+    except ABSENT:
+        return []
     return sorted(found, key=serial, reverse=True)
 
 
@@ -238,39 +244,47 @@ def write(folder: Path, content: dict[str, Any], files: Sequence[Path] = ()) -> 
 
 
 def read(path: Path) -> Stored:
-    """Reads a checkpoint. Raises DamagedCheckpoint with what differs, BadState if another version wrote it."""
+    """Reads a checkpoint. Raises DamagedCheckpoint with what differs, BadState if another version wrote it.
+
+    Raises OSError if it cannot be read now: it may be intact, so it must not be removed.
+    """
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        for name, entry in manifest.items():
-            inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-            if not inside or file_md5(path / name) != entry["md5"]:
-                raise DamagedCheckpoint(f"{name} does not match its md5")
-        raw = json.loads((path / "state.json").read_text())
-        if raw["format"] != FORMAT:
-            raise BadState(f"{path} has format {raw['format']}, this version reads format {FORMAT}")
-        content = Packed.read(path).unpack(raw)
-        reports = [Report(**report) for report in content["trial"]["reports"]]
-        judged = list(content["trial"]["judged"])
-        asks: bool | None = False
-        if content["trial"]["unjudged"]:
-            asks = json.loads((path / ASKS).read_text()) if (path / ASKS).exists() else None
-        draws = list(content["trial"].get("draws", ()))
-        trial = {"attributes": {}, "constraints": {}} | content["trial"]  # an older fts wrote neither
-        return Stored(
-            path,
-            content["state"],
-            content["generators"],
-            reports,
-            judged,
-            draws,
-            trial["attributes"],
-            trial["constraints"],
-            asks,
-        )
+        with naming(path):
+            return _read(path)
     except (BadState, DamagedCheckpoint):
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:
+    except (*ABSENT, ValueError, KeyError, TypeError, AttributeError) as damage:
         raise DamagedCheckpoint(f"{type(damage).__name__}: {damage}") from damage
+
+
+def _read(path: Path) -> Stored:
+    manifest = json.loads((path / "manifest.json").read_text())
+    for name, entry in manifest.items():
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        if not inside or file_md5(path / name) != entry["md5"]:
+            raise DamagedCheckpoint(f"{name} does not match its md5")
+    raw = json.loads((path / "state.json").read_text())
+    if raw["format"] != FORMAT:
+        raise BadState(f"{path} has format {raw['format']}, this version reads format {FORMAT}")
+    content = Packed.read(path).unpack(raw)
+    reports = [Report(**report) for report in content["trial"]["reports"]]
+    judged = list(content["trial"]["judged"])
+    asks: bool | None = False
+    if content["trial"]["unjudged"]:
+        asks = json.loads((path / ASKS).read_text()) if (path / ASKS).exists() else None
+    draws = list(content["trial"].get("draws", ()))
+    trial = {"attributes": {}, "constraints": {}} | content["trial"]  # an older fts wrote neither
+    return Stored(
+        path,
+        content["state"],
+        content["generators"],
+        reports,
+        judged,
+        draws,
+        trial["attributes"],
+        trial["constraints"],
+        asks,
+    )
 
 
 def files_of(folder: Path) -> list[Path]:

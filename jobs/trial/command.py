@@ -48,7 +48,7 @@ from fts.jobs.trial.process import Commands, Throttle, log_to, say
 from fts.jobs.trial.reports import Lines, Report, Reports, Window
 from fts.jobs.trial.running import is_finite
 from fts.jobs.trial.sources import Mirror, source_of
-from fts.state.files import atomic_write, make_folder, open_log
+from fts.state.files import ABSENT, atomic_write, below, make_folder, naming, open_log
 from fts.state.values import HUGE
 
 if TYPE_CHECKING:
@@ -125,9 +125,10 @@ class CommandTrial:
     def _windows(self) -> dict[str, list[Window]]:
         """Reads the windows of earlier attempts on the log and the report from the trial's folder."""
         try:
-            kept = json.loads((self.folder / ATTEMPTS).read_text())
+            with naming(self.folder / ATTEMPTS):
+                kept = json.loads((self.folder / ATTEMPTS).read_text())
             return {name: [Window(*pair) for pair in kept[name]] for name in ("log", "report")}
-        except (OSError, ValueError, LookupError, TypeError):
+        except (*ABSENT, ValueError, LookupError, TypeError):
             return {"log": [], "report": []}
 
     def _open_windows(self) -> None:
@@ -248,7 +249,7 @@ class CommandTrial:
 
     def _reached(self) -> Any:
         """Returns the progress of an attempt, for comparison: its number of reports, and its checkpoint files."""
-        files = sorted(self.checkpoints.rglob("*"))
+        files = sorted(below(self.checkpoints))
         with contextlib.suppress(OSError):
             return self.reports.count, [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
         return self.reports.count, []

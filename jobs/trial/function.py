@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Any
 
 from fts.installing import installing
 from fts.jobs.api.code import md5_now
-from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, shrinks
+from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, made_in_main_block, shrinks
 from fts.jobs.api.goals import CONSTRAINTS, OWN_CONSTRAINTS, goals_of, pruning_of
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.objective import Stopped
-from fts.jobs.api.spec import BadSpec, TrialSpec
+from fts.jobs.api.spec import BadSpec, TrialSpec, seed_for
 from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial import pools, process
-from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
+from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, missing_path
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.folders import guard
 from fts.jobs.trial.process import Commands, log_to, say
@@ -65,6 +65,7 @@ WINDOWS = "interactive framework"  # matplotlib's message for a backend that ope
 GUARD = '`if __name__ == "__main__":`'
 LONGEST_ATTRIBUTE = 500  # characters
 MOST_NAMED = 10  # attributes in one message
+AT_IMPORT = "import"  # purpose of the seed while the file is imported
 SEED_BITS = 31  # of the seed that a function gets as an argument, so that every library accepts it
 
 
@@ -181,11 +182,20 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         message += "; a worker has no display: draw into files, with MPLBACKEND=Agg for matplotlib"
     elif isinstance(error, ModuleNotFoundError):
         message += f"; install it for {this_python()}"
+    elif isinstance(error, NameError) and (line := line_in_main_block(running.cell.path, error.name)) is not None:
+        message += f"; line {line} makes {error.name} under {GUARD}, which a trial does not run: make it above"
     else:
         message += advice(error)
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
     foreign = not isinstance(error, CannotWrite)  # it may concern another disk than the study's
     return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting, "foreign": foreign}
+
+
+def line_in_main_block(path: Path, name: str | None) -> int | None:
+    try:
+        return None if name is None else made_in_main_block(path.read_bytes(), name)
+    except OSError:
+        return None
 
 
 def names_no_file(error: BaseException) -> bool:
@@ -195,9 +205,9 @@ def names_no_file(error: BaseException) -> bool:
     """
     if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
         return True
-    if not isinstance(error, FileNotFoundError) or not isinstance(error.filename, str):
+    if (missing := missing_path(error)) is None:
         return False
-    there = Path(error.filename).absolute()
+    there = Path(missing).absolute()
     while not os.path.lexists(there):
         there = there.parent
     return there.is_dir() and any(there.iterdir()) and not place_of(error).startswith("subprocess.py ")
@@ -239,7 +249,12 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
     except FileNotFoundError:
         raise BadObjective(f"{path} does not exist; restore it or enqueue the study again") from None
     if (module := LOADED.get((str(path), code))) is None:
-        module = LOADED[str(path), code] = imported(path, code)
+        if cell.space is None or b"numpy" in code:  # without a space Optuna will import it anyway
+            with contextlib.suppress(ImportError):
+                importlib.import_module("numpy")
+        seed_everything(seed_for(cell.seed, 0, AT_IMPORT))  # so that data drawn at import are the same in every trial
+        with searching_refused(path):
+            module = LOADED[str(path), code] = imported(path, code)
     function = getattr(module, cell.function, None)
     if function is None:
         name = module.__name__
@@ -253,6 +268,27 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
     if any(inspect.iscoroutinefunction(one) or inspect.isgeneratorfunction(one) for one in (function, called)):
         raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
     return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
+
+
+@contextlib.contextmanager
+def searching_refused(path: Path) -> Iterator[None]:
+    """Raises BadObjective where the file runs a search of Optuna at import: it would run in every trial."""
+    study = getattr(sys.modules.get("optuna"), "Study", None)
+    if study is None:  # a function with a declared space; its file has not imported Optuna yet
+        yield
+        return
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise BadObjective(
+            f"{path.name} runs a whole search when it is imported, which each trial does; put {GUARD} above it"
+        )
+
+    before = study.optimize
+    study.optimize = refuse
+    try:
+        yield
+    finally:
+        study.optimize = before
 
 
 LOADED: dict[tuple[str, bytes], ModuleType] = {}  # (file, content) -> module; cache of this process

@@ -26,11 +26,12 @@ from typing import Any
 
 from fts.jobs.api import protocol
 from fts.jobs.api.spec import TrialSpec
+from fts.jobs.threads import begin
 from fts.jobs.trial import orphans
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.jobs.trial.stacks import exit_now, tell_own_end
-from fts.state.files import open_log, refuse_links, remove
+from fts.state.files import naming, open_log, refuse_links, remove, sweep
 
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID")  # environment variables of batch systems
 OF_PYTHON = {getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if hasattr(signal, name)}  # it ignores
@@ -168,6 +169,7 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
             spec = read(specification(command))
             number = spec.number
             refuse_linked_folder(spec)
+            sweep_drafts(Path(spec.folder))
             for fact in run(spec, orders):
                 orders.leave_if_forked()
                 tell(
@@ -194,7 +196,8 @@ def specification(given: dict[str, Any]) -> Any:
     if "file" not in given or not set(given) <= {"file", "md5"}:
         return given
     path = Path(given["file"])
-    text = path.read_text()
+    with naming(path):
+        text = path.read_text()
     if given.get("md5") not in (None, hashlib.md5(text.encode()).hexdigest()):
         raise OSError(errno.EIO, f"{path} is not what the worker wrote")
     remove(path)
@@ -207,6 +210,12 @@ def refuse_linked_folder(spec: TrialSpec) -> None:
     if folder.parent.parent.name == "trials":  # not so in a dry run
         for name in ("checkpoint", "model"):
             refuse_links(folder / name, folder.parents[2])
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Removes what an attempt that was killed was writing; `fts.checkpoint` does the same in its own folder."""
+    for one in (folder, folder / "artifacts"):
+        sweep(one)
 
 
 def await_verdict(spec: TrialSpec, orders: Commands, epoch: int) -> None:
@@ -246,7 +255,7 @@ class Commands:
         self.pid = os.getpid()
         self.exits_when_terminated = False  # end the process TERMINATED_S after such a SIGTERM
         self.leave = leave
-        threading.Thread(target=self._read, args=(fd, leave), name="orders", daemon=True).start()
+        begin(threading.Thread(target=self._read, args=(fd, leave), name="orders", daemon=True))
 
     def next(self) -> dict[str, Any] | None:
         """Waits for the next trial specification as JSON, or its {"file": path}; None: there will be none."""
@@ -384,7 +393,8 @@ class Throttle:
 
 def say(line: str) -> None:
     """Writes one line to the trial's log, in one write, because the trial's children write there, too."""
-    print(f"{time.strftime('%H:%M:%S')} {line}\n", end="", flush=True)
+    with naming(Path("the trial's log")):
+        print(f"{time.strftime('%H:%M:%S')} {line}\n", end="", flush=True)
 
 
 def _say_if_possible(line: str) -> None:

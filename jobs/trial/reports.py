@@ -17,6 +17,7 @@ from fts.jobs.api.command import EPOCH_GROUPS
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.goals import goals_of
 from fts.jobs.trial.running import MAX_METRICS, wrong_name
+from fts.state.files import naming
 from fts.state.values import Direction, bounded
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Lines:
             file = self.path.open("rb")
         except FileNotFoundError:
             return
-        with file:
+        with naming(self.path), file:
             self._notice_new_file(file.fileno())
             while self._at < len(self.windows):
                 window = self.windows[self._at]

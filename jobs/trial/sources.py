@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import EPOCH_GROUPS, CommandCell
 from fts.jobs.trial.tensorboard import BadRecord, EventFile
-from fts.state.files import open_log
+from fts.state.files import ABSENT, naming, open_log, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,8 +50,11 @@ class Mirror:
                 self._written.add(line)
                 fresh.append(line + "\n")
         if fresh:
-            with os.fdopen(open_log(self.report), "ab") as report:  # a buffer writes the rest after a part, or raises
-                report.write("".join(fresh).encode())
+            handle = open_log(self.report)
+            try:
+                write_all(handle, "".join(fresh).encode())
+            finally:
+                os.close(handle)
         self._next = time.monotonic() + EVERY_S
 
 
@@ -69,10 +72,11 @@ class Source:
     def new(self, ended: bool) -> Iterator[Row]:
         for path in self.files():
             try:
-                for row in self.rows(path, ended):
-                    self.names.update(dict.fromkeys(list(row)[:50]))
-                    yield row
-            except (OSError, ValueError, LookupError, csv.Error) as error:
+                with naming(path):
+                    for row in self.rows(path, ended):
+                        self.names.update(dict.fromkeys(list(row)[:50]))
+                        yield row
+            except (*ABSENT, PermissionError, ValueError, LookupError, csv.Error) as error:
                 self._say_once(f"{path.name} cannot be read as {self.what} and is left out from there on: {error}")
 
     def files(self) -> list[Path]:
@@ -249,8 +253,9 @@ def flat(content: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 def _lines(report: Path) -> list[str]:
     try:
-        return report.read_text(errors="replace").splitlines()
-    except OSError:
+        with naming(report):
+            return report.read_text(errors="replace").splitlines()
+    except ABSENT:
         return []
 
 

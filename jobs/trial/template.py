@@ -102,7 +102,10 @@ class Template:
                             os.read(self.wake_read, 1024)
                         self.look_for_ended()
                         continue
-                    data, more, _, _ = socket.recv_fds(self.talk, 65536, FDS)
+                    try:
+                        data, more, _, _ = socket.recv_fds(self.talk, 65536, FDS)
+                    except ConnectionResetError:  # the supervisor was killed before it had read everything
+                        return None
                     fds += more
                     if not data:
                         return None

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 from fts.frozen import dataclass
 from fts.jobs.sensors.process_usage import TreeUse
 from fts.jobs.status.formatting import in_gb
+from fts.jobs.threads import begin
 from fts.jobs.watchdog.policy import (
     Action,
     Decision,
@@ -393,8 +394,8 @@ class MemoryWatch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._watch, name=f"memory of {self.child.pid}", daemon=True)
-        self._thread.start()
+        """Raises OSError if there is no room for a thread; `close` is allowed nevertheless."""
+        self._thread = begin(threading.Thread(target=self._watch, name=f"memory of {self.child.pid}", daemon=True))
 
     def add(self, tree: int) -> None:
         """Adds a value that was measured elsewhere."""

@@ -54,9 +54,8 @@ class JobLine:
     name: str
     trials: int
     number: int = 0
-    architecture: str = ""
     epoch: int = 0
-    epochs: int = 0
+    epochs: int = 0  # the maximum; 0: it is not declared
     value: float | None = None
     best: float | None = None
     started: float = field(default_factory=time.monotonic)
@@ -108,7 +107,7 @@ class Console:
                 shown.trials = job.trials_wanted
                 return f"{name}: extended to {formatting.count(job.trials_wanted, 'trial')}"
             case TrialStarted():
-                return self._trial(shown, event.trial)
+                return self._trial(shown, event.trial, job.steps or 0)
             case EpochReported():
                 return self._epoch(shown, event.trial, event.epoch)
             case TrialEnded():
@@ -122,15 +121,9 @@ class Console:
         name = cell_name(job)
         return name if self._names.setdefault(name, job.id) == job.id else f"{name}#{job.id}"
 
-    def _trial(self, shown: JobLine, trial: Any) -> str:
-        shown.number, shown.architecture, shown.epoch, shown.value = (
-            trial.number,
-            trial.architecture,
-            trial.epochs,
-            None,
-        )
+    def _trial(self, shown: JobLine, trial: Any, epochs: int) -> str:
+        shown.number, shown.epoch, shown.epochs, shown.value = trial.number, trial.epochs, epochs, None
         shown.objective = trial.objective
-        shown.epochs = int(trial.effective.get("epochs", 0))  # the maximum; 0 for a baseline
         verb = "continues" if trial.epochs else "starts"
         what = f": {trial.architecture}" if trial.architecture else ""
         return f"{shown.name} t{trial.number} of {shown.trials} {verb}{what}"

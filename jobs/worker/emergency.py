@@ -15,6 +15,7 @@ from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.backoff import Backoff
 from fts.jobs.supervisor.machine_errors import DISK_FAILS, is_disk_trouble, pause_s
 from fts.jobs.supervisor.progress_events import JobLeft, Note
+from fts.jobs.threads import no_room
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.error_text import sentence_of
 from fts.state import transitions
@@ -41,7 +42,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 RETRY_S = 2.0  # between two tries to write to a full disk
-FORESEEN = (OSError, *DISK_FAILS, DatabaseBusy, DatabaseCorrupt, DatabaseGone, NotFresh, UnreadableHistory, BadSpec)
+FORESEEN = (
+    OSError,
+    MemoryError,
+    *DISK_FAILS,
+    DatabaseBusy,
+    DatabaseCorrupt,
+    DatabaseGone,
+    NotFresh,
+    UnreadableHistory,
+    BadSpec,
+)
 
 
 class Emergency:
@@ -63,13 +74,15 @@ class Emergency:
     def release_job(self, claim: Claim, error: Exception) -> None:
         """Releases the job to the queue; pauses the queue first after a disk error. An invalid spec fails the job."""
         error = self._as_disk_error(error)
-        message = sentence_of(error)
+        message = no_room(error) or sentence_of(error)
         fails = isinstance(error, BadSpec)
         self.tell(JobLeft(claim.job, f"{'failed' if fails else 'back in the queue'}: {message}"))
         if fails:
             self._write_with_retries(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return
         cause = Cause.DRAINED if isinstance(error, DatabaseBusy) else Cause(cause_of(error))
+        if cause is Cause.OUT_OF_MEMORY or no_room(error) is not None:  # in this worker: no fault of the trials
+            cause = Cause.MACHINE_ERROR
         if is_disk_trouble(error):
             cause = Cause.DISK
             self.pause_queue(error)
@@ -107,4 +120,4 @@ class Emergency:
 
 def is_foreseen(error: BaseException) -> bool:
     """Is the message enough, without a traceback? True for errors of disk, database or rows, not of our code."""
-    return isinstance(error, FORESEEN)
+    return isinstance(error, FORESEEN) or no_room(error) is not None

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fts.jobs.supervisor.progress_events import Note
+from fts.jobs.threads import begin
 from fts.state import queries, tickets, transitions
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StateError, WrongStatus
 from fts.state.values import WorkerOrder
@@ -36,7 +37,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self.run, name="beat", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        begin(self._thread)
 
     def run(self) -> None:
         """Runs until `over` is set; an unexpected error stops the worker at a checkpoint."""

@@ -16,6 +16,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.jobs.threads import begin
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -31,7 +33,8 @@ def keep_awake(environ: Mapping[str, str] = os.environ) -> Iterator[str | None]:
     """
     helper, leaving = start_helper(environ), threading.Event()
     if helper is not None:
-        threading.Thread(target=watch_helper, args=(helper, leaving), name="awake", daemon=True).start()
+        with contextlib.suppress(OSError):  # without the thread nobody logs that the tool has ended
+            begin(threading.Thread(target=watch_helper, args=(helper, leaving), name="awake", daemon=True))
     try:
         yield None if helper is None else name_of(helper)
     finally:

@@ -23,6 +23,7 @@ from fts.jobs.devices import index_of
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.notify.keeper import Keeper
 from fts.jobs.records.pending_exports import AGAIN_S, PendingExports
+from fts.jobs.search.whole_imports import half_imported
 from fts.jobs.sensors import detect
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.backoff import Backoff, jobs_in_backoff
@@ -32,6 +33,7 @@ from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobLeft, JobStarted, Note
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
+from fts.jobs.threads import begin
 from fts.jobs.worker import messages
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.consumer import SlotConsumer
@@ -67,7 +69,8 @@ GOODBYE_S = 30.0  # how long a locked database may delay the exit of a worker
 def work(places: Places, settings: WorkerSettings, progress: Console | None = None) -> int:
     """Runs a worker until it has to leave; returns the exit code.
 
-    0: left with nothing in flight; 75: the same, but because the files of fts were replaced: start it again.
+    0: left with nothing in flight; 75: the same, but because the files of fts were replaced or a package could not be
+    imported completely: start it again.
 
     Raises SlotTaken when another worker holds one of these slots of this study on this machine, StateError for the
     database.
@@ -88,7 +91,12 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         if message := worker.farewell():
             progress.tell(Note(message))
     worker.raise_database_error()
-    return 0 if OWN_CODE.replaced() is None else STOPPED
+    return 0 if must_be_replaced() is None else STOPPED
+
+
+def must_be_replaced() -> str | None:
+    """Returns why this process cannot go on and a new one can; None: it can go on."""
+    return OWN_CODE.replaced() or half_imported()
 
 
 def stop_listening() -> None:
@@ -187,7 +195,7 @@ class Worker:
 
         consumer = SlotConsumer(huey, self)
         self.heartbeat.start()
-        self._housekeeping.start()
+        begin(self._housekeeping)
         self.messages.start()
         self._runs_queue = True
         consumer.run()
@@ -199,7 +207,7 @@ class Worker:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(signum, lambda signum, frame: self.signalled(signum))
         self.heartbeat.start()
-        self._housekeeping.start()
+        begin(self._housekeeping)
         settings = self.settings
         claim = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, job_id)
         if claim is None:
@@ -230,11 +238,12 @@ class Worker:
         if self._lost_database is None:
             self._lost_database = error
             log.error("%s; this worker stops", error)
+            self.owed.is_over = isinstance(error, DatabaseGone)  # a study that was moved away must not begin again here
             self.orders.signal(WorkerOrder.STOP)
 
     def check_own_code(self) -> bool:
-        """Were the files of fts replaced? Then this worker starts no more trials and leaves."""
-        found = OWN_CODE.replaced()
+        """Must another process take over? Then this worker starts no more trials and leaves."""
+        found = must_be_replaced()
         if found is not None and self.orders.takes_work():
             log.error("%s: this worker starts no further trial; start it again", found)
             self.orders.signal(WorkerOrder.DRAIN_TRIAL, UPDATE)
@@ -250,9 +259,15 @@ class Worker:
     def raise_database_error(self) -> None:
         """Raises the database error that made this worker leave, if any.
 
-        The open connection to a deleted file still has its whole content, which is saved as a backup.
+        The open connection to a deleted file still has its whole content, which is saved as a backup. A file that was
+        moved with its folder still exists.
         """
         if isinstance(self._lost_database, DatabaseGone):
+            if (place := self.db.moved_to()) is not None:
+                raise DatabaseGone(
+                    f"{self.places.outputs} was moved to {place.parent} while this worker ran; nothing recorded is "
+                    "lost: start `fts worker` there"
+                )
             saved = backup(self.db, self.places.backups, keep=None)
             raise DatabaseGone(
                 f"{self._lost_database}; a copy of its content is saved: `fts restore {saved}` puts it back"
@@ -273,8 +288,11 @@ class Worker:
                 return
             self._extra_threads = [thread for thread in self._extra_threads if thread.is_alive()]
             thread = threading.Thread(target=self._work_in, args=(slot,), name=f"slot {slot.index}", daemon=True)
-            self._extra_threads.append(thread)
-            thread.start()
+            try:
+                self._extra_threads.append(begin(thread))
+            except OSError as error:  # the job continues without this slot, and asks again with its next trial
+                self._free.put(slot)
+                log.warning("slot %d stays idle: %s", slot.index, error)
 
     def _work_in(self, slot: Slot) -> None:
         """Joins running jobs that have a trial for the slot, else claims the next job."""
@@ -327,11 +345,13 @@ class Worker:
         except Exception as error:  # the only catch-all: after any error no job may stay `running` without a worker
             if not is_foreseen(error):
                 log.exception("job %d (%s) is released after an unexpected error", job.id, job.experiment)
-            slot.close()
-            if isinstance(error, DatabaseCorrupt):
-                self.stop_without_database(error)  # the job is in the restored database, for the next worker
-            else:
-                self.emergency.release_job(claim, error)
+            try:
+                slot.close()
+            finally:
+                if isinstance(error, DatabaseCorrupt):
+                    self.stop_without_database(error)  # the job is in the restored database, for the next worker
+                else:
+                    self.emergency.release_job(claim, error)
         finally:
             self._shared.ends(claim)
             self.orders.ends(job.id)

@@ -6,6 +6,7 @@ Never follows a link inside an outputs folder, to write or to delete; the folder
 
 from fts.state.files.csv_cells import csv_cell, csv_text, from_csv_cell
 from fts.state.files.folders import (
+    below,
     drop_middle,
     is_file,
     link_below,
@@ -16,9 +17,10 @@ from fts.state.files.folders import (
     remove,
     sync_file,
     sync_folder,
+    write_all,
 )
 from fts.state.files.home import NOWHERE, expanded, home
-from fts.state.files.reasons import DRAFT, CannotWrite, capacity, no_space, reason_of, room, size
+from fts.state.files.reasons import ABSENT, DRAFT, CannotWrite, capacity, naming, no_space, reason_of, room, size
 from fts.state.files.writing import (
     atomic_write,
     cannot_take,

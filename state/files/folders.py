@@ -37,6 +37,14 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
         raise cannot(error, folder) from error
 
 
+def below(folder: Path) -> Iterator[Path]:
+    """Yields every path below a folder, without following links. Unlike `rglob` it passes over what vanishes meanwhile,
+    such as the checkpoints of a running trial."""
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            yield Path(root, name)
+
+
 def is_file(path: Path) -> bool:
     """Whether the path is a file. Raises OSError if this user may not see it, as Path.is_file did before Python
     3.14."""
@@ -112,6 +120,12 @@ def open_log(path: Path, root: Path | None = None) -> int:
     except OSError as error:
         raise cannot(error, path) from error
     return handle
+
+
+def write_all(handle: int, content: bytes) -> None:
+    """Writes all bytes: on a disk with little room one call writes a part of them and reports no error."""
+    while content:
+        content = content[os.write(handle, content) :]
 
 
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -7,10 +7,11 @@ import os
 import pwd
 import re
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -26,6 +27,22 @@ class CannotWrite(OSError):
 
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+# A file is not there, or something else is in its place. Any other error of a read says nothing about the file: the
+# process may be out of descriptors or memory, a network disk away, so nothing may be deleted or begun anew after it.
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Adds the path to an OSError that names no file: a failed read of an open file does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None or isinstance(error, CannotWrite):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def cannot(error: OSError, path: Path) -> CannotWrite:

@@ -2,11 +2,14 @@
 
 from fts.state.queries.event_rows import (
     EVENTS_IN_SNAPSHOT,
+    absence,
     claimed_since,
+    count_events,
     events,
     flag,
     last_key_at,
     margins,
+    older_events,
     opening,
     openings,
     seen_forecast,
@@ -44,6 +47,7 @@ from fts.state.queries.trial_rows import (
     epochs,
     failed_before,
     interrupted,
+    last_epoch,
     latest_trial,
     latest_tries,
     longest_gap_s,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from peewee import fn
+from peewee import SQL, fn
 
 from fts.state.columns import LATEST, MANY
 from fts.state.models import ALL, EventRow, FlagRow, JobRow
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 EVENTS_IN_SNAPSHOT = 200
+OLDER = (  # kinds of events from which `fts status` judges; all others tell about one moment
+    Verb.ACKNOWLEDGED, Verb.WORKER_LOST, Verb.WORKER_STOPPED, Verb.WORKER_ASKED, Verb.GUARD, Verb.RETRIED, Verb.FAILED,
+    Verb.PARKED, "trial_restarted",
+)  # fmt: skip
+OF_EACH = 20  # older events of each of these kinds
+OF_TRIALS = (  # kinds of which each trial has some
+    Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.TRIAL_INTERRUPTED, Verb.TRIAL_COMPLETE,
+    Verb.TRIAL_PRUNED, Verb.TRIAL_FAILED,
+)  # fmt: skip
+MOST_OF_ABSENCE = 20_000
 
 
 def claimed_since(db: Database, job_id: int, verbs: Iterable[str]) -> int:
@@ -57,6 +67,34 @@ def events(
     order = EventRow.id if since is not None else EventRow.id.desc()
     rows = db.rows(query.order_by(order).limit(limit))
     return tuple(to_event(row) for row in sorted(rows, key=lambda row: row["id"]))
+
+
+def older_events(db: Database, latest: tuple[Event, ...]) -> tuple[Event, ...]:
+    """Returns the events of the kinds OLDER before the snapshot's latest ones."""
+    if len(latest) < EVENTS_IN_SNAPSHOT:
+        return ()
+    of_kind = "SELECT id FROM (SELECT id FROM event WHERE verb = ? AND id < ? ORDER BY id DESC LIMIT ?)"
+    ids = " UNION ALL ".join([of_kind] * len(OLDER))
+    given = [value for verb in OLDER for value in (str(verb), latest[0].id, OF_EACH)]
+    query = EventRow.select(ALL).where(SQL(f"id IN ({ids})", given)).order_by(EventRow.id)
+    return tuple(to_event(row) for row in db.rows(query))
+
+
+def absence(db: Database, since: float, until: float | None = None) -> tuple[tuple[Event, ...], dict[str, int]]:
+    """Returns the latest events of the time since then without those of single trials, and how many there are of each
+    kind."""
+    these = EventRow.at > since if until is None else (EventRow.at > since) & (EventRow.at <= until)
+    query = EventRow.select(ALL).where(these, EventRow.verb.not_in(OF_TRIALS)).order_by(EventRow.id.desc())
+    found = [to_event(row) for row in db.rows(query.limit(MOST_OF_ABSENCE))]
+    return tuple(reversed(found)), count_events(db, since, until)[0]
+
+
+def count_events(db: Database, since: float, until: float | None = None, after: int = 0) -> tuple[dict[str, int], int]:
+    """Counts the events of each kind since then, and after event id `after`; also returns the last id."""
+    at = "+at" if after else "at"  # with a few new events, the index of the times is the slower way
+    sql = f"SELECT verb, COUNT(*), MAX(id) FROM event WHERE {at} > ? AND id > ? AND at <= ? GROUP BY verb"
+    rows = db.execute_sql(sql, (since, after, LATEST if until is None else until)).fetchall()
+    return {verb: n for verb, n, _ in rows}, max((last for *_, last in rows), default=after)
 
 
 def flag(db: Database, name: str) -> dict[str, Any] | None:

@@ -8,7 +8,15 @@ from peewee import SQL
 
 from fts.state import migrations
 from fts.state.models import ALL, JobRow, SampleRow, TrialRow
-from fts.state.queries.event_rows import EVENTS_IN_SNAPSHOT, events, flag, last_key_at, margins_and_odd, seen_forecast
+from fts.state.queries.event_rows import (
+    EVENTS_IN_SNAPSHOT,
+    events,
+    flag,
+    last_key_at,
+    margins_and_odd,
+    older_events,
+    seen_forecast,
+)
 from fts.state.queries.job_rows import all_jobs, runs_again, studies, worked
 from fts.state.queries.machine_rows import LIVE_TRIAL, nodes_and_odd, workers
 from fts.state.queries.row_cache import KnownRows
@@ -59,6 +67,7 @@ def snapshot(db: Database, user: str | None = None, known: KnownRows | None = No
             again=runs_again(db),
             studies=studies(db),
             nodes=machines,
+            older=older_events(db, read["event"]),
         )
 
 

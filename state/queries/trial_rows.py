@@ -128,6 +128,11 @@ def epochs(db: Database, trial_id: int) -> tuple[Epoch, ...]:
     return epochs_of(db, [trial_id])
 
 
+def last_epoch(db: Database, trial_id: int) -> Epoch | None:
+    row = db.one(EpochRow.select(ALL).where(EpochRow.trial_id == trial_id).order_by(EpochRow.epoch.desc()))
+    return None if row is None else to_epoch(row)
+
+
 def from_number(job_id: int, first: int) -> list[Any]:
     """Returns the condition for a job's trials from number `first` on."""
     return [TrialRow.job_id == job_id, *([TrialRow.number >= first] if first > 0 else [])]
@@ -193,10 +198,10 @@ def latest_tries(db: Database) -> tuple[tuple[int, int, str, float], ...]:
     return tuple((int(job), int(trial), str(how), float(at)) for job, trial, how, at in found.fetchall())
 
 
-def checkpoints(db: Database, trial_id: int) -> tuple[dict[str, Any], ...]:
-    """Returns a trial's checkpoints, newest first."""
+def checkpoints(db: Database, trial_id: int, limit: int | None = None) -> tuple[dict[str, Any], ...]:
+    """Returns a trial's checkpoints, newest first; `limit`: at most so many."""
     query = CheckpointRow.select(ALL).where(CheckpointRow.trial_id == trial_id).order_by(CheckpointRow.id.desc())
-    return tuple(db.rows(query))
+    return tuple(db.rows(query.limit(limit)))
 
 
 def epochs_of(db: Database, trial_ids: list[int]) -> tuple[Epoch, ...]:

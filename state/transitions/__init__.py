@@ -22,6 +22,7 @@ from fts.state.transitions.nodes import (
     ask_node,
     fenced,
     forget_nodes,
+    forget_nodes_of_worker,
     node_failed,
     node_served,
     quarantine_node,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Step = tuple[Enqueued, Row | None, Row | None]  # the result for a row, its event, its undo step
 MD5 = re.compile(r"[0-9a-f]{32}")
+FEW = 10  # rows; for more, the hashes of all jobs are read at once
 MAX_NAME = 200  # characters of the name of a cell, a metric or an axis
 
 
@@ -65,8 +66,9 @@ def enqueue(
             declare(db, PATCHTST, DECLARATION, replace=False)
         results, undo_steps = [], []
         events: list[dict[str, Any]] = []
+        known = Known(db) if len(rows) > FEW else None
         for row in rows:
-            result, event, undo_step = _enqueue_one(db, row, None if again else rule)
+            result, event, undo_step = _enqueue_one(db, row, None if again else rule, known)
             results.append(result)
             events += [event] if event else []
             undo_steps += [undo_step] if undo_step else []
@@ -77,16 +79,47 @@ def enqueue(
     return results
 
 
-def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None) -> Step:
-    live = JobRow.select(ALL).where(
-        JobRow.spec_md5 == row["spec_md5"], SQL("status IN ('queued', 'running', 'paused')")
-    )
-    same = db.one(live)
-    if same is None and rule is not None:
-        same = same_question(db, row, rule)
+class Known:
+    """The hashes of all jobs, so that not every new row of a large matrix needs two queries."""
+
+    def __init__(self, db: Database) -> None:
+        every = JobRow.select(JobRow.study, JobRow.kind, JobRow.question_md5, JobRow.spec_md5)
+        self.questions, self.specs = set[tuple[str, str, str | None]](), set[str]()
+        for job in db.each_row(every):
+            self.add(job)
+
+    def add(self, row: Row) -> None:
+        self.questions.add((row["study"], row["kind"], row["question_md5"]))
+        self.specs.add(row["spec_md5"])
+
+    def may_ask(self, row: Row) -> bool:
+        """May a job ask the question of this row?"""
+        md5 = row["question_md5"]
+        if md5 is None:
+            return True
+        return (row["study"], row["kind"], md5) in self.questions or self.some_unhashed(row)
+
+    def some_unhashed(self, row: Row) -> bool:
+        """Has a job of its study no hash of its question?"""
+        return (row["study"], row["kind"], None) in self.questions
+
+
+def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None, known: Known | None) -> Step:
+    same = None
+    if known is None or row["spec_md5"] in known.specs:
+        live = JobRow.select(ALL).where(
+            JobRow.spec_md5 == row["spec_md5"], SQL("status IN ('queued', 'running', 'paused')")
+        )
+        same = db.one(live)
+    if same is None and rule is not None and (known is None or known.may_ask(row)):
+        same = same_question(db, row, rule, by_hash=known is not None and not known.some_unhashed(row))
     if same is None:
+        if known is not None:
+            known.add(row)
         return _create(db, row)
     if rule is not None and (spec := extended_spec(same, row)) is not None:
+        if known is not None:
+            known.specs.add(rule.md5(spec))
         return extend_job(db, same, spec, row["hold_reason"], rule)
     found = Enqueued(same["id"], created=False, status=same["status"], held=same["hold_reason"])
     return found, None, None
@@ -94,7 +127,7 @@ def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None) -> Step:
 
 def _create(db: Database, row: Row) -> Step:
     row = row | {"status": "queued", "rank": next_rank(db), "created_at": db.now()}
-    job_id = int(JobRow.insert(row | _ZEROS).execute(db))
+    job_id = db.insert(JobRow, row | _ZEROS)
     if row["hold_reason"] is None:
         send_ticket(db)
     words = f"{row['experiment']} is job {job_id}"

@@ -36,17 +36,18 @@ class SameQuestion:
     md5: Callable[[Spec], str]  # specification -> its hash
 
 
-def same_question(db: Database, row: Row, rule: SameQuestion) -> Row | None:
-    """Returns the best job of the row's question in any status, or None."""
-    asked = rule.of(json.loads(row["spec"]))
-    if asked is None:
-        return None
+def same_question(db: Database, row: Row, rule: SameQuestion, by_hash: bool = False) -> Row | None:
+    """Returns the best job of the row's question in any status, or None. `by_hash`: each job of its study has the hash
+    of its question, so an index finds it."""
     # the same axes in another order make a text of the same length: so not every job is read for each cell of a matrix
     may_be = fn.LENGTH(JobRow.labels) == len(row["labels"])
     if row["question_md5"] is not None:  # two jobs that have one are compared by it alone
-        may_be = (JobRow.question_md5 == row["question_md5"]) | (JobRow.question_md5.is_null() & may_be)
+        hashed = JobRow.question_md5 == row["question_md5"]
+        may_be = hashed if by_hash else hashed | (JobRow.question_md5.is_null() & may_be)
     alike = JobRow.select(ALL).where(JobRow.study == row["study"], JobRow.kind == row["kind"], may_be)
-    found = [job for job in db.rows(alike) if _is_same_question(job, row, asked, rule)]
+    jobs = db.rows(alike)
+    asked = rule.of(json.loads(row["spec"])) if jobs else None
+    found = [] if asked is None else [job for job in jobs if _is_same_question(job, row, asked, rule)]
     return min(found, key=lambda job: _preference(job, row["trials_wanted"]), default=None)
 
 

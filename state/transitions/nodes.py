@@ -56,8 +56,8 @@ def forget_nodes(db: Database, node_ids: Iterable[str]) -> None:
                 FlagRow.delete().where(FlagRow.name == NODE + node_id).execute(db)
 
 
-def forget_nodes_of_worker(db: Database, worker_id: int) -> None:
-    """Deletes the nodes of a dead worker; keeps those that a person must release."""
+def forget_nodes_of_worker(db: Database, worker_id: int | None) -> None:
+    """Deletes the nodes of a worker that has died or stopped; keeps those that a person must release."""
     rows = db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith(NODE)))
     known = [node for node in map(to_known, rows) if node is not None]
     forget_nodes(db, [node.id for node in known if node.worker_id == worker_id])
@@ -79,7 +79,8 @@ def node_failed(db: Database, node: Node, what: str, allowed: int, who: str) -> 
         if state is NodeState.QUARANTINED and before.state is not state:
             words += f"; nothing is placed there until `fts nodes release {node.id}`"
         verb = Verb.NODE_QUARANTINED if state is NodeState.QUARANTINED else Verb.NODE_LOST
-        emit(db, verb, who, words, data={"node": node.id, "state": state, **counts})
+        if (state, reason) != (before.state, before.reason) or counts[what] == 1:  # not each minute of an outage
+            emit(db, verb, who, words, data={"node": node.id, "state": state, **counts})
     return now
 
 

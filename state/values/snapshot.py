@@ -77,6 +77,12 @@ class Snapshot:
     again: dict[int, tuple[int, ...]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
     studies: dict[str, StudyRecord] = field(default_factory=dict)  # by name
     nodes: tuple[Node, ...] = ()  # by name
+    older: tuple[Event, ...] = ()  # events before `events` of a few kinds: fast trials fill `events` within a minute
+
+    @property
+    def journal(self) -> tuple[Event, ...]:
+        """The events from which to judge: those of `older`, then all of `events`."""
+        return (*self.older, *self.events)
 
     def margin(self, job_id: int) -> Margin | None:
         """Returns the cell's margin over the best baseline; None while it is unknown."""

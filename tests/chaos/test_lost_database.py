@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,24 @@ def test_a_worker_whose_database_goes_away_saves_what_it_knew(
     assert study.broken(harness.places, harness.journal) == []
     harness.finish()
     assert study.difference(undisturbed_small, study.identity(harness.places)) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells where an open file is")
+def test_a_worker_whose_study_is_moved_away_says_where_and_leaves_nothing_at_the_old_place(
+    make_harness: Callable[..., Harness],
+) -> None:
+    harness = make_harness(trials=2)
+    worker = harness.start(argv=())
+    until(lambda: recorded_epochs(harness) >= 2)
+    outputs = harness.places.outputs
+    moved = outputs.rename(outputs.with_name("moved"))
+    assert worker.wait() == 1
+    said = worker.talk().splitlines()[-1]
+    assert f"{outputs} was moved to {moved} while this worker ran" in said, said
+    assert {path.name for path in outputs.glob("*")} <= {"trials", "logs"}, "no backup, no export, no database"
+    shutil.rmtree(outputs, ignore_errors=True)  # a checkpoint of its trial, if at all
+    moved.rename(outputs)
+    harness.finish()
 
 
 def test_a_worker_whose_database_becomes_garbage_leaves(

@@ -339,6 +339,9 @@ def test_each_study_has_its_own_table(fts: Callable[..., Said], mixed: Database,
     exports.export_all(mixed, places_of(tmp_path))
     assert places_of(tmp_path).results_csv.read_text().startswith("timestamp,experiment,task,horizon")
     assert "train_mnist_S" not in places_of(tmp_path).results_csv.read_text()
+    transitions.cancel(mixed, [5])  # a study without any other cell has no table, and no empty one
+    for form in ((), ("--csv",), ("--md",)):
+        assert fts("results", *form).out == fts("results", "train", *form).out
 
 
 def test_commands_of_one_study_refuse_the_jobs_of_another(fts: Callable[..., Said], mixed: Database):

@@ -16,7 +16,9 @@ import pytest
 from fts.jobs.cli import main
 from fts.jobs.cli.app import entries, exists, sections
 from fts.jobs.cli.app import fts as group
+from fts.jobs.cli.errors import sentence_of
 from fts.jobs.devices import may_have_more
+from fts.state import transitions
 from fts.state.db import Database
 from tests.cli.study import places_of
 from tests.fts_process import start
@@ -194,6 +196,29 @@ def test_a_damaged_file_is_one_sentence(fts, tmp_path: Path):
     assert said.code == 1 and said.err.count("\n") == 1 and "damaged" in said.err
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough free memory"),
+        (SystemError("error return without exception set"), "not enough free memory"),
+        (RuntimeError("can't start new thread"), "limit of processes or memory"),
+    ],
+)
+def test_a_machine_without_room_is_no_fault_in_fts(error: Exception, words: str) -> None:
+    assert words in sentence_of(error)
+
+
+@pytest.mark.parametrize(("lives", "code"), [(False, 0), (True, 6)])
+def test_a_job_whose_worker_was_killed_runs_again_by_hand(
+    fts, db: Database, lives: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fts.jobs.worker.worker.run_job", lambda *_, **__: 0)
+    pid = os.getpid() if lives else 2**22 + 7
+    worker = transitions.register_worker(db, os.uname().nodename, pid, 1.0, 1)
+    assert transitions.claim(db, worker, 60, 3, 1) is not None
+    assert fts("run", "1").code == code
+
+
 def test_debug_shows_where_an_error_comes_from(fts, db: Database, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FTS_DEBUG", "1")
     with pytest.raises(Exception, match="not possible for job 1"):
@@ -361,3 +386,54 @@ def test_an_interrupt_while_modules_are_loaded_shows_no_traceback(tmp_path: Path
     code += f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom fts.jobs.cli import main; main(['status'])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
+NAMES = {  # commands that take something recorded -> their words, with a name that nothing has
+    "queue": ("nix",), "trials": ("nix",), "curve": ("nix:t0",), "logs": ("nix",), "events": ("--job", "nix"),
+    "why": ("nix",), "results": ("nix",), "best": ("nix",), "move": ("nix", "top"), "next": ("nix",),
+    "pause": ("nix",), "resume": ("nix",), "cancel": ("nix",), "retry": ("nix",), "note": ("hello", "--job", "nix"),
+    "ack": ("nix",), "report": ("nix",), "export": ("nix",), "mirror tensorboard": ("tb", "nix"),
+    "mirror mlflow": ("sqlite:///m.db", "nix"), "mirror wandb": ("wb", "nix"), "plan": ("nix",), "train": ("nix",),
+    "replicate": ("nix",), "final": ("nix",), "unseal": ("nix",), "nodes": ("drain", "nix"),
+    "notify remove": ("nix",), "notify test": ("nix",), "drain": ("--worker", "99"), "stop": ("--worker", "99"),
+}  # fmt: skip
+FILES = {  # commands that read a file -> their words, with a file that does not exist
+    "check": ("nix.py:objective",), "enqueue": ("nix.toml",), "run": ("nix.py:objective",), "import": ("nix.db",),
+    "script": ("nix.toml",), "restore": ("nix.db", "-y"), "predict": ("model", "nix.csv"),
+    "data build": ("nix.csv",), "data register": ("nix.csv",),
+}  # fmt: skip
+NOT_NAMED = {  # what they take is a choice, a number, a place to write to, or a definition
+    "init", "worker", "undo", "redo", "log", "completion", "service install", "notify add", "notify quiet", "doctor",
+    "db query", "budgets",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_named_and_not_recorded_ends_with_code_6(fts, tmp_path: Path, db: Database, name: str) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    said = fts(*name.split(), *NAMES[name])
+    word = next(word for word in ("99", "nix") if word in " ".join(NAMES[name]))
+    assert said.code == 6 and word in said.err and said.err.count("\n") == 1, said
+    assert [path for path in sorted(tmp_path.rglob("*")) if "fts.db" not in path.name] == [
+        path for path in before if "fts.db" not in path.name
+    ], "nothing was written"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_named_and_does_not_exist_ends_with_code_2(fts, db: Database, name: str) -> None:
+    said = fts(*name.split(), *FILES[name])
+    assert said.code == 2 and "nix." in said.err and said.err.count("\n") == 1, said
+
+
+def test_every_command_that_names_something_stands_in_one_of_these_tables() -> None:
+    def each(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+        if isinstance(command, click.Group):
+            for more, one in command.commands.items():
+                yield from each(f"{name} {more}", one)
+        else:
+            yield name, command
+
+    context = click.Context(group)
+    every = [pair for name in entries() for pair in each(name, group.get_command(context, name))]
+    takes = {name for name, command in every if any(isinstance(one, click.Argument) for one in command.params)}
+    assert takes - set(NAMES) - set(FILES) - NOT_NAMED == set()

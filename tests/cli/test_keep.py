@@ -152,7 +152,8 @@ def test_gc_takes_the_half_copy_of_a_killed_backup(fts, db: Database, tmp_path: 
     backups = places_of(tmp_path).backups
     backups.mkdir()
     old, fresh = backups / "fts-20260101-000000.part", backups / "fts-20260102-000000.part"
-    for path in (old, old.with_name(old.name + "-journal"), fresh, backups / "fts-20260101-000000.db"):
+    beside = [old.with_name(f"{old.name}{end}") for end in ("-journal", "-wal", "-shm")]
+    for path in (old, *beside, fresh, backups / "fts-20260101-000000.db"):
         path.write_bytes(b"half")
         os.utime(path, (0, 0) if path != fresh else None)
     assert fts("gc", "-y").code == 0

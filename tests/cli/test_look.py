@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ import pytest
 from fts.jobs.cli.watch import jobs_without_worker
 from fts.state import transitions
 from fts.state.db import Database
+from fts.state.models import EventRow
+from fts.state.user import this_person
 from fts.state.values import Cause
+from fts.tui.data.reader import Reader, ReadRequest
 from tests.cli.study import add_epoch, claim, failed_cell, finished_cell, places_of, start_trial, start_worker
 
 HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x1b[2J[/bold][@click=app.quit]\u202egpj.exe\r\nowned"
@@ -423,3 +427,32 @@ def test_the_jobs_below_the_glance_stay_within_the_terminal(fts, db: Database, m
     assert max(map(len, fts("status").out.splitlines())) > 80
     monkeypatch.setattr("fts.jobs.cli.status.terminal_columns", lambda: 80)
     assert max(len(line) for line in fts("status").out.splitlines() if "2M/h1" in line and "lost" in line) <= 80
+
+
+def test_an_absence_of_thousands_of_trials_is_counted_in_full_and_judged_from_old_events_too(fts, db: Database):
+    transitions.acknowledge(db, this_person())
+    start_worker(db)
+    with db.write():  # what fast trials write within an hour
+        for _ in range(3):
+            lost = {"at": db.now(), "who": "sweep", "verb": "worker_lost", "message": "lost", "data": "{}"}
+            db.insert(EventRow, lost)
+        db.execute_sql(
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 4000) "
+            "INSERT INTO event (at, who, verb, job_id, message, data) "
+            "SELECT ?, 'worker 1', 'trial_complete', 1, 'm', '{}' FROM n",
+            (db.now(),),
+        )
+    time.sleep(0.01)  # --at has microseconds, the database's clock milliseconds
+    for words in ((), ("--at", datetime.now().isoformat(" "))):
+        found = json.loads(fts("status", "--json", *words).out)["status"]
+        assert (found["away"]["trials"], found["away"]["lost"]) == (4000, 3)
+        assert any("3 workers lost within an hour" in one["reason"] for one in found["decisions"])
+    assert "+4000 trials" in fts("status").out
+    reader, request = Reader(db.path), ReadRequest(user=this_person())
+    for ended in (4000, 4001):  # the monitor adds what is new
+        read = reader.read(request)
+        assert read is not None and read.details.counted is not None
+        assert read.details.counted[1]["trial_complete"] == ended
+        again = "INSERT INTO event (at, who, verb, message, data) SELECT at, who, verb, message, data FROM event"
+        db.execute_sql(f"{again} ORDER BY id DESC LIMIT 1")
+    reader.close()

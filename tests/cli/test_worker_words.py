@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -68,3 +69,17 @@ def test_it_speaks_of_a_lost_worker_only_where_it_has_left_a_process(
             clean_up_after_dead_workers(db, places_of(tmp_path))
     said = [line for line in caplog.messages if "lost worker" in line]
     assert said == [f"process {left.pid}, which a lost worker left running: stopped"]
+
+
+def test_a_worker_that_a_fault_of_memory_ends_says_where(db: Database, tmp_path: Path) -> None:
+    """As SIGBUS, when somebody makes a file of SQLite immutable: nothing else can be printed then."""
+    transitions.pause_queue(db, "test")
+    words = [sys.executable, "-m", "fts.jobs.cli", "--db", str(places_of(tmp_path).db), "worker", "--slots", "1"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as worker:
+        assert worker.stderr is not None
+        for line in worker.stderr:
+            if "worker 1," in line or "Ctrl-C stops it" in line:
+                break
+        worker.send_signal(signal.SIGBUS)
+        assert "Fatal Python error: Bus error" in worker.stderr.read()
+    assert worker.returncode == -signal.SIGBUS

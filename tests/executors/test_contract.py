@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -18,17 +19,22 @@ import pytest
 from fts.jobs.api.study import Program
 from fts.jobs.executors.base import Executor, ExitKind, OrderReceived, Placed, Want
 from fts.jobs.executors.choose import executor_of
+from fts.jobs.executors.node_rows import NodeRows
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
 from fts.jobs.supervisor import attempt
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
+from fts.jobs.supervisor.child import NOT_RESIDENT
 from fts.jobs.supervisor.slot import Slot
+from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.db import open_database
+from fts.state.errors import DatabaseBusy
 from fts.state.values import Node, NodeState
 from tests.cluster.ray_nodes import Ray, why_not
 from tests.executors.crew import NODE
+from tests.fts_process import wait_until
 
 PRELUDE = """
 import json, os, signal, sys, time
@@ -180,9 +186,9 @@ def test_one_that_does_not_read_its_orders_gets_the_signal_early(executor: Execu
 
 
 def test_memory_can_be_planned_with_on_its_node(executor: Executor) -> None:
-    placed(executor, ECHO)
-    room = executor.room(0)
-    assert room.total is not None and room.available is not None and room.total >= room.available > 0
+    slot, _ = placed(executor, ECHO)
+    found = slot.sensors.read()
+    assert found.total is not None and found.available is not None and found.total >= found.available > 0
 
 
 def test_one_that_dies_before_it_is_ready_is_the_fault_of_a_node(executor: Executor) -> None:
@@ -198,6 +204,64 @@ def remote(executor: Executor) -> Executor:
     if executor.name == "local":
         pytest.skip("of nodes alone")
     return executor
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+def test_a_limit_that_follows_the_start_at_once_is_kept_there(remote: Executor) -> None:
+    """The process is still being started when the limit arrives."""
+    slot, child = placed(
+        remote, "import resource\n" + ECHO.replace("json.loads(line)", "{'n': resource.getrlimit(2)[0]}")
+    )
+    slot._keep_within(777 << 20)
+    facts_until(child, "ready")
+    child.send({})
+    assert slot._hard is not None
+    assert facts_until(child, "draw")[-1]["n"] == slot._hard + NOT_RESIDENT
+
+
+def test_an_earlier_victim_of_the_oom_killer_explains_no_later_kill(tmp_path: Path) -> None:
+    """The kernel counts since the machine was started."""
+    (tmp_path / "sitecustomize.py").write_text("import fts.jobs.supervisor.child as c\nc.count_oom_kills = lambda: 3\n")
+    where = Where("command", f"env PYTHONPATH={tmp_path} {{agent}}")
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    with (
+        closing(detect.from_env(tmp_path, {"FTS_SENSORS": "none"})) as sensors,
+        closing(open_database(places.db)) as db,
+        closing(executor_of(places, WorkerSettings(where=where, stop_grace_s=1.0), db, sensors)) as executor,
+    ):
+        _, child = placed(executor, "say(fact='ready', pid=os.getpid())\ntime.sleep(60)")
+        os.kill(facts_until(child, "ready")[-1]["pid"], signal.SIGKILL)
+        assert ended(child).code == -signal.SIGKILL and child.oom_kills() == 0
+
+
+def test_a_process_that_takes_longer_to_start_than_a_lease_costs_no_node(remote: Executor, tmp_path: Path) -> None:
+    """The modules that it imports may be on a cold network disk. This template takes long, and then cannot fork."""
+    slow = "import sys, time\nif '--facts-fd' not in sys.argv: time.sleep(4); sys.exit()\n"
+    slot, found = remote.slots[0], Program(("-S", "-c", slow + PRELUDE + ECHO), forks_for=str(tmp_path))
+    assert remote.place(0, Want(), lambda: False, lambda _: None)
+    child = slot.child(found, 1)
+    wait_until(lambda: child.poll() is not None or child.facts(0.1))
+    assert child.exit() is None
+
+
+AFTER = (
+    "say(fact='ready')\nfor line in sys.stdin:\n    spec = json.loads(line)['spec']\n"
+    "    log = open(spec['log_path'], 'a')\n    say(fact='result')\n"
+    "    log.write(f'after {spec[\"n\"]}'); log.close()\n    say(fact='draw')"
+)
+
+
+def test_what_a_process_prints_after_its_result_is_in_the_log_of_that_trial(remote: Executor, tmp_path: Path) -> None:
+    _, child = placed(remote, AFTER)
+    facts_until(child, "ready")
+    logs = [tmp_path / "outputs" / "logs" / "a" / f"t{n}" for n in range(2)]
+    for n, log in enumerate(logs):
+        home = tmp_path / "outputs" / "trials" / "00001_a" / f"trial_{n:04d}"
+        child.send({"do": "run", "spec": {"folder": str(home), "log_path": str(log), "cell": {}, "n": n}})
+        facts_until(child, "result")
+        wait_until(lambda log=log: remote.slots[0].channel.has_more or log.exists())  # type: ignore[misc, attr-defined]
+    wait_until(lambda: child.facts(0.1) == [] and logs[1].exists())
+    assert [log.read_text() for log in logs] == ["after 0", "after 1"]
 
 
 def test_an_engine_that_wants_its_node_back_gets_a_trial_that_stops_by_itself(remote: Executor) -> None:
@@ -290,10 +354,10 @@ def test_a_claim_that_is_lost_lets_no_file_in(remote: Executor, tmp_path: Path) 
 # -- which node it gets
 
 
-def nodes_of(tmp_path: Path, nodes: str) -> Executor:
+def nodes_of(tmp_path: Path, nodes: str, slots: int = 1, lease_s: float = 5.0) -> Executor:
     """Of node.py, which does as files in the folder say."""
     launch = f"{sys.executable} {NODE} {tmp_path} {{name}} {{agent}}"
-    settings = WorkerSettings(where=Where("ssh", launch, nodes), node_lease_s=5.0, stop_grace_s=1.0)
+    settings = WorkerSettings(slots, where=Where("ssh", launch, nodes), node_lease_s=lease_s, stop_grace_s=1.0)
     places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
     return executor_of(places, settings, open_database(places.db), detect.from_env(tmp_path, {"FTS_SENSORS": "none"}))
 
@@ -380,6 +444,103 @@ def test_nodes_of_a_worker_that_died_go_with_it_but_not_what_a_person_has_to_rel
         transitions.ask_node(db, "d", "quarantine")
         transitions.reconcile(db, "a", lambda pid, started: False)
         assert [node.id for node in queries.nodes(db)] == ["c", "d"]
+
+
+def test_what_ends_all_agents_of_a_node_at_once_is_one_loss(tmp_path: Path) -> None:
+    """A broken link would else quarantine every node with two slots; the second break does."""
+    executor = nodes_of(tmp_path, "a:2", slots=2)
+    try:
+        for losses, state in ((1, NodeState.LOST), (2, NodeState.QUARANTINED)):
+            for slot in range(2):
+                assert executor.place(slot, Want(), lambda: False, lambda _: None)
+            for each in executor.slots:
+                each.channel.process.kill()  # type: ignore[attr-defined]
+            for each in executor.slots:
+                wait_until(lambda each=each: each.channel.lost())  # type: ignore[misc]
+                executor.lost(each, ExitKind.NODE_LOST, "its connection ended")  # type: ignore[attr-defined]
+            (node,) = executor.nodes()
+            assert (node.losses, node.state) == (losses, state)
+    finally:
+        executor.close()
+
+
+def test_a_link_that_breaks_again_and_again_quarantines_no_node_that_makes_progress(tmp_path: Path) -> None:
+    """Each trial brings a checkpoint home before it breaks; then the machine is down, and comes back."""
+    executor = nodes_of(tmp_path, "a:1")
+    slot = executor.slots[0]
+    try:
+        for _ in range(3):
+            assert executor.place(0, Want(), lambda: False, lambda _: None)
+            child = slot.child(program("say(fact='checkpoint')\ntime.sleep(60)"), 1)
+            facts_until(child, "checkpoint")
+            slot.channel.process.kill()  # type: ignore[attr-defined]
+            executor.lost(slot, ended(child).kind, "its connection ended")  # type: ignore[attr-defined]
+            assert [(node.losses, node.state) for node in executor.nodes()] == [(1, NodeState.LOST)]
+        (tmp_path / "fail-a").touch()
+        assert not executor.place(0, Want(), lambda: executor.nodes()[0].failures > 2, lambda _: None)
+        assert executor.nodes()[0].state is NodeState.LOST
+        events = queries.events(executor.db)  # type: ignore[attr-defined]
+        assert ["no route" in one.message for one in events].count(True) == 1, "not each minute"
+        (tmp_path / "fail-a").unlink()
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
+    finally:
+        executor.close()
+
+
+def test_heartbeats_wait_for_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is busy, or that cannot be read, would cost every trial its node."""
+    began, goes_on, beats = threading.Event(), threading.Event(), [0]
+
+    def refresh(*_: object, **__: object) -> bool:
+        if not began.is_set():
+            began.set()
+            raise DatabaseBusy("busy")
+        return goes_on.wait()
+
+    monkeypatch.setattr(NodeRows, "refresh", refresh)
+    executor = nodes_of(tmp_path, "a:1", lease_s=2.0)
+    try:
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
+        channel = executor.slots[0].channel  # type: ignore[attr-defined]
+        beat = channel.beat
+        monkeypatch.setattr(channel, "beat", lambda: (beats.append(1), beat()))
+        wait_until(lambda: len(beats) > 12)  # four seconds
+        assert channel.lost() is None and began.is_set()
+    finally:
+        goes_on.set()
+        executor.close()
+
+
+def test_a_row_says_no_trial_after_its_agent_has_left(tmp_path: Path) -> None:
+    executor = nodes_of(tmp_path, "a:1")
+    rows: NodeRows = executor.rows  # type: ignore[attr-defined]
+    try:
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
+        rows.set_running(0, "x t1")
+        rows.refresh((), due=True)
+        assert [node.trials for node in executor.nodes()] == [("x t1",)]
+        executor.slots[0].release()
+        rows.refresh((), due=True)
+        assert [(node.state, node.trials) for node in executor.nodes()] == [(NodeState.UP, ())]
+        executor.places[0].fixed = False  # type: ignore[attr-defined]  # the engine chose the node
+        rows.refresh((), due=False)
+        assert executor.nodes() == ()
+    finally:
+        executor.close()
+
+
+def test_a_worker_whose_own_fts_was_replaced_quarantines_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pip install` in the environment that all share: new agents run the new fts, and the worker is the old one."""
+    monkeypatch.setattr(OWN_CODE, "replaced", lambda now: "the files were replaced")
+    (tmp_path / "other-a").touch()
+    executor, said = nodes_of(tmp_path, "a:1"), list[str]()
+    try:
+        assert not executor.place(0, Want(), lambda: bool(said), said.append)
+        assert "the files were replaced" in said[0] and executor.nodes() == ()
+    finally:
+        executor.close()
 
 
 def test_like_goes_to_like_and_a_node_that_lost_the_trial_comes_last(tmp_path: Path) -> None:
@@ -479,6 +640,10 @@ WRONG = {
         "writer.send(Kind.FILE, {'token': token, 'name': 'x', 'size': 1, 'md5': 'a' * 32, 'stays': 0})",
         "without a request",
     ),
+    "a state that is none": ("writer.send(Kind.VITALS, {'guard': 'x'})", "cannot be used: 'x' is not a valid"),
+    "bytes that are none": ("writer.send(Kind.VITALS, {'tree': 1e999})", "cannot be used: cannot convert"),
+    "an action that is none": ("writer.send(Kind.DECISION, {'process': 1, 'action': 'x'})", "cannot be used"),
+    "an end that is none": ("writer.send(Kind.EXIT, {'process': 1, 'whose': 'x'})", "cannot be used"),
     "a cut frame": ("import os; os.set_blocking(1, True); os.write(1, b'fts1' + bytes(9)); sys.exit()", "was cut off"),
 }  # test_frames.py has the others
 
@@ -548,7 +713,24 @@ def test_an_order_ends_the_way_of_a_data_set_to_its_node(looks: int, tmp_path: P
         with pytest.raises(OrderReceived):
             executor.slots[0].child(Program(("-S", "-c", ECHO), folder=str(tmp_path), data=("large",)), 1)
         assert executor.slots[0].channel is None and len(asked) == looks + 1  # type: ignore[attr-defined]
-        assert [node.losses for node in executor.nodes()] == [0]
+        assert not any(node.losses for node in executor.nodes())
+
+
+def test_vitals_of_an_earlier_trial_are_not_those_of_the_next(tmp_path: Path) -> None:
+    """They were on their way; with the time that the earlier one has worked, the next would be over its limit."""
+    vitals = "{'token': %s, 'tree': 1, 'peak': 5, 'worked_s': 7200.0, 'guard': 'normal'}"
+    live = "writer.send(Kind.FACT, {'process': 1, 'token': token, 'fact': {'fact': 'live'}})"
+    body = f"writer.send(Kind.VITALS, {vitals % repr('1-dead')}); {live}; frame = reader.next();"
+    body += f"writer.send(Kind.VITALS, {vitals % 'token'}); {live}"
+
+    def look(child: Placed, home: Path) -> None:
+        watchdog = child.slot._watchdog  # type: ignore[attr-defined]
+        for worked_s in (0.0, 7200.0):
+            facts_until(child, "live")
+            assert watchdog.worked_s == worked_s and child.channel.vitals["guard"] == "normal"  # type: ignore[attr-defined]
+            child.send({})
+
+    faked(tmp_path, body, look)
 
 
 def test_frames_of_a_superseded_attempt_change_nothing(tmp_path: Path) -> None:

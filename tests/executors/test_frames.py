@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fts.jobs.executors.channel import MOST_LOG, Channel
 from fts.jobs.executors.frames import (
     HEADER,
     MAGIC,
@@ -26,7 +32,8 @@ from fts.jobs.executors.frames import (
     last_line,
 )
 from fts.jobs.executors.incoming_files import LIST, BadFile, IncomingFiles, finish_commit
-from fts.jobs.executors.outgoing_files import PART, OutgoingFiles
+from fts.jobs.executors.outgoing_files import PART, OutgoingFiles, State, open_plain, scan
+from tests.fts_process import wait_until
 
 MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
 
@@ -133,8 +140,6 @@ def test_a_set_that_a_kill_cut_short_is_done_whole_or_not_at_all(tmp_path: Path)
             arriving.part({"name": name, "size": 1, "md5": MD5_OF_A}, b"a")
         if killed_after is not None:
             names = sorted(arriving.names.items())
-            import json
-
             (arriving.staging / LIST).write_text(json.dumps({"files": names, "gone": ["old"]}))
             for name, kept in names[:killed_after]:
                 (home / name).parent.mkdir(exist_ok=True)
@@ -144,38 +149,183 @@ def test_a_set_that_a_kill_cut_short_is_done_whole_or_not_at_all(tmp_path: Path)
         assert found == (["old"] if killed_after is None else ["deep/y", "x"])
 
 
-def test_a_file_that_changes_while_it_is_sent_is_taken_back(tmp_path: Path) -> None:
+def test_a_list_that_cannot_be_read_now_is_no_reason_to_drop_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arriving = IncomingFiles(tmp_path / "t", tmp_path)
+    arriving.part({"name": "x", "size": 1, "md5": MD5_OF_A}, b"a")
+    (arriving.staging / LIST).write_text(json.dumps({"files": sorted(arriving.names.items()), "gone": []}))
+    for at in ("pathlib.Path.read_text", "os.scandir"):
+        with monkeypatch.context() as trouble:
+            trouble.setattr(at, refused)
+            with pytest.raises(OSError, match="Too many"):
+                finish_commit(tmp_path / "t", tmp_path)
+    finish_commit(tmp_path / "t", tmp_path)
+    assert (tmp_path / "t" / "x").read_bytes() == b"a"
+
+
+def test_moves_are_not_done_again_although_their_folder_could_not_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "t"
+    arriving = IncomingFiles(home, tmp_path)
+    arriving.part({"name": "x", "size": 1, "md5": MD5_OF_A}, b"a")
+    with monkeypatch.context() as trouble:
+        trouble.setattr("shutil.rmtree", lambda *_, **__: None)  # as it does without a free descriptor
+        arriving.commit(["old"])
+    (home / "old").touch()  # written by a later attempt
+    finish_commit(home, tmp_path)
+    assert sorted(path.name for path in home.iterdir()) == ["old", "x"]
+
+
+def test_a_folder_that_cannot_be_read_now_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files would be removed on the other side, or a trial would begin there without its checkpoint."""
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "a").touch()
+    assert list(scan(tmp_path)) == ["checkpoint/a"]
+    for at, look in (("os.scandir", lambda: scan(tmp_path)), ("os.open", lambda: open_plain(tmp_path / "a"))):
+        with monkeypatch.context() as trouble:
+            trouble.setattr(at, refused)
+            with pytest.raises(OSError, match="Too many"):
+                look()
+    assert open_plain(tmp_path / "gone") is None and scan(tmp_path / "gone") == {}
+
+
+def refused(*_: object, **__: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_checkpoint_that_changes_while_it_is_sent_is_taken_back_and_a_log_that_grows_is_not(tmp_path: Path) -> None:
+    """Else a trial that writes a line every millisecond would never bring a checkpoint home."""
     there, here = tmp_path / "there", tmp_path / "here"
-    there.mkdir()
-    (there / "a").write_bytes(b"1" * (3 * MOST_BODY))
+    (there / "checkpoint").mkdir(parents=True)
+    (there / "checkpoint" / "a").write_bytes(b"1" * (3 * MOST_BODY))
+    (there / "steps.csv").write_text("1\n")
     out, into = os.pipe()
     outgoing, arriving = OutgoingFiles(there), IncomingFiles(here, tmp_path)
     seen: list[bool] = []
 
     def take() -> None:
-        reader = Reader(out, 10_000)
+        reader, touched = Reader(out, 10_000), False
         while (frame := reader.next()) is not None:
             if frame.kind is Kind.FILE:
-                if not seen and not arriving.names and len(frame.body) == PART:
-                    (there / "a").write_bytes(b"2" * (3 * MOST_BODY)) if not touched else None
-                    touched.append(True)
+                with (there / "steps.csv").open("a") as steps:
+                    steps.write("2\n")
+                if not touched and len(frame.body) == PART:
+                    (there / "checkpoint" / "a").write_bytes(b"2" * (3 * MOST_BODY))
+                    touched = True
                 arriving.part(frame.meta, frame.body)
             else:
                 seen.append(frame.meta["whole"])
                 arriving.commit(frame.meta["gone"]) if seen[-1] else arriving.drop()
 
-    touched: list[bool] = []
     thread = threading.Thread(target=take)
     thread.start()
     writer = Writer(into, lambda: False, magic=True)
-    outgoing.send(writer, {})
-    outgoing.send(writer, {})
-    outgoing.send(writer, {})
+    for _ in range(3):
+        outgoing.send(writer, {})
     os.close(into)
     thread.join()
     os.close(out)
-    assert seen == [False, True]
-    assert (here / "a").read_bytes() == b"2" * (3 * MOST_BODY)
+    assert seen[:2] == [False, True] and all(seen[1:])
+    assert (here / "checkpoint" / "a").read_bytes() == b"2" * (3 * MOST_BODY)
+    assert (here / "steps.csv").read_text().startswith("1\n2\n")
+
+
+def test_a_file_that_goes_before_it_is_read_holds_up_no_other(tmp_path: Path) -> None:
+    """The fact that names the others follows at once."""
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    out, into = os.pipe()
+    outgoing = OutgoingFiles(tmp_path)
+    scan = outgoing._still
+
+    def still() -> dict[str, State]:
+        found = scan()
+        (tmp_path / "a").unlink(missing_ok=True)
+        return found
+
+    outgoing._still = still  # type: ignore[method-assign]
+    assert outgoing.send(Writer(into, lambda: False), {}) == 1
+    assert list(outgoing.sent) == ["b"]
+    os.close(out)
+    os.close(into)
+
+
+def test_a_file_that_is_a_folder_in_the_next_set_makes_room(tmp_path: Path) -> None:
+    """And the other way round, also where a killed worker's commit is finished."""
+    home = tmp_path / "t"
+    for names, gone in ((["out"], []), (["out/x"], ["out"]), (["out"], ["out/x"]), (["out/x/y"], [])):
+        arriving = IncomingFiles(home, tmp_path)
+        for name in names:
+            arriving.part({"name": name, "size": 1, "md5": MD5_OF_A}, b"a")
+        arriving.commit(gone)
+        finish_commit(home, tmp_path)
+        assert [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()] == names
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> Iterator[Channel]:
+    """To a command that says nothing."""
+    found = Channel(["sleep", "60"], tmp_path / "logs" / "agent.log", 10.0, 1.0, 5.0)
+    yield found
+    found.close()
+
+
+def test_an_attempt_is_left_only_between_two_frames(channel: Channel, tmp_path: Path) -> None:
+    """Else its part of a file would be written to a closed descriptor, which may be another file by then."""
+    left, errors = threading.Event(), list[BaseException]()
+
+    class Body(bytes):
+        def __getitem__(self, part: Any) -> bytes:  # the file is open, and nothing of it is written
+            leaving.start()
+            left.wait(0.2)
+            return bytes(self)[part]
+
+    leaving = threading.Thread(target=lambda: (channel.leave_attempt(), left.set()))
+    channel.begin("t", IncomingFiles(tmp_path / "t", tmp_path))
+    channel._take(Frame(Kind.FILE, {"token": "t", "name": "x", "size": 9}, Body(b"a")))
+    leaving.join()
+    channel._take(Frame(Kind.LOG, {"token": "t"}, b"late"))
+    assert not errors and channel.take(0.0) == [] and list(tmp_path.rglob("x")) == []
+
+
+def test_what_is_not_taken_makes_a_node_wait(channel: Channel, tmp_path: Path) -> None:
+    """A log that is printed faster than it can be stored here may not fill the memory."""
+    channel.begin("t", IncomingFiles(tmp_path / "t", tmp_path))
+    sent = []
+
+    def send() -> None:
+        for n in range(MOST_LOG // MOST_BODY + 5):
+            channel._take(Frame(Kind.LOG, {"token": "t"}, bytes(MOST_BODY)))
+            sent.append(n)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    wait_until(lambda: len(sent) == MOST_LOG // MOST_BODY)
+    assert len(channel.take(0.0)) == MOST_LOG // MOST_BODY
+    sending.join()
+    assert len(channel.take(0.0)) == 5
+
+
+def test_a_machine_that_sleeps_calls_no_node_silent_and_blames_none(channel: Channel) -> None:
+    """By either clock: while a machine is suspended, the monotonic one stands still."""
+    channel.hello = {}
+    channel.beat()
+    assert not channel.is_blameless
+    for slept in ((100.0, 100.0), (0.0, 100.0)):
+        channel._beaten = (time.monotonic() - slept[0], time.time() - slept[1])
+        channel._silent_from = channel._reader.heard = channel._beaten[0]
+        assert channel.lost() is None and channel.is_blameless, "before the first heartbeat afterwards"
+        channel.beat()
+        assert channel.lost() is None and channel.is_blameless, "its agent may be about to leave"
+        channel._excused_until = 0.0
+        assert not channel.is_blameless
+    channel._silent_from -= 11.0
+    channel._reader.heard = channel._silent_from
+    assert "silent for 11 s" in str(channel.lost()) and not channel.is_blameless
 
 
 def test_a_beat_waits_for_nothing_and_a_part_of_a_frame_is_a_sign_of_life() -> None:

@@ -136,3 +136,17 @@ def test_a_data_set_that_is_gone_or_outside_is_named(tmp_path: Path) -> None:
         DataSums().read(tmp_path, ["gone"])
     with pytest.raises(DataNotSent, match="lies outside"):
         DataSums().read(tmp_path / "y", ["../x"])
+
+
+def test_a_data_set_that_is_written_to_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    """Else every node would refuse it, for the md5 of a content that it never had."""
+    (tmp_path / "d").write_bytes(bytes(2 << 20))
+    sums, looks = DataSums(), []
+
+    def writes() -> None:
+        if not looks:
+            (tmp_path / "d").write_bytes(b"1" * (2 << 20))
+        looks.append(1)
+
+    sums.read(tmp_path, ["d"], writes)
+    assert sums.read(tmp_path, ["d"])["d"].md5 == hashlib.md5(b"1" * (2 << 20)).hexdigest()

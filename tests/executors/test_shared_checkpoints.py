@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -102,6 +103,26 @@ def test_a_pointer_to_anything_else_removes_nothing(tmp_path: Path) -> None:
     shared_checkpoints.write(tmp_path / "home" / f"x{shared_checkpoints.SUFFIX}", pointer, tmp_path)
     shared_checkpoints.forget(tmp_path / "home")
     assert (tmp_path / "precious" / "0" / "1").exists()
+
+
+def test_a_pointer_or_a_file_that_cannot_be_read_now_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, trial = tmp_path / "home", tmp_path / TRIAL
+    pointer_to(home / "checkpoint" / "a", b"a", trial / OLD / "0")
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    for at in ("pathlib.Path.read_text", "os.scandir", "os.open"):  # the pointer, its folder, the file itself
+        with monkeypatch.context() as trouble:
+            trouble.setattr(at, refused)
+            with pytest.raises(OSError, match="Input/output error"):
+                shared_checkpoints.bring_home(home, home)
+            if at != "os.open":
+                with pytest.raises(OSError, match="Input/output error"):
+                    shared_checkpoints.sweep(trial, home, None)
+    assert shared_checkpoints.bring_home(home, home) == [] and (home / "checkpoint" / "a").read_bytes() == b"a"
 
 
 def test_what_is_gone_or_changed_there_is_not_taken_for_the_checkpoint(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,7 +48,23 @@ def test_a_shell_gets_the_agent_as_one_line(template: str, quotes: bool) -> None
     argv = Launch(template, "/bin/echo", quotes).argv(Want(), "gpu1", None)
     if quotes:  # a shell on the node reads them, as sshd has it
         if template.endswith("exec {agent}'"):
-            return
+            return  # a shell here, which the next test has
         argv = ["sh", "-c", " ".join(argv)]
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     assert said.endswith("--name gpu1\n"), argv
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["ssh {agent}", "ssh 'cd / && exec {agent}'", "ssh sh -c 'cd / && exec {agent}'", "sh -c 'ssh {agent} 2>&1'"],
+)
+@pytest.mark.parametrize("python", ["~/my env/echo", "/bin/echo"])
+def test_a_shell_on_the_node_reads_the_agent_once(template: str, python: str, tmp_path: Path) -> None:
+    (tmp_path / "my env").mkdir()
+    (tmp_path / "my env" / "echo").symlink_to("/bin/echo")
+    (tmp_path / "ssh").write_text(f'#!/bin/sh\nHOME={shlex.quote(str(tmp_path))} exec sh -c "$*"\n')
+    (tmp_path / "ssh").chmod(0o755)
+    argv = Launch(template, python, quotes=True).argv(Want(), "gpu1", None)
+    here = {"HOME": "/nowhere", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    said = subprocess.run(argv, capture_output=True, text=True, check=True, env=here).stdout
+    assert said == "-Pm fts.jobs.executors.agent --name gpu1\n", argv

@@ -237,6 +237,8 @@ def test_bad_words_are_one_sentence_and_exit_code_2(tmp_path: Path, words: list[
         ("for x in {'a', 'b'}: pass", "goes through a set"),
         ("for x in sorted({'a', 'b'}): pass", None),
         ("import torch", "imports torch inside a function"),
+        ("cross_val_score(model, x, y, n_jobs=-1)", "line 3 has n_jobs=-1, and processes of joblib seed themselves"),
+        ("cross_val_score(model, x, y, n_jobs=1)", None),
         ("x = other()", None),  # it is another function's, which is not called
     ],
 )

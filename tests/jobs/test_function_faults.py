@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from fts.jobs import commands, functions
+from fts.jobs import commands, functions, threads
 from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import FunctionStudy
 from fts.jobs.settings import Places, WorkerSettings
@@ -342,6 +342,60 @@ def test_tries_in_vain_count_whichever_worker_made_them(tmp_path: Path) -> None:
     study.ok("retry", "1")
     study.fts("worker", "--until-empty", "--slots", "1", timeout_s=120)
     assert len(study.query("SELECT 1 FROM attempt WHERE how = 'machine'")) == 2 * trial_runner.OUTAGES_ALLOWED
+
+
+def test_a_machine_without_room_for_a_thread_delays_a_trial_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its watchdog no trial runs; the slot works on, and its job does not stay `running`."""
+    study = Study(tmp_path / "study", **ENVIRON)
+    (study.folder / "fine.py").write_text(F + "return 1.0")
+    put_in_line(study, {"fine": 1})
+    start, asked = threading.Thread.start, list[str]()
+
+    def starts(thread: threading.Thread) -> None:
+        asked.append(thread.name)
+        if len([name for name in asked if "memory of" in name]) == 1 and "memory of" in thread.name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", starts)
+    run_here(study, monkeypatch)
+    assert len([name for name in asked if "memory of" in name]) == 2
+    assert jobs(study)["fine"]["status"] == "done"
+
+
+def test_a_thread_that_finds_no_memory_to_begin_with_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python prints `Exception ignored in thread` and waits for it in Thread.start."""
+    monkeypatch.setattr(threads, "STARTS_S", 0.01)
+    monkeypatch.setattr(threading.Thread, "_bootstrap", lambda _: None)
+    ran = list[int]()
+    late = threading.Thread(target=lambda: ran.append(1))
+    with pytest.raises(OSError, match="no thread can be started"):
+        threads.begin(late)
+    late.run()
+    assert ran == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("cannot join thread before it is started")])
+def test_a_job_is_released_although_its_slot_cannot_be_closed(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(tmp_path / "study", **ENVIRON)
+    (study.folder / "fine.py").write_text(F + "return 1.0")
+    put_in_line(study, {"fine": 1})
+
+    def fails(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr("fts.jobs.supervisor.slot.Slot.close", fails)
+        trouble.setattr("fts.jobs.supervisor.job_runner.JobRunner.run", fails)
+        with pytest.raises(type(error)):
+            run_here(study, trouble)
+    (job,) = jobs(study).values()
+    assert job["status"] == "queued", job
+    assert job["cause"] == ("machine error" if isinstance(error, MemoryError) else "code error")
 
 
 def test_a_function_that_ignores_a_stop_is_killed_and_an_event_says_where_it_was(

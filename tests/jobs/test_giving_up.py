@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor.backoff import recorded_tries
 from fts.jobs.supervisor.history import BEGINS_AGAIN, FAILURES_IN_A_ROW, FailuresInOrder, failures_in_a_row
 from fts.jobs.supervisor.retry_limits import tries_without_progress
 from fts.jobs.watchdog.stop_request import StopReason
@@ -19,7 +20,7 @@ from fts.state.values import Attempt, Cause, TrialStatus
 from fts.study.matrix import make_cells, write
 from tests.chaos.study import make_data
 from tests.fts_process import Study
-from tests.state.helpers import claimed, enqueued, new_db, started
+from tests.state.helpers import claimed, enqueued, epoch, new_db, started
 
 ENDS = {
     "e": (TrialStatus.FAILED, Cause.CODE_ERROR),
@@ -166,3 +167,15 @@ def test_scattered_failures_that_a_retry_runs_one_after_another_end_no_job(tmp_p
     made.ok(*words, "9")
     made.ok("worker", "--until-empty")
     assert made.one("SELECT status || trials_complete || trials_failed FROM job") == "done54"
+
+
+def test_the_tries_of_a_trial_are_counted_without_its_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was read at each claim for every trial that waits after a machine fault: a second for 100,000 epochs."""
+    db = new_db(tmp_path)
+    enqueued(db)
+    claim = claimed(db)
+    trial = started(db, claim)
+    transitions.record_epoch(db, claim, trial, epoch(1))
+    transitions.record_attempt_ended(db, claim, trial, StopReason.MACHINE)
+    monkeypatch.setattr(queries, "epochs", None)
+    assert len(recorded_tries(db, claim.job_id, trial)) == 1

@@ -71,6 +71,7 @@ def test_an_unreadable_lock_file_still_locks(tmp_path: Path, content: str) -> No
         lock.path.write_text(content)
         with pytest.raises(SlotTaken, match="an unknown process"):
             SlotLock(tmp_path, 0).acquire()
+        assert str(holder(tmp_path, 0)) == "an unknown process"
     with lock:
         pass
 

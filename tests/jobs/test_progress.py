@@ -13,13 +13,16 @@ from fts.jobs.supervisor.progress_events import EpochReported, JobLeft, JobStart
 from fts.jobs.worker.console import Console, ConsoleLog, bar
 from fts.state.values import Direction
 
-JOB = SimpleNamespace(id=1, experiment="phase6a_2M_h1_threshold_1pct", cell="2M/h1", trials_wanted=4, best_value=None)
+JOB = SimpleNamespace(
+    id=1, experiment="phase6a_2M_h1_threshold_1pct", cell="2M/h1", trials_wanted=4, best_value=None, steps=10
+)
 
 
+# `epochs` and `effective_batch` are parameters of the flagship, and texts in the space of somebody else's function
 def trial(number, status="running", value=None):
     return SimpleNamespace(
         number=number, architecture="d128-L12-h8-ff256", epochs=0, objective="val_loss",
-        direction=Direction.MINIMIZE, effective={"epochs": 10}, status=status, value=value, best_epoch=3,
+        direction=Direction.MINIMIZE, effective={"epochs": "few"}, status=status, value=value, best_epoch=3,
         cause="finished", message=None,
     )  # fmt: skip
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fts.jobs.api.command import question_of
+from fts.jobs import functions
+from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.records.results import tables
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.study_file.enqueue import Line, StudyChanged, enqueue_cells
@@ -407,7 +409,7 @@ def test_one_undo_takes_back_how_trials_run_and_how_many_there_are(tmp_path: Pat
     before = made.one(states)
     made.ok(*words[:3], "size=S,M,L", "--trials", "5", "--memory", "2GB")
     after = made.one(states)
-    assert after.count("5 ") == 3 and before != after
+    assert made.one("SELECT count(*) FROM job WHERE trials_wanted = 5") == 3 and before != after
     made.ok("undo")
     assert made.one(states.replace("FROM job", "FROM job WHERE id < 3")) == before
     assert made.one("SELECT status FROM job WHERE id = 3") == "cancelled"
@@ -418,3 +420,36 @@ def test_one_undo_takes_back_how_trials_run_and_how_many_there_are(tmp_path: Pat
     assert "job 1: queued -> cancelled; job 2: queued" in made.fts("undo", "-n").out, (
         "the next undo is of the first command"
     )
+
+
+def test_a_large_matrix_is_enqueued_as_its_cells_one_by_one_with_few_statements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text("def objective(trial, a, b):\n    return trial.suggest_float('x', 0, 1)\n")
+    study, execute, counted = BareStudy("train"), Database.execute_sql, list[str]()
+    rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
+
+    def rows(trials: int, a: Sequence[int], most: int) -> list[dict[str, Any]]:
+        axes = {"a": a, "b": range(10)}
+        return [study.row(cell) for cell in functions.cells("train.py:objective", tmp_path, trials, axes=axes)[:most]]
+
+    def count(db: Database, sql: str, params: Any = None) -> Any:
+        counted.append(sql)
+        return execute(db, sql, params)
+
+    monkeypatch.setattr(Database, "execute_sql", count)
+    made = []
+    for name, at_once in (("all", 1000), ("one", 1)):
+        db = open_database(tmp_path / name / "fts.db")
+        found = []
+        for trials, a, most in [(3, 2, 15), (5, 3, 30), (5, 3, 30), (7, 20, 200), (7, 2, 20)]:
+            every, again = rows(trials, range(a), most), most == 20
+            counted.clear()
+            for n in range(0, len(every), at_once):
+                found += transitions.enqueue(db, every[n : n + at_once], rule=rule, again=again)
+            if at_once > 1 and most == 200:
+                new = [one for one in found[-200:] if one.created]
+                assert len(new) == 170 and len(counted) < 12 * 30 + 5 * 170, "30 are extended"
+        made.append((found, [replace(job, created_at=0.0) for job in queries.jobs(db)]))
+        db.close()
+    assert made[0] == made[1]

@@ -100,6 +100,32 @@ def test_whatever_can_be_called_is_an_objective(tmp_path: Path, name: str, value
     inspect(f"train.py:{name}", tmp_path)
 
 
+ELSEWHERE = {
+    "class M:\n    def __call__(self, trial): return 1\nif __name__ == '__main__':\n    objective = M()": (
+        'line 4 makes it under `if __name__ == "__main__":`, which a trial does not run; make it above'
+    ),
+    "def run(data):\n    def objective(trial): return 1\n": "line 2 defines it inside run; move it to the top level",
+    "trial = study.ask()\nstudy.tell(trial, 1.0)": "write what it does between study.ask() and study.tell() as",
+    "print(1)": "it has none; to run all of it in each trial, enqueue it as a command: fts enqueue --metric",
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), ELSEWHERE.items())
+def test_a_name_that_is_not_at_the_top_level_is_found(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "train.py").write_text(text)
+    with pytest.raises(BadObjective, match="has no function 'objective'") as refused:
+        inspect("train.py:objective", tmp_path)
+    assert sentence in str(refused.value)
+
+
+def test_a_program_of_hydra_is_a_command(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import hydra\n@hydra.main(config_path=None)\ndef objective(cfg): return cfg.x\n"
+    )
+    with pytest.raises(BadObjective, match=r"is a program of Hydra; .* -- python train.py x=\{x:0.0..1.0\}"):
+        inspect("train.py:objective", tmp_path)
+
+
 @pytest.mark.parametrize(("name", "sentence"), REFUSED.items())
 def test_what_no_trial_can_call_is_refused_before_a_job_is_written(tmp_path: Path, name: str, sentence: str) -> None:
     path = tmp_path / "train.py"

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from fts.jobs.sensors.process_usage import TreeUse, occupied, physical_footprint
 from fts.jobs.sensors.reading import Reading
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.process_tree import descendants, fast_descendants
+from fts.jobs.supervisor.slot import Slot
 from fts.jobs.watchdog.policy import Action, Decision, HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import Clock, PaceLimits, PaceWatch, Watchdog, seconds_to_next_sample
 from fts.state.values import Cause
@@ -416,3 +418,15 @@ def test_looks_closer_than_a_second_cost_nothing(tmp_path: Path) -> None:
             post.time.pass_(0.1)
             assert post.dog.check() == []
         assert post.dog.latest is before
+
+
+def test_a_parameter_with_a_name_of_the_flagship_is_only_a_parameter() -> None:
+    """A space with `effective_batch` or `epochs` of texts failed its job."""
+    slot: Any = SimpleNamespace(
+        _child=object(), _watchdog=SimpleNamespace(begin_trial=lambda *_: None), _announce_trial=lambda *_: None,
+        settings=SimpleNamespace(device="cpu", threads=1), _keep_within=lambda _: None,
+    )  # fmt: skip
+    trial: Any = SimpleNamespace(
+        effective={"effective_batch": "large"}, architecture="", device=None, threads=None, job_id=1, number=0
+    )
+    assert Slot.watch(slot, cast("Any", None), cast("Any", None), trial, None).trial is trial

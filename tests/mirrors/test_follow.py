@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fts.jobs.mirrors import follow as mirrors
 from fts.jobs.mirrors.follow import CannotMirror, Mirror, follow
 from fts.jobs.mirrors.runs import Run
 from fts.state import queries, transitions
@@ -83,6 +84,16 @@ def test_passes_at_any_moments_of_a_search_end_as_one_at_its_end(made: Made) -> 
     transitions.finish_job(db, claimed)
     mirror.bring_up_to_date(db)
     assert memory.runs == fresh(db) and len(memory.runs) == 9
+
+
+def test_a_pass_that_reads_everything_knows_the_latest_event(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the first passes over a long study, one per thousand events, would all read everything."""
+    db, _, _ = made
+    monkeypatch.setattr(mirrors, "EVENTS", 2)
+    mirror = Mirror(Memory(), list)
+    assert mirror.bring_up_to_date(db).trials == 5
+    assert mirror.event == queries.events(db, limit=1)[0].id
+    assert mirror.bring_up_to_date(db).trials == 1, "the live one"
 
 
 def test_a_search_again_gets_a_name_of_its_own_and_the_first_one_keeps_its_name(made: Made) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 import time
@@ -226,6 +227,21 @@ def test_what_was_being_sent_is_sent_again_and_the_message_says_so(tmp_path: Pat
     assert [one.text for one in again.lines["me"].news] == ["a is done.", "b is done."]
     body = news.body_of(again.lines["me"].news, glance(db), 2.0, again=True)
     assert body.startswith("This message may have reached you before.\n")
+
+
+def test_messages_that_cannot_be_read_now_are_not_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = Mailbox.of(tmp_path / "notify.json", 7)
+    mail.put([News(About.DONE, "a is done.", 1.0)], ["me"])
+    mail.save()
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(Path, "read_text", fails)
+        with pytest.raises(OSError, match=r"Too many open files: .*notify\.json"):
+            Mailbox.of(tmp_path / "notify.json", 9)
+    assert Mailbox.of(tmp_path / "notify.json", 9).memory.event == 7
 
 
 def test_a_target_that_was_removed_has_no_line_and_a_new_one_begins_empty(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_the_command_writes_a_page_for_each_study_or_the_one_that_is_named(
     assert fts("report", "train", "--out", str(tmp_path / "here")).code == 0
     assert (tmp_path / "here" / "train.html").is_file()
     said = fts("report", "trian")
-    assert said.code == 2 and "there is no study 'trian'; did you mean train? expected one of train" in said.err
+    assert said.code == 6 and "there is no study 'trian'; did you mean train? expected one of train" in said.err
 
 
 def test_long_and_hostile_names_stay_within_their_charts_and_as_they_are(tmp_path: Path):

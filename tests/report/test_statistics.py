@@ -191,6 +191,17 @@ def test_a_file_that_is_no_prediction_is_left_out(tmp_path: Path):
     assert predicted.read(tmp_path) is None
 
 
+def test_a_damaged_file_of_predictions_is_left_out_wherever_the_damage_is(tmp_path: Path):
+    path, rows = tmp_path / "predictions.npz", np.arange(20)
+    np.savez_compressed(path, y_true=rows, y_pred=rows, index=rows)
+    whole, other = path.read_bytes(), 0
+    for at in range(0, len(whole), 7):
+        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]):
+            path.write_bytes(damaged)
+            other += predicted.read(tmp_path) is None
+    assert other > 100
+
+
 @pytest.mark.parametrize(
     ("y", "p"),
     [

@@ -102,6 +102,19 @@ def test_the_same_question_is_found_by_its_stored_identity(db: Database) -> None
     assert transitions.enqueue(db, [stranger], rule=rule)[0].created
 
 
+def test_the_jobs_of_a_matrix_are_found_by_an_index(db: Database) -> None:
+    rule = SameQuestion(of=lambda spec: str(spec["n"]), md5=lambda spec: f"md5 of {spec['n']}")
+    rows = [digits(spec={"n": n, "trials": 3}, question_md5=f"{n:032x}") for n in range(150)]
+    transitions.enqueue(db, rows, rule=rule)
+    db.execute_sql("UPDATE job SET status = 'done'")
+    steps: list[int] = []
+    db.connection().set_progress_handler(lambda: steps.append(1), 100)
+    found = transitions.enqueue(db, rows, rule=rule)
+    db.connection().set_progress_handler(None, 0)
+    assert [one.job_id for one in found] == [*range(1, 151)]
+    assert len(steps) < 600, "in hundreds of instructions; each row would read all jobs"
+
+
 def test_a_direction_knows_what_is_better() -> None:
     low, high = Direction.MINIMIZE, Direction.MAXIMIZE
     assert low.better(1.0, 2.0) and high.better(2.0, 1.0) and not low.better(1.0, 1.0)
@@ -155,7 +168,7 @@ def test_a_function_reports_steps_from_zero_with_gaps(db: Database) -> None:
         {"epoch": 0, "value": "x"}, {"epoch": 0, "value": True}, {"epoch": 0, "metrics": [1]},
         {"epoch": 0, "metrics": {"f1": "x"}}, {"epoch": 0, "metrics": {"": 1.0}},
         {"epoch": 0, "metrics": {"\x1b": 1.0}},
-        {"epoch": 0, "metrics": {f"m{n}": 0.1 for n in range(2000)}}, {"epoch": 0, "value": 1.0, "unknown": 1},
+        {"epoch": 0, "metrics": {f"m{n}": 0.1 for n in range(30_000)}}, {"epoch": 0, "value": 1.0, "unknown": 1},
     ],
 )  # fmt: skip
 def test_what_is_no_epoch_is_refused(db: Database, row: dict[str, Any]) -> None:
@@ -166,7 +179,7 @@ def test_what_is_no_epoch_is_refused(db: Database, row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "facts", [{"": 1}, {"a\nb": 1}, {"x" * 101: 1}, {"big": "x" * 70_000}, {"odd": object()}, {5: 1}]
+    "facts", [{"": 1}, {"a\nb": 1}, {"x" * 101: 1}, {"big": "x" * 400_000}, {"odd": object()}, {5: 1}]
 )
 def test_what_is_no_fact_is_refused(db: Database, facts: dict[str, Any]) -> None:
     claim, trial = begun(db)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from fts.state import checks, queries, transitions
-from fts.state.backup import backup
+from fts.state.backup import backup, check_file
 from fts.state.damage import copies, newest_backup
 from fts.state.db import Database, open_database
-from fts.state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, StateError, WrongStatus
+from fts.state.errors import DatabaseCorrupt, DatabaseFailed, NoDatabase, NotOurDatabase, StateError, WrongStatus
 from fts.state.models import TicketRow
 from fts.state.restore import restore
 from fts.state.values import Cause
@@ -203,6 +203,20 @@ def test_doctor_speaks_of_quiet_workers_and_unreadable_tickets(db: Database) -> 
     said = " ".join(finding.sentence for finding in checks.check_all(db) if not finding.ok)
     assert "worker 1 on lab (pid 77) sent no heartbeat for 60 min" in said
     assert "unreadable tickets in quarantine: 1; the last one: not JSON" in said
+
+
+def test_a_copy_that_cannot_be_read_now_is_not_called_damaged(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever needs a backup would throw it away."""
+
+    def fails(*_: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR | 1 << 8
+        raise error
+
+    copy = backup(db)
+    monkeypatch.setattr("fts.state.backup.file_damage", fails)
+    with pytest.raises(DatabaseFailed, match="could not read or write"):
+        check_file(copy)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -66,6 +67,17 @@ def test_a_worker_in_a_container_holds_its_slot_although_no_such_process_is_seen
     assert liveness.gone_workers([unseen], tmp_path / "outputs") == frozenset()
     os.close(lock._fd)  # as its death would: the file keeps its words
     assert liveness.gone_workers([unseen], tmp_path / "outputs") == {worker.id}
+
+
+def test_a_worker_of_the_original_is_not_called_alive_in_a_copy(tmp_path):
+    db = study_of(tmp_path / "study", os.getpid())
+    with SlotLock(tmp_path / "study" / "outputs", 0):
+        shutil.copytree(tmp_path / "study", tmp_path / "copy")
+        (worker,) = queries.workers(db)
+        assert liveness.gone_workers([worker], tmp_path / "study" / "outputs") == frozenset()
+        assert liveness.gone_workers([worker], tmp_path / "copy" / "outputs") == {worker.id}
+        (tmp_path / "study").rename(tmp_path / "moved")
+        assert liveness.gone_workers([worker], tmp_path / "moved" / "outputs") == frozenset(), "a move is no copy"
 
 
 def test_monitor_verdict_and_why_say_so(tmp_path, child):

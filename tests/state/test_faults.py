@@ -165,6 +165,32 @@ def test_a_disk_that_was_full_a_moment_ago_is_told_from_a_defect_by_sqlites_code
     assert isinstance(translate(wrapped, tmp_path / "fts.db"), DiskFull)
     said.sqlite_errorname = "SQLITE_IOERR_READ"
     assert isinstance(translate(wrapped, tmp_path / "fts.db"), DatabaseFailed)
+    lost_race = translate(sqlite3.OperationalError("locking protocol"), tmp_path / "fts.db")
+    assert isinstance(lost_race, DatabaseBusy) and "try again" in str(lost_race)
+
+
+def test_a_log_of_another_user_is_named_and_not_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fts.db-wal").touch()  # as root left it, in a folder of this user
+    monkeypatch.setattr(os, "access", lambda at, _: not str(at).endswith("-wal"))
+    for message in ("attempt to write a readonly database", "unable to open database file"):
+        assert "fts.db-wal may not be read and written" in str(
+            translate(sqlite3.OperationalError(message), tmp_path / "fts.db")
+        )
+
+
+@pytest.mark.parametrize("name", ["fts.db", "fts.db-shm"])
+def test_an_immutable_file_is_named_with_the_command_that_changes_that(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "fts.db"
+    db = open_database(path)
+    marked = subprocess.run(["chattr", "+i", str(tmp_path / name)], capture_output=True, check=False)
+    try:
+        if marked.returncode:
+            pytest.skip("needs root and a file system with chattr")
+        said = str(translate(sqlite3.OperationalError("attempt to write a readonly database"), path))
+    finally:
+        subprocess.run(["chattr", "-i", str(tmp_path / name)], capture_output=True, check=False)
+    db.close()
+    assert f"probably immutable: `chattr -i {tmp_path / name}` as root" in said
 
 
 def test_a_whole_trial_in_one_transaction_is_all_or_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from huey.exceptions import HueyException
 
 from fts.state import queries, tickets, transitions
 from fts.state.db import Database
+from fts.state.errors import DatabaseFailed
 from fts.state.models import QuarantineRow, TicketRow
 from tests.state.helpers import enqueued, worker
 
@@ -66,6 +67,22 @@ def test_a_ticket_leads_to_one_look(db: Database) -> None:
         huey.execute(task)
     assert seen == ["look", "look"]
     assert tickets.waiting_tickets(db) == 0
+
+
+def test_a_ticket_runs_although_the_database_fails_before_and_after(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """huey reads there whether it was revoked, and would log a traceback; the ticket is gone by then."""
+    enqueued(db)
+    huey, seen = looking(db)
+    task = huey.dequeue()
+
+    def fails(*_: object, **__: object) -> None:
+        raise DatabaseFailed("the disk")
+
+    monkeypatch.setattr(Database, "execute_sql", fails)
+    huey.execute(task)
+    assert seen == ["look"]
 
 
 @pytest.mark.parametrize("data", HOSTILE, ids=[str(i) for i in range(len(HOSTILE))])

@@ -225,6 +225,15 @@ def test_checkpoints_are_listed_newest_first(db: Database, claim: Claim) -> None
             db, claim, trial, step=step, epoch=1, path=f"c/{step}", bytes=24_000_000, md5="x", seconds=0.03
         )
     assert [row["step"] for row in queries.checkpoints(db, trial)] == [20, 10]
+    assert [row["step"] for row in queries.checkpoints(db, trial, limit=1)] == [20]
+
+
+def test_the_last_epoch_is_that_of_the_whole_curve(db: Database, claim: Claim) -> None:
+    trial = started(db, claim)
+    assert queries.last_epoch(db, trial) is None
+    for n in (1, 2):
+        transitions.record_epoch(db, claim, trial, epoch(n))
+    assert queries.last_epoch(db, trial) == queries.epochs(db, trial)[-1]
 
 
 def test_as_many_trials_run_at_once_as_the_caller_says_and_no_more(db: Database, claim: Claim) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import subprocess
 from collections import OrderedDict
@@ -104,6 +106,25 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, 
     assert Checkpoint(tmp_path, None).load()["n"] == 1
     assert Checkpoint(tmp_path, None).save({"n": 4})
     assert Checkpoint(tmp_path, None).load() == {"n": 4}
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ENOMEM, errno.ESTALE])
+@pytest.mark.parametrize("at", ["file_md5", "Packed.read"])
+def test_a_checkpoint_that_cannot_be_read_now_stays(
+    tmp_path: Path, number: int, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says nothing about the file: hours of training would be gone after one moment of trouble."""
+    Checkpoint(tmp_path, None).save({"n": 1})
+    Checkpoint(tmp_path, None).save({"n": 2, "x": np.full(4, 2)})
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))  # without a name, as a failed read of an open file
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(f"fts.jobs.trial.checkpoint.{at}", refused)
+        with pytest.raises(OSError, match="checkpoint-000002"):
+            Checkpoint(tmp_path, None).load()
+    assert Checkpoint(tmp_path, None).load()["n"] == 2
 
 
 @pytest.mark.parametrize("value", [object(), len, np.array([object()]), torch.nn.Linear(1, 1), Path()])

@@ -95,6 +95,10 @@ WRONG = [
      "    read.parse_args()", {}, "(train.py line 5); a trial has no command line: give every argument a default"),
     ("def objective(trial):\n    return float(input())", {}, "(EOFError, train.py line 2); a trial has no keyboard: "),
     ("def objective(trial):\n    return 1 / 0", {}, "division by zero (ZeroDivisionError, train.py line 2)"),
+    ("def objective(trial): return rate\nif __name__ == '__main__':\n    rate = 1", {},
+     "(NameError, train.py line 1); line 3 makes rate under `if __name__ == \"__main__\":`, which a trial does not"),
+    ("import pandas\ndef objective(trial): pandas.DataFrame().to_csv('none/a.csv')", {},
+     "non-existent directory: 'none' (OSError, train.py line 2); the trial runs in /"),
     ("def objective(trial:\n    return 1", {}, "(SyntaxError, train.py line 1)"),
     ("import no_such_package\ndef objective(trial): return 1", {}, "No module named 'no_such_package'"),
     ("def objective(trial): trial.report('x', 0)", {}, "(TypeError, train.py line 1)"),
@@ -153,6 +157,14 @@ def test_unseeded_random_numbers_repeat_and_differ_between_trials(tmp_path: Path
     cell = cell_of(tmp_path, body)
     values = [run_one(cell, n).end["value"] for n in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
+
+
+def test_data_that_the_file_draws_at_import_are_the_same_in_every_trial_and_process(tmp_path: Path) -> None:
+    body = "import random, numpy\nDATA = random.random() + numpy.random.random()\ndef objective(trial): return DATA"
+    cell = cell_of(tmp_path, body)
+    values = [run_one(cell, 0).end["value"], run_one(cell, 1).end["value"], run_one(cell, 1, forked=False).end["value"]]
+    assert values == [values[0]] * 3
+    assert run_one(replace(cell, seed=1)).end["value"] != values[0]
 
 
 def test_changed_code_is_a_badge_and_attributes_travel(tmp_path: Path) -> None:

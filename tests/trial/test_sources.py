@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import pytest
 
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli.log import log
-from fts.jobs.trial.sources import GrowingText, Mirror
+from fts.jobs.trial.sources import CsvSource, GrowingText, Mirror
 from fts.jobs.trial.tensorboard import EventFile
 from tests.trial.harness import Fact, Record
 from tests.trial.test_command import cell_of, ran
@@ -170,6 +171,36 @@ def test_a_source_that_cannot_be_is_refused_before_anything_is_written(tmp_path:
     with pytest.raises(BadSpec, match=told):
         cell_of(tmp_path, "true", **fields)
     assert json.dumps(list(tmp_path.iterdir())) == "[]"
+
+
+@pytest.mark.parametrize("at", ["rows", "report"])
+def test_a_file_that_cannot_be_read_now_is_an_error_that_names_it_and_not_an_end(
+    tmp_path: Path, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its last epochs would be missing from the result, or be there twice."""
+    (tmp_path / "metrics.csv").write_text("epoch,val_loss\n1,0.5\n")
+    (tmp_path / "report.jsonl").write_text('{"epoch": 1}\n')
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    cell, said = training(tmp_path), []
+    source = CsvSource(str(tmp_path / "metrics.csv"), cell, said.append)
+    monkeypatch.setattr(GrowingText, "new", fails) if at == "rows" else monkeypatch.setattr(Path, "read_text", fails)
+    with pytest.raises(OSError, match=r"Input/output error: .*(metrics.csv|report.jsonl)"):
+        Mirror(source, tmp_path / "report.jsonl").update(ended=True)
+    assert said == []
+
+
+def test_rows_are_written_whole_where_the_disk_takes_them_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,val_loss\n1,0.5\n2,0.25\n")
+    source = CsvSource(str(tmp_path / "metrics.csv"), training(tmp_path), print)
+    mirror, write = Mirror(source, tmp_path / "report.jsonl"), os.write
+    monkeypatch.setattr(os, "write", lambda handle, content: write(handle, content[:7]))
+    mirror.update(ended=True)
+    assert len([json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]) == 2
 
 
 def test_a_file_that_is_written_anew_between_two_looks_is_read_from_its_beginning(tmp_path: Path):

@@ -6,6 +6,8 @@ import copy
 import gc
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -30,6 +32,7 @@ from fts.jobs.supervisor.child import TrialProcess, environment
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.template import CAN_FORK, CannotFork, KnownTrials, Template
 from fts.jobs.trial import earlier_trials
+from fts.jobs.trial import template as its_loop
 from fts.jobs.trial.optuna_trial import make_trial
 from tests.fts_process import Study
 
@@ -87,6 +90,35 @@ def test_a_fork_whose_template_died_goes_on_and_its_end_is_noticed(template: Tem
         assert child.poll() is None
         child.send({"do": "quit"})
         wait_until(lambda: child.poll() is not None)
+
+
+@forks
+def test_a_template_whose_worker_was_killed_with_unread_messages_leaves_without_a_traceback() -> None:
+    mine, its = socket.socketpair()
+    wake_read, wake_write = os.pipe()
+    loop = its_loop.Template(its, wake_read, wake_write)
+    loop.tell({"forked": 7})
+    mine.close()  # with a message unread: the next read fails with ECONNRESET instead of the end of file
+    assert loop.serve() is None
+    for end in (wake_read, wake_write):
+        os.close(end)
+    its.close()
+
+
+@forks
+def test_a_template_that_is_stopped_keeps_no_worker_waiting(
+    template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody told of the end of its fork, so that the slot waited for ever, and no order ended the worker."""
+    with fork(template, tmp_path) as child:
+        child.facts(PATIENCE_S)
+        template._popen.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr("fts.jobs.supervisor.template.START_S", 0.1)
+        killed = threading.Thread(target=child.kill, daemon=True)
+        killed.start()
+        killed.join(10.0)
+        left, template._over = killed.is_alive(), True
+        assert not left and child.poll() == -9
 
 
 @forks

@@ -10,10 +10,11 @@ import re
 from pathlib import Path
 
 import pytest
+from textual.geometry import Size
 
 from fts.jobs.status import summary
 from fts.tui import pictures
-from fts.tui.data.view import View
+from fts.tui.data.view import Details, View
 from tests.tui import study
 from tests.tui.moving_picture import moving
 from tests.tui.values import NOW, make_snapshot
@@ -69,3 +70,15 @@ def test_what_ends_the_thread_of_the_pictures_reaches_whoever_waits_for_one(monk
     for _ in range(2):
         with pytest.raises(TypeError, match="another Textual"):
             renderer.draw(View(summary.look(make_snapshot(), NOW, title="spark")), 80, 24)
+
+
+def test_a_frame_that_is_late_on_a_busy_machine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds, painted = [0], pictures.HeadlessApp._is_painted
+
+    def late(self: pictures.HeadlessApp, size: Size) -> bool:
+        rounds[0] += 1
+        return rounds[0] > pictures.MOST_ROUNDS and painted(self, size)
+
+    monkeypatch.setattr(pictures.HeadlessApp, "_is_painted", late)
+    view = View(summary.look(make_snapshot(), NOW), Details())
+    assert len(pictures.frame(view, 81, 25)) == 25 and rounds[0] > pictures.MOST_ROUNDS

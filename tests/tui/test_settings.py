@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -168,3 +169,30 @@ def test_a_terminal_says_the_sentence_and_stays_as_it_was(db_path, tmp_path):
         terminal.wait_quiet(0.3)
         assert b"\x1b" not in terminal.screen
         assert b"line 2: theme is 'dakr'" in terminal.screen
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "this machine or container has not enough free memory for that"),
+        (OSError(24, "Too many open files"), "[Errno 24] Too many open files"),
+        (RuntimeError("cannot join thread before it is started"), "no thread can be started: this user, container"),
+    ],
+)
+def test_a_machine_without_room_ends_the_monitor_with_one_sentence(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def fails(_: object) -> int:
+        try:
+            raise RuntimeError("can't start new thread") if isinstance(error, RuntimeError) else error
+        except RuntimeError:
+            raise error from None  # as Textual, which then waits for that thread
+
+    for name in ("sys.stdin", "sys.stdout"):
+        monkeypatch.setattr(f"{name}.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("fts.tui.terminal.ask_for_size", lambda: None)
+    monkeypatch.setattr("fts.tui.terminal.refusal", lambda: None)
+    monkeypatch.setattr("fts.tui.terminal.quiet", contextlib.nullcontext)
+    monkeypatch.setattr("fts.tui.__main__.run", fails)
+    assert main([]) == 1
+    assert capsys.readouterr().err.startswith(f"fts: {said}")

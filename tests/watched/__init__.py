@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
+READINGS = 20
 WATCHED: set[str] = set()  # databases, by the names that links lead to
 FOUND: list[str] = []  # where each was opened, as far as it is known
 INSTALLED: list[bool] = []
@@ -49,11 +50,18 @@ def watched(path: Path) -> Iterator[list[str]]:
 
 
 def locks_on(path: Path, pid: int) -> int:
-    """How many POSIX locks a process holds on the database itself (Linux)."""
+    """How many POSIX locks a process holds on the database itself (Linux).
+
+    The kernel writes the list in pieces: while other processes lock and unlock, a reading may miss a line. A lost lock
+    stays lost, so several readings without one are needed.
+    """
     found = path.stat()
     place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-    lines = Path("/proc/locks").read_text().splitlines()
-    return sum(line.split()[1] == "POSIX" and line.split()[4:6] == [str(pid), place] for line in lines)
+    for _ in range(READINGS):
+        lines = Path("/proc/locks").read_text().splitlines()
+        if held := sum(line.split()[1] == "POSIX" and line.split()[4:6] == [str(pid), place] for line in lines):
+            return held
+    return 0
 
 
 def has_open(path: Path, pid: int) -> bool:

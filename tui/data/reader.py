@@ -27,6 +27,7 @@ from fts.tui.data.shared_values import SharedValues
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, QUEUE, RESULTS, Details
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 JOURNAL = 3000  # events kept
@@ -47,6 +48,7 @@ class ReadRequest:
     words_of: int | None = None  # job whose last log lines are wanted
     with_curves: bool = True
     with_day: bool = False
+    since: float | None = None  # count the events since then; None: since the user's last key
     at: float | None = None  # replay: the moment, seconds since the epoch
     now: float | None = None  # replaces the clock, for pictures that must not change
 
@@ -167,6 +169,7 @@ class ReadCache:
         self.best: dict[int, tuple[int, tuple[Epoch, ...]]] = {}  # job id: (trial id, curve)
         self.rows = queries.KnownRows(SharedValues().clean)
         self.events: tuple[Event, ...] = ()
+        self.counted: tuple[float, dict[str, int], int] | None = None  # since when, events by kind, the last one's id
         self.snapshot_events: tuple[Event, ...] = ()  # events of the snapshot that `events` was updated from
         self.samples: tuple[Sample, ...] = ()
         self.samples_at = 0.0
@@ -204,7 +207,10 @@ def _snapshot(db: Database, request: ReadRequest, cache: ReadCache, before: Snap
     jobs = found.jobs
     if before is not None and [*map(id, jobs)] == [*map(id, before.jobs)]:
         jobs = before.jobs  # the same tuple, so that values cached by its identity stay valid
-    fresh = replace(clean_value(replace(found, jobs=(), trials=(), events=())), jobs=jobs, trials=found.trials)
+    same = before is not None and [event.id for event in found.older] == [event.id for event in before.older]
+    older = before.older if before is not None and same else clean_value(found.older)
+    few = clean_value(replace(found, jobs=(), trials=(), events=(), older=()))
+    fresh = replace(few, jobs=jobs, trials=found.trials, older=older)
     if before is not None:  # the same for these fields
         fresh = replace(fresh, **{n: getattr(before, n) for n in SAME if getattr(before, n) == getattr(fresh, n)})
     known = {event.id: event for event in cache.events}
@@ -227,6 +233,7 @@ def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: Read
         best_curves=best_curves(db, snapshot, cache) if request.screen == CURVES else {},
         samples=cache.samples,
         events=cache.events,
+        counted=_counted(db, snapshot, request, cache),
         log=log,
         log_lines=cache.log.count,
         log_path=log_path,
@@ -296,6 +303,22 @@ def _journal(db: Database, snapshot: Snapshot, request: ReadRequest, cache: Read
     if missing and missing[0].id > newest + 1 and len(missing) >= queries.EVENTS_IN_SNAPSHOT:
         missing = [clean_value(event) for event in queries.events(db, since=newest, limit=JOURNAL)]
     return tuple((kept + missing)[-JOURNAL:])
+
+
+def _counted(
+    db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache
+) -> tuple[float, Mapping[str, int]] | None:
+    """Counts the events since the user left; reads only new ones. None if the journal holds all of them."""
+    since = snapshot.last_key_at if request.since is None or request.at is not None else request.since
+    if since is None or not cache.events or cache.events[0].at <= since or cache.events[0].id == 1:
+        return None
+    if request.at is not None:
+        return since, queries.count_events(db, since, request.at)[0]
+    before, last = (cache.counted[1], cache.counted[2]) if cache.counted and cache.counted[0] == since else ({}, 0)
+    new, last = queries.count_events(db, since, after=last)
+    found = {verb: before.get(verb, 0) + new.get(verb, 0) for verb in {**before, **new}}
+    cache.counted = since, found, last
+    return since, found
 
 
 def _read_day(db: Database, now: float, cache: ReadCache, request: ReadRequest) -> None:

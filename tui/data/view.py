@@ -33,6 +33,7 @@ class Details:
     best_curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)  # best trial of each job, by job id
     samples: tuple[Sample, ...] = ()  # of the last 24 h, oldest first
     events: tuple[Event, ...] = ()  # the journal, newest last
+    counted: tuple[float, Mapping[str, int]] | None = None  # a time, and how many events of each kind came since then
     log: tuple[str, ...] = ()  # the end of the trial's log file
     log_lines: int = 0  # number of lines read of it so far, including those no longer kept
     log_path: str = ""

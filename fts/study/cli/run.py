@@ -91,16 +91,18 @@ def waiting_job(word: str) -> int | None:
         return None
     db = open_for_reading(here().db)
     try:
-        snapshot = queries.snapshot(db)
+        snapshot = liveness.with_local_facts(queries.snapshot(db), here().outputs)
     finally:
         db.close()
-    waiting = [job for job in snapshot.jobs if job.status in (JobStatus.QUEUED, JobStatus.PAUSED)]
+    killed = [worker.id for worker in snapshot.workers if worker.gone]  # for example an earlier `fts run`
+    runs = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING and job.worker_id in killed]
+    waiting = [*runs, *(job for job in snapshot.jobs if job.status in (JobStatus.QUEUED, JobStatus.PAUSED))]
     try:
         return one_job(waiting, word).id
     except NothingThere:
         running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
         if found := _of_these(running, word):
-            raise NothingThere("; ".join(why(found, liveness.with_local_facts(snapshot, here().outputs)))) from None
+            raise NothingThere("; ".join(why(found, snapshot))) from None
         others = [job for job in snapshot.jobs if job.study != PATCHTST]
         if NUMBER.fullmatch(word) or _of_these(others, word):  # neither can name a new cell
             ended = one_job(snapshot.jobs, word)
