@@ -18,6 +18,8 @@ import pytest
 from fts.data.plausible import find_implausible
 from fts.features import tiers
 from fts.jobs.records.questions import enqueued_sentence
+from fts.model.architecture import Architecture, ModelConfig
+from fts.model.patchtst import PatchTST
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.errors import WrongStatus
@@ -27,7 +29,7 @@ from fts.study.cell_data import load
 from fts.study.final_model import FinalTrial
 from fts.study.final_objective import run_final
 from fts.study.matrix import write
-from fts.study.model_folder import NoModel, load_model, md5_of_config
+from fts.study.model_folder import FinalModel, NoModel, load_model, md5_of_config
 from fts.study.models import model_folder, opened_by
 from fts.study.predict import WrongBars, drift_warnings, predict_bars, predict_file
 from fts.study.report_data import study_data
@@ -417,3 +419,17 @@ def test_a_final_training_that_diverged_leaves_no_model_and_the_test_set_unread(
         )
         (fact,) = run_final(replace(SPEC, opened_by="ada"), None)
         assert ("test" in fact) == (len(read) == 1) == (len(saved) == 1) == (reason == "finished")
+
+
+def test_vix_closes_that_lack_days_are_refused_and_those_that_end_early_are_told():
+    bars, names = make_bars(300, 7), list(tiers.tier_features("c"))
+    network = PatchTST(ModelConfig(Architecture(16, 1, 2, 32), 33, context=20, patch=10, stride=5)).eval()
+    config = {"tier": "c", "features": names, "context": 20}
+    model = FinalModel(Path("model"), config, network, np.zeros(33), np.full(33, 1e9))
+    vix = pd.Series(15 + np.random.default_rng(0).random(300), index=bars.index, name="Close")
+    assert not any("VIX" in said for said in predict_bars(model, bars, vix).warnings)
+    early = predict_bars(model, bars, vix[:-3])
+    assert f"no probability for the newest 3 days: the VIX closes end on {bars.index[-4]:%Y-%m-%d}" in early.warnings
+    assert early.table["date"].iloc[-1] == bars.index[-4]
+    with pytest.raises(WrongBars, match="these bars: only 60 of 296 days of the bars are in the VIX closes"):
+        predict_bars(model, bars, vix[::5])
