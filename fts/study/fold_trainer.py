@@ -9,6 +9,7 @@ resumed trial equals an uninterrupted one bit for bit.
 from __future__ import annotations
 
 import time
+import zipfile
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fts.training.config import TrainConfig
 
 PREDICTIONS = "fold_predictions.npz"  # predictions of all folds at the best epoch so far
+DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what a damaged .npz raises
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,13 @@ class FoldTrainer:
     def load(self, folder: Path) -> Resumed:
         """Loads each fold from its own checkpoint; one without a valid one stays at its beginning.
 
-        Raises CheckpointError for a valid checkpoint of another run.
+        So do all of them if the stored predictions are damaged, because no later weights can make them again. Raises
+        CheckpointError for a valid checkpoint of another run.
         """
+        try:
+            self._stored_predictions()
+        except DAMAGED as damage:
+            return Resumed(folder, (f"{PREDICTIONS} is damaged ({damage}); all folds start again",))
         warnings: list[str] = []
         for k, trainer in enumerate(self.trainers):
             warnings += load_valid(trainer, folder / f"fold_{k}")
@@ -173,12 +180,17 @@ class FoldTrainer:
         return None
 
     def _restore_predictions(self) -> None:
+        epoch, p = self._stored_predictions() or (None, None)
+        if epoch is not None and epoch == self.progress.best_epoch:
+            self.val_predictions = p
+
+    def _stored_predictions(self) -> tuple[int, NDArray[np.float32]] | None:
+        """Returns epoch and predictions of all folds; None if there are none yet. Raises DAMAGED."""
         path = None if self.folder is None else self.folder / PREDICTIONS
         if path is None or not path.exists():
-            return
+            return None
         with np.load(path, allow_pickle=False) as stored:
-            if int(stored["epoch"]) == self.progress.best_epoch:
-                self.val_predictions = stored["p"]
+            return int(stored["epoch"]), stored["p"]
 
 
 def load_valid(trainer: Trainer, folder: Path) -> tuple[str, ...]:

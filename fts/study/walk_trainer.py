@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-import zipfile
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fts.state.files import refuse_links, replacing
-from fts.study.fold_trainer import Resumed, load_valid
+from fts.study.fold_trainer import DAMAGED, Resumed, load_valid
 from fts.training.metrics import probabilities
 from fts.training.results import COLLAPSED, DIVERGED, FINISHED, EpochDone, EpochResult, Outcome, StepDone
 from fts.training.trainer import COLLAPSED_SD, Trainer
@@ -152,5 +151,5 @@ class FoldsInTurn:
                 told: list[dict[str, Any]] = json.loads(str(stored["results"]))
                 p = np.split(stored["p"], np.cumsum(stored["days"])[:-1])
                 return [EpochResult(**one) for one in told], p
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        except DAMAGED:
             return None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from fts.study.fold_trainer import FoldTrainer
+from fts.study.fold_trainer import PREDICTIONS, FoldTrainer
 from fts.study.objective import resume
 from fts.study.walk_trainer import ENDED, FoldsInTurn
 from fts.training.results import EpochDone, StepDone
@@ -125,6 +125,21 @@ def test_a_fold_whose_checkpoints_are_damaged_catches_up_and_nothing_differs(tmp
     list(second.run())
     assert numbers(second.history) == numbers(unbroken.history) and second.outcome() == unbroken.outcome()
     assert unbroken.outcome().best_epoch == 2
+    assert second.val_predictions is not None and unbroken.val_predictions is not None
+    assert (second.val_predictions == unbroken.val_predictions).all()
+
+
+def test_damaged_predictions_of_the_best_epoch_cost_time_and_no_digit(tmp_path: Path):
+    unbroken, first, second = (make_folds(tmp_path / name, max_epochs=2) for name in ("a", "b", "b"))
+    list(unbroken.run())
+    for taken, _ in enumerate(first.run(), start=1):
+        if taken == 7:
+            first.save(tmp_path / "b" / "checkpoint")
+            break
+    (tmp_path / "b" / PREDICTIONS).write_bytes(b"torn")
+    resume(second, tmp_path / "b" / "checkpoint")
+    list(second.run())
+    assert second.outcome() == unbroken.outcome()
     assert second.val_predictions is not None and unbroken.val_predictions is not None
     assert (second.val_predictions == unbroken.val_predictions).all()
 
