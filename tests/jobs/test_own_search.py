@@ -136,6 +136,13 @@ def test_a_search_at_the_top_level_is_refused_before_a_job_is_written(tmp_path: 
         functions.inspect("train.py:objective", tmp_path)
 
 
+def test_a_file_that_nests_deeply_is_read(tmp_path: Path) -> None:
+    deep = "sum = " + " + ".join(["1"] * 2000) + "\nframe = frame" + ".drop()" * 500 + "\n"
+    (tmp_path / "train.py").write_text(deep + "def objective(trial):\n    return 1.0\n")
+    (cell,) = functions.cells("train.py:objective", tmp_path, 20)
+    assert not_taken_over([cell], ()) == []
+
+
 def test_a_search_at_import_that_the_text_does_not_show_ends_the_trial_and_one_in_the_function_does_not(
     tmp_path: Path,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.monitor import add_jobs
 from fts.tui.data import table_rows
 from fts.tui.data.view import CURVES, QUEUE, TRIALS
 from fts.tui.frame import frame_of
@@ -155,3 +156,13 @@ async def test_hidden_panes_take_no_focus(db_path):
             await press(pilot, "tab")
             seen.add(focused(app))
         assert seen == {"queue", "events", "log"}, "in place of the curve what the silent worker said last"
+
+
+async def test_a_click_chooses_the_row_that_it_hits_where_a_scrollbar_takes_the_last_column(db_path):
+    add_jobs(db_path, 40)
+    async with monitor(db_path, (70, 24)) as (app, pilot):
+        pane = app.screen.query_one("#queue", Pane)
+        assert pane.columns == 69, "one column too few for a heading"
+        at = next(n for n, line in enumerate(pane.lines) if "2M/h5" in "".join(text for text, _ in line))
+        await pilot.click("#queue", offset=(8, at))
+        assert app.view().name == "2M/h5"
