@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import CannotFit
 from fts.jobs.cli import main
 from fts.jobs.settings import Places
@@ -141,6 +142,8 @@ def test_an_epoch_on_folds_counts_the_windows_of_each(places: Places):
     assert plan.windows == Windows(sum(len(f.train_ends) for f in folds), sum(len(f.val_ends) for f in folds))
     models = windows_of_models(str(places.data), folded)
     assert [one.train for one in models] == [len(f.train_ends) for f in folds]
+    with pytest.raises(BadSpec, match="too few for 20 walk-forward folds"):
+        windows_of_models(str(places.data), cell(places, "2M", cv="walk-forward:20"))
 
 
 def test_a_recorded_speed_is_of_the_window_that_the_trial_drew(places: Places):
