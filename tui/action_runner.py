@@ -206,7 +206,7 @@ class ActionRunner:
         form = EnqueueForm(app.path, folders, self._memory, self._runs, ascii_only=app.ascii_only)
         app.push_screen(form)
 
-    def _on_form_answer(self, answer: Answer, changed: bool) -> None:
+    def _on_form_answer(self, answer: Answer) -> None:
         """Reports that a command of the form has ended. Called from a thread; the form may be closed by now."""
         self.app.post_message(Acted("form", f"{answer.summary} · e, then 4 shows all of it", failed=False))
 
@@ -259,7 +259,7 @@ class ActionRunner:
     def finish(self) -> list[str]:
         """Waits for the pending changes after the screen has closed. Returns the failures that were not shown."""
         if self._runs is not None:
-            self._runs.close()
+            self._runs.stop()
         self._lane.shutdown()
         return [self._named(clean(message.sentence)) for message in self._failed]
 

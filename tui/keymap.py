@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.actions import ACTIONS, Action, by_key
+from fts.jobs.api.nearest import nearest as most_similar
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
 
@@ -252,7 +253,5 @@ def _with_modifiers(modifiers: list[str], last: str, key: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Returns `; the nearest is 'cancel'`, or an empty string if no known word is similar."""
-    import difflib  # here, not above: only for a mistake
-
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"; the nearest is {close[0]!r}" if close else ""
+    close = most_similar(word, known)
+    return "" if close is None else f"; the nearest is {close!r}"

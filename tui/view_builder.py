@@ -77,6 +77,7 @@ class ViewBuilder:
         app, readings, navigation = self.app, self.app.readings, self.app.navigation
         if message.reading.reopened:
             readings.replaced += 1
+            readings.frozen = None
             navigation.forget(time.monotonic())
         if message.reading.at != navigation.at:
             return

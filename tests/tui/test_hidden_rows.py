@@ -58,14 +58,14 @@ async def test_in_another_database_at_the_path_no_row_is_marked_and_no_key_acts_
     other.parent.mkdir()
     study.build(other, now=time.time())
     async with monitor(db_path) as (app, pilot):
-        await press(pilot, "g", "space", "space", "v")
-        assert app.view().marks
+        await press(pilot, "g", "space", "space", "v", "f")
+        assert app.view().marks and app.readings.frozen
         for part in ("-wal", "-shm"):
             db_path.with_name(db_path.name + part).unlink(missing_ok=True)
         other.replace(db_path)
         await until(lambda: "reopened" in app.toast[0], pilot)
         await rest(app, pilot)
-        assert not app.view().marks
+        assert not app.view().marks and not app.readings.frozen, "its rows are those of the old one"
         assert app.navigation.jumped_at > 0
 
 

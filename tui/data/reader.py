@@ -27,7 +27,7 @@ from fts.tui.data.shared_values import SharedValues
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, QUEUE, RESULTS, Details
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 JOURNAL = 3000  # events kept
@@ -234,7 +234,7 @@ def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: Read
         best_curves=best_curves(db, snapshot, cache) if request.screen == CURVES else {},
         samples=cache.samples,
         events=events,
-        counted=_counted(db, snapshot, request, cache),
+        counted=_counted(db, snapshot, request, cache, events),
         log=log,
         log_lines=cache.log.count,
         log_path=log_path,
@@ -311,11 +311,11 @@ def _live_journal(db: Database, snapshot: Snapshot, request: ReadRequest, cache:
 
 
 def _counted(
-    db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache
+    db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache, events: Sequence[Event]
 ) -> tuple[float, Mapping[str, int]] | None:
-    """Counts the events since the user left; reads only new ones. None if the journal holds all of them."""
+    """Counts the events since the user left; reads only new ones. None if `events`, the journal, has all of them."""
     since = snapshot.last_key_at if request.since is None or request.at is not None else request.since
-    if since is None or not cache.events or cache.events[0].at <= since or cache.events[0].id == 1:
+    if since is None or not events or events[0].at <= since or events[0].id == 1:
         return None
     if request.at is not None:
         return since, queries.count_events(db, since, request.at)[0]

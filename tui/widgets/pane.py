@@ -10,6 +10,7 @@ from textual.message import Message
 from textual.scrollbar import ScrollBar, ScrollDown, ScrollTo, ScrollUp
 
 from fts.frozen import dataclass
+from fts.jobs.status import formatting
 from fts.jobs.status.sanitize import clean
 from fts.tui.render.text import Line, clip, with_role, wrapped
 from fts.tui.widgets.lines import Lines
@@ -296,7 +297,8 @@ class Pane(Lines, can_focus=True):
         columns = self.table.columns(self.view, self.columns)
         text = "".join(part for part, _ in self.lines[self.table.heading]) if self.lines else ""
         words = list(re.finditer(r"\S+", text))
-        at = next((n for n, word in enumerate(words) if word.start() <= x < word.end()), None)
+        ends = (formatting.width(text[: word.end()]) for word in words)
+        at = next((n for n, end in enumerate(ends) if 0 < end - x <= formatting.width(words[n][0])), None)
         while at is not None and at >= 0:
             if column := _heading_of(columns, words[at][0]):
                 return column
