@@ -166,7 +166,8 @@ OTHERS = tuple(
     [
         ("!digits", [4]), ("!M", [1, 2, 4]), ("!digits/M", [1, 2, 4]), ("!size:M", [1, 2, 4]), ("!3", [1, 2, 4]),
         ("!state:failed", [1, 2, 3, 4]), ("!!digits", [1, 2, 3]),
-        ("S", [2]), ("s", [1]), ("digits/S", [2]), ("digits_s", [1]), ("!S", [1, 3, 4]), ("m", [3]), ("DIGITS", [1, 2, 3]),
+        ("S", [2]), ("s", [1]), ("digits/S", [2]), ("digits_s", [1]), ("!S", [1, 3, 4]), ("m", [3]),
+        ("DIGITS", [1, 2, 3]),
     ],
 )  # fmt: skip
 def test_a_word_and_its_negation_share_the_jobs_also_where_names_differ_only_in_case(word: str, meant: list[int]):
