@@ -264,9 +264,11 @@ def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> No
     with reading() as db:
         after = read_time(since) if since else None
         job_id = one_job(queries.jobs(db), cell).id if cell else None
-        found = [e for e in queries.events(db, limit=limit, job_id=job_id) if after is None or e.at >= after]
+        newest = queries.events(db, limit=limit + 1, job_id=job_id)
+    every = [event for event in newest if after is None or event.at >= after]
+    found = every[-limit:]
     warn_unreadable(unreadable_in({"event": found}))
-    if len(found) == limit and found[0].id > 1:
+    if len(every) > limit:
         say(f"only the newest {limit} events; --limit shows more")
     if as_json:
         return emit_json("events", found)

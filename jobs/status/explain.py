@@ -128,10 +128,10 @@ def runnable(snapshot: Snapshot) -> list[Job]:
 
 def _silent(snapshot: Snapshot, now: float) -> list[str]:
     """Names the worker with the last heartbeat, and how long ago that was."""
-    quiet = [worker for worker in snapshot.workers if worker.status == "running"]
-    if not quiet:
+    crew = [worker for worker in snapshot.workers if worker.status == "running"]
+    if not crew:
         return []
-    last = max(quiet, key=lambda worker: worker.heartbeat_at)
+    last = max(crew, key=lambda worker: worker.heartbeat_at)
     if last.gone:
         return [f"worker {last.id} on {last.host} has died, {formatting.spell(now - last.heartbeat_at)} ago or less"]
     behind = now < last.heartbeat_at
