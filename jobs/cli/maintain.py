@@ -191,8 +191,12 @@ def export(
     from fts.jobs.records import earlier_exports, exports  # here, not above: --help does not need them
     from fts.state import queries
 
+    if wanted and (everything or optuna_url or parquet):
+        option = "--all" if everything else "--optuna" if optuna_url else "--parquet"
+        raise click.UsageError(f"{option} exports every cell; leave out {' '.join(wanted)}")
     written: list[Any]
     with reading() as opened:
+        jobs = choose(queries.jobs(opened), wanted).jobs if wanted else ()
         if not optuna_url and not parquet and (aside := earlier_exports.move_aside(opened, here())) is not None:
             say(f"exports of an earlier database moved to {aside} now")
         if optuna_url or parquet:
@@ -203,10 +207,9 @@ def export(
                 from fts.jobs.records.frames import to_parquet
 
                 written += to_parquet(opened, here(), parquet)
-        elif wanted and not everything:
-            jobs = [job for job in choose(queries.jobs(opened), wanted).jobs if job.kind == "cell"]
+        elif wanted:
             written = [
-                *(exports.export_job(opened, here(), job) for job in jobs),
+                *(exports.export_job(opened, here(), job) for job in jobs if job.kind == "cell"),
                 *exports.export_tables(opened, here()),
             ]
         else:

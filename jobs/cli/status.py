@@ -47,7 +47,10 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     """Show the state of the queue, the finish time, and what happened while you were away."""
     glance, last = look(since, at)
     if form == "json":
-        jobs = [brief(job) | {"margin": glance.snapshot.margin(job.id)} for job in glance.snapshot.jobs]
+        jobs = [
+            brief(job) | {"margin": glance.snapshot.margin(job.id), "lost": glance.lost(job) or None}
+            for job in glance.snapshot.jobs
+        ]
         fields = glances.as_dict(glance) | {"last_lines": last and last.__dict__, "jobs": jobs}
         fields["unreadable"] = glance.snapshot.unreadable
         emit_json("status", fields, glance.snapshot.taken_at)

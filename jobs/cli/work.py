@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fts.jobs.worker.console import Console
+    from fts.state.values import Worker
 
 
 EXECUTORS = ("local", "command", "ssh", "ray")
@@ -215,6 +216,7 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
     """Starts `fts worker` in its own session and waits until it has registered. Returns 0, or its exit code."""
     log = places.logs / "worker.log"
     argv = python("-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags))
+    before = newest_worker(places)
     handle = open_log(log, places.outputs)
     start = os.lseek(handle, 0, os.SEEK_END)
     try:
@@ -228,7 +230,7 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
         if (code := child.poll()) is not None:
             say(_last_words(log, start) or f"the worker ended at once with code {code}{_why_silent(log)}")
             return code
-        if number := registered(places, child.pid):
+        if number := registered(places, child.pid, before):
             atomic_write(pid_file(places), f"{child.pid}\n", durable=False)
             if child.poll() is not None:  # it had nothing to do and ended before its pid file was written
                 remove_pid_file(places, child.pid)
@@ -281,13 +283,26 @@ def arguments(flags: dict[str, Any]) -> list[str]:
     return words
 
 
-def registered(places: Places, pid: int) -> int | None:
-    """Returns the number of the worker with that pid; None until it has registered."""
+def registered(places: Places, pid: int, before: int) -> int | None:
+    """Returns the number of the worker with that pid; None until it has registered.
+
+    Its number is above `before`: the record of a dead worker may have the same pid, as in a container.
+    """
+    found = (w.id for w in _workers(places) if w.id > before and w.pid == pid and w.status == "running")
+    return next(found, None)
+
+
+def newest_worker(places: Places) -> int:
+    """Returns the largest number of a worker so far, or 0."""
+    return max((worker.id for worker in _workers(places)), default=0)
+
+
+def _workers(places: Places) -> tuple[Worker, ...]:
     try:
         db = open_for_reading(places.db)
     except StateError:
-        return None  # not created yet
+        return ()  # not created yet
     try:
-        return next((w.id for w in queries.workers(db) if w.pid == pid and w.status == "running"), None)
+        return queries.workers(db)
     finally:
         db.close()

@@ -72,7 +72,7 @@ def away(
     cell = None if best_job is None else naming.names_of(snapshot.jobs).get(best_job)
     return Away(
         since=since,
-        seconds=now - since,
+        seconds=max(0.0, now - since),  # the clock may have been set back
         done=sum(counts.get(verb, 0) for verb in event_groups.FINISHED),
         trials=sum(counts.get(verb, 0) for verb in event_groups.TRIAL_ENDED),
         failed=sum(counts.get(verb, 0) for verb in event_groups.FAILED),

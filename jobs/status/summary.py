@@ -187,6 +187,7 @@ def as_dict(glance: Glance) -> dict[str, Any]:
             "best_before": away_.best_before,
             "best_after": away_.best_after,
             "best_cell": away_.best_cell,
+            "joined": away_.joined,
             "night": timeline_of(glance, 60).cells,
         },
         "read_age_s": glance.read_age_s,

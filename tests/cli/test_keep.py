@@ -31,6 +31,15 @@ def test_exports_agree_with_the_database(fts, db: Database, tmp_path: Path):
     assert places_of(tmp_path).results_csv.read_text().count("\n") == 2
 
 
+@pytest.mark.parametrize("options", [["--all"], ["--optuna", "sqlite:///x.db"], ["--parquet", "x"]])
+def test_an_export_of_every_cell_takes_no_names(fts, db: Database, tmp_path: Path, monkeypatch, options: list[str]):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    said = fts("export", "2M/h1", *options)
+    assert said.code == 2 and f"{options[0]} exports every cell; leave out 2M/h1" in said.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_exports_of_an_earlier_database_go_aside_and_its_own_stay(fts, db: Database, tmp_path: Path):
     """Somebody removed the database and began anew: what it had exported is all that is left of it."""
     places = places_of(tmp_path)

@@ -173,6 +173,11 @@ def test_a_query_makes_no_file_and_sets_nothing(fts, db: Database, tmp_path: Pat
     assert db.execute_sql("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
+def test_a_query_says_that_there_are_more_rows_only_if_there_are(fts, db: Database) -> None:
+    assert fts("db", "query", "select 1", "--limit", "1").err == ""
+    assert "only the first 1 row;" in fts("db", "query", "select 1 union select 2", "--limit", "1").err
+
+
 def test_a_query_may_ask_about_a_table(fts, db: Database) -> None:
     assert "trials_wanted" in fts("db", "query", "pragma table_info(job)").out
     assert fts("db", "query", "pragma quick_check").out.split() == ["quick_check", "ok"]
@@ -258,7 +263,10 @@ def test_a_watch_that_would_wait_for_a_worker_knows_so(db: Database):
 
 def test_events_can_be_limited_in_time_number_and_to_a_job(fts, db: Database):
     finished_cell(db)
-    assert len(json.loads(fts("events", "--limit", "2", "--json").out)["events"]) == 2
+    limited = fts("events", "--limit", "2", "--json")
+    assert len(json.loads(limited.out)["events"]) == 2 and "only the newest 2 events" in limited.err
+    every = len(json.loads(fts("events", "--json").out)["events"])
+    assert "only" not in fts("events", "--limit", str(every)).err
     assert len(json.loads(fts("events", "--since", "1h", "--json").out)["events"]) > 4
     assert json.loads(fts("events", "--since", "2099-01-01", "--json").out)["events"] == []
     assert {e["job_id"] for e in json.loads(fts("events", "--job", "2M/h1", "--json").out)["events"]} == {1}
@@ -407,6 +415,8 @@ def test_status_shows_a_lost_claim_as_the_monitor_does(fts, db: Database):
     line = next(row for row in fts("status").out.splitlines() if " 2M/h1 " in row)
     assert line.startswith("? 2M/h1") and " lost " in line and "running" not in line
     assert re.search(r"worker silent, free in (39|40)s", line) and " in 3m" not in line
+    (lost, *others) = json.loads(fts("status", "--json").out)["status"]["jobs"]
+    assert lost["lost"].startswith("worker silent") and not any(each["lost"] for each in others)
     said = fts("status", "--plain").out
     assert re.search(
         r"Cell 2M/h1 is lost, worker silent, another worker may take it in \d+ seconds: 0 of 3 trials", said

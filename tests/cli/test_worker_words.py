@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fts.jobs.cli.work import newest_worker, registered
 from fts.jobs.settings import WorkerSettings
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.worker import messages
@@ -18,7 +19,7 @@ from fts.jobs.worker.startup import clean_up_after_dead_workers
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.values import Cause
-from tests.cli.study import claim, failed_cell, finished_cell, places_of, start_trial
+from tests.cli.study import claim, failed_cell, finished_cell, places_of, start_trial, start_worker
 
 
 def test_it_says_who_it_is_and_what_waits(db: Database, tmp_path: Path) -> None:
@@ -83,3 +84,14 @@ def test_a_worker_that_a_fault_of_memory_ends_says_where(db: Database, tmp_path:
         worker.send_signal(signal.SIGBUS)
         assert "Fatal Python error: Bus error" in worker.stderr.read()
     assert worker.returncode == -signal.SIGBUS
+
+
+def test_a_dead_worker_with_the_pid_of_the_new_one_is_not_the_new_one(db: Database, tmp_path: Path):
+    """In a container each `fts worker --detach` may get the same pid."""
+    dead = start_worker(db)
+    (pid,) = {worker.pid for worker in queries.workers(db)}
+    before = newest_worker(places_of(tmp_path))
+    assert before == dead and registered(places_of(tmp_path), pid, before) is None
+    new = start_worker(db)
+    db.execute_sql("UPDATE worker SET pid = ? WHERE id = ?", (pid, new))
+    assert registered(places_of(tmp_path), pid, before) == new

@@ -42,6 +42,11 @@ def test_a_pause_that_still_lasts_counts_until_now():
     assert (found.guard_pauses, found.guard_seconds) == (1, 600)
 
 
+def test_an_absence_that_begins_in_the_future_lasts_0_s():
+    found = away(make_snapshot(), NOW, NOW + HOUR)
+    assert found is not None and found.seconds == 0
+
+
 def test_guards_of_two_workers_are_one_pause_that_the_last_one_or_its_death_ends():
     on, off = {"old": "normal", "new": "frozen"}, {"old": "frozen", "new": "normal"}
     told = [(1, "guard", on), (2, "guard", on), (1, "guard", off)]
