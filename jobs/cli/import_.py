@@ -35,9 +35,10 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
     found = from_optuna.read(storage, study)
     for sentence in found.left_out:
         say(f"left out: {sentence}")
+    made = from_optuna.prepare(found, name, objective, Path.cwd())  # before a database is created
     db = open_for_person(here().db)
     try:
-        number = from_optuna.take_over(db, found, name, objective, Path.cwd())
+        number = from_optuna.take_over(db, found, made)
         job = queries.job(db, number)
     finally:
         db.close()

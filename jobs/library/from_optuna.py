@@ -136,18 +136,25 @@ def finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(bounded(value)) else None
 
 
-def take_over(db: Database, found: Recorded, name: str | None, objective: str | None, folder: Path) -> int:
-    """Imports a study as a job that is done, and returns the job's number.
+@dataclass(frozen=True)
+class Prepared:
+    """The job that a recorded study becomes."""
 
-    With an `objective`, more trials of this function can extend it. Raises BadSpec if a study `name` exists already.
+    name: str
+    row: dict[str, Any]
+    declaration: dict[str, Any]
+
+
+def prepare(found: Recorded, name: str | None, objective: str | None, folder: Path) -> Prepared:
+    """Checks the study and describes its job. With an `objective`, more trials of this function can extend it.
+
+    Raises BadSpec, BadObjective.
     """
     name = name or functions.clean(found.name)
     if not NAME.fullmatch(name) or name in installed():
         raise BadSpec(f"the study's name would be {name!r}; give one of letters, digits and _.- with --name")
     if not found.trials:
         raise BadSpec(f"the study {found.name!r} of {found.source} has no trial that has ended")
-    if there := next((job for job in queries.jobs(db) if job.study == name), None):
-        raise BadSpec(f"there is a study {name!r} here (job {there.id}); give this one another name with --name")
     study, trials = FunctionStudy(name), len(found.trials)
     metric, direction = next(iter(found.goals)), str(next(iter(found.goals.values())))
     goals = {name: str(goal) for name, goal in found.goals.items()} if len(found.goals) > 1 else {}
@@ -167,6 +174,14 @@ def take_over(db: Database, found: Recorded, name: str | None, objective: str | 
         }  # fmt: skip
         declaration = study.declaration()
         declaration |= {"metrics": [asdict(Metric(one, goal=str(goal))) for one, goal in found.goals.items()]}
+    return Prepared(name, row, declaration)
+
+
+def take_over(db: Database, found: Recorded, made: Prepared) -> int:
+    """Imports a study as a job that is done; returns the job's number. Raises BadSpec if there is such a study."""
     with db.write():  # both writes in one transaction
-        transitions.declare_study(db, name, declaration)
-        return transitions.import_history(db, row, found.trials, f"{found.name} in {found.source}")
+        if there := next((job for job in queries.jobs(db) if job.study == made.name), None):
+            here = f"there is a study {made.name!r} here (job {there.id})"
+            raise BadSpec(f"{here}; give this one another name with --name")
+        transitions.declare_study(db, made.name, made.declaration)
+        return transitions.import_history(db, made.row, found.trials, f"{found.name} in {found.source}")

@@ -385,6 +385,8 @@ def test_a_study_without_its_function_can_be_read_and_never_runs(
 ) -> None:
     url = recorded(tmp_path / "optuna.db")
     path = places_of(tmp_path).db
+    for words in (("--name", "a b"), ("--objective", "nix.py:f")):
+        assert command(path, capsys, "import", url, *words)[0] != 0 and not path.exists(), "it made an empty study"
     assert command(path, capsys, "import", str(tmp_path / "optuna.db"))[0] == 0  # the file alone is a storage
     assert "nothing is left to run" in command(path, capsys, "retry", "old")[2]
     for words in ("trials old", "curve old", "results", "status", "best old", "queue --json", "export"):
