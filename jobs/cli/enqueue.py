@@ -299,6 +299,8 @@ def goals_and_constraints(fields: dict[str, Any]) -> dict[str, Any]:
     if not goals:
         return found | {"goals": {}}
     metric = next(iter(goals))
+    if "direction" in limits.typed_fields() and fields["direction"] != goals[metric]:
+        raise BadSpec(f"--direction is {fields['direction']}, but the --goal {metric} is {goals[metric]}; give one")
     if fields["metric"] not in (None, VALUE, metric):
         raise BadSpec(f"--metric names {fields['metric']}, the first --goal {metric}; leave --metric away")
     return found | {"metric": metric, "direction": goals[metric], "goals": goals if len(goals) > 1 else {}}

@@ -87,6 +87,8 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
     if not os.path.lexists(here().db):
         raise NothingThere(no_study(here().db, f"{BEGIN}, --db names another"))
     when = None if at is None else read_time(at)
+    if when is not None and when > time.time():
+        raise click.UsageError(f"--at is {at!r}, which is still to come; expected a past time")
     db = open_for_reading(here().db)
     try:
         user = this_person()

@@ -322,6 +322,8 @@ def test_status_shows_a_past_moment_and_says_that_it_does(fts, db: Database):
     assert "REPLAY" in shown.out
     assert "failed" not in shown.out
     assert fts("status", "--at", "yesterdayish").code == 2
+    ahead = fts("status", "--at", "2999-01-01")
+    assert ahead.code == 2 and "still to come" in ahead.err
 
 
 def test_what_was_acknowledged_about_the_end_is_in_the_status(fts, db: Database):

@@ -196,3 +196,14 @@ def test_a_note_about_several_jobs_is_refused_and_a_node_of_no_study_makes_none(
     assert said.code == 2 and "means several jobs" in said.err
     missing = tmp_path / "other" / "fts.db"
     assert fts("--db", str(missing), "nodes", "drain", "gpu1").code != 0 and not missing.parent.exists()
+
+
+@pytest.mark.parametrize("words", [["train.py:f"], ["--", "echo", "{args}"]])
+def test_a_direction_against_the_only_goal_is_refused(fts, tmp_path: Path, monkeypatch, words: list[str]):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("def f(trial):\n    return 1.0\n")
+    goal = ["--goal", "acc=maximize", "--direction"]
+    said = fts(
+        "enqueue", *(words if "--" not in words else []), *goal, "minimize", "-n", *(words if "--" in words else [])
+    )
+    assert said.code == 2 and "--direction is minimize, but the --goal acc is maximize" in said.err
