@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.api import grid
+from fts.jobs.api.code import whole_md5
 from fts.jobs.api.function import code_md5
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.study_file import code, keys, matrix
@@ -500,6 +502,22 @@ def test_words_of_a_command_may_be_blank_and_expressions_have_their_own_flags(tm
     assert cell.command[1:] == ("--separator", " ", "")
     found = re.match(cell.regex, "LOSS=3 acc=5 ACC=7")
     assert found is not None and found.groupdict() == {"loss": "3", "acc": "5"}
+
+
+def test_a_first_trial_lies_on_a_step_of_its_range(tmp_path: Path) -> None:
+    text = (
+        MINIMAL + "[space]\nx = { low = 0.0, high = 0.3, step = 0.1 }\nn = { low = 1, high = 9, step = 4 }\n[search]\n"
+    )
+    (cell,) = cells(tmp_path, text + "warm_start = [{ x = 0.3, n = 5 }, { x = 0.1, n = 9 }]").values()
+    assert [list(each.values()) for each in cell.warm_start] == [[0.3, 5], [0.1, 9]]
+    for one, steps in (("x = 0.15", "0 to 0.3 in steps of 0.1"), ("n = 4", "1 to 9 in steps of 4")):
+        with pytest.raises(BadSpec, match=f"gives {one}, expected {steps}"):
+            cells(tmp_path, text + f"warm_start = [{{ {one} }}]")
+
+
+def test_a_file_of_the_code_may_have_any_name(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"gr\xf6\xdfe.txt")).write_text("x")
+    assert whole_md5("own", tmp_path, ["."]) not in ("own", whole_md5("own", tmp_path, ["gone.py"]))
 
 
 def test_no_point_of_a_grid_lies_above_its_range() -> None:
