@@ -23,6 +23,11 @@ def joined(patterns: Mapping[str, str]) -> str | None:
         return next(iter(patterns.values()), None)
     parts, taken = [], set[str]()
     for name, pattern in patterns.items():
+        if not name.isidentifier():
+            raise BadStudy(
+                ("metrics", name, "regex"),
+                "cannot be joined with others: no group can have this name; use letters and _",
+            )
         if REFERENCE.search(pattern):
             raise BadStudy(
                 ("metrics", name, "regex"),

@@ -428,6 +428,8 @@ FAULTS = [
     (MINIMAL + '[notify]\non = ["done"]', "notify.on has 'done'; did you mean cell done? expected some of cell done"),
     (MINIMAL + "[space]\nx = [inf, 1.0]", "study.toml line 4: space.x has the choice inf, expected a number up to"),
     (MINIMAL + f"[space]\nx = [1{'0' * 200}]", "expected a number up to 1e+100"),
+    ('[study]\ncommand = "echo"\n[metrics]\nval-loss = { goal = "minimize", regex = "l=(.)" }\nb = { regex = "b=(.)" }',
+     "study.toml line 4: metrics.val-loss.regex cannot be joined with others: no group can have this name"),
     (MINIMAL + "[space]\nx = [nan]", "space.x has the choice nan"),
     (MINIMAL + '[space]\n"a.b" = [inf]', "study.toml line 4: space.a.b has the choice inf"),
     (MINIMAL + 'env = { A = "a\u2028b" }\nseed = -1', "study.toml line 4: study.seed is -1"),
