@@ -264,7 +264,7 @@ class Freezing:
         forbid = space.forbidden(tables.get("forbid", {}))
         if forbid and not whole:
             raise BadStudy(("forbid",), "needs [space]: it cannot check a function that draws its own parameters")
-        space.check_expressions(whole, forbid, self.axes)
+        space.check_expressions(whole, forbid, self.axes, labels)
         budget = keys.checked(("budget",), tables.get("budget", {}), keys.BUDGET)
         fields = {
             "trials": budget.get("trials", USUAL_TRIALS),

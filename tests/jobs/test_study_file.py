@@ -430,6 +430,8 @@ FAULTS = [
     (MINIMAL + f"[space]\nx = [1{'0' * 200}]", "expected a number up to 1e+100"),
     ('[study]\ncommand = "echo"\n[metrics]\nval-loss = { goal = "minimize", regex = "l=(.)" }\nb = { regex = "b=(.)" }',
      "study.toml line 4: metrics.val-loss.regex cannot be joined with others: no group can have this name"),
+    (MINIMAL + "[matrix]\nsize = ['S', 'L']\n[space]\nx = ['a']\n[forbid]\nr = \"x == 'a' and size == 'L'\"",
+     "forbid refuses every value of x where size = 'L', so that no trial could be drawn"),
     (MINIMAL + "[space]\nx = [nan]", "space.x has the choice nan"),
     (MINIMAL + '[space]\n"a.b" = [inf]', "study.toml line 4: space.a.b has the choice inf"),
     (MINIMAL + 'env = { A = "a\u2028b" }\nseed = -1', "study.toml line 4: study.seed is -1"),
