@@ -22,6 +22,7 @@ from fts.jobs.report.outcome import command_of
 from fts.jobs.report.page import page
 from fts.jobs.report.report import write_report
 from fts.jobs.report.script import SCRIPT, hash_of
+from fts.jobs.report.sentences import _again
 from fts.jobs.report.style import STYLE
 from fts.jobs.report.svg import Chart, linear, logarithmic, pixels
 from fts.jobs.supervisor.extra_trials import next_extra_trial
@@ -177,6 +178,15 @@ def test_a_cell_without_a_value_on_an_axis_is_in_the_matrix(tmp_path: Path):
     study: Any = SimpleNamespace(cells=cells, axes={"size": ("S", "M", "L"), "depth": (1, 2)}, label=str)
     section = matrix(study)
     assert section is not None and all(f"{n} of 0 complete" in section.body for n in range(4))
+
+
+@pytest.mark.parametrize(("n", "runs"), [(1, "one run with another seed"), (2, "2 runs with other seeds")])
+def test_equal_values_of_other_seeds_are_counted_in_words(n: int, runs: str):
+    again = SimpleNamespace(trials=[SimpleNamespace(value=0.5)] * n, curse=0.0)
+    cell = SimpleNamespace(replicates=again, best=SimpleNamespace(value=0.5), metric="acc", direction="maximize")
+    study: Any = SimpleNamespace(cells=[cell], with_result=[cell])
+    (told,) = _again(study)
+    assert told.text == f"{runs} gave the same acc to the last digit: perhaps it uses no seed."
 
 
 @pytest.mark.parametrize(
