@@ -155,7 +155,7 @@ def inspect(objective: str, folder: Path) -> Function:
         raise BadObjective(f"{path} cannot be read: {error.strerror or error}") from None
     try:
         tree = ast.parse(code, str(path))
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         raise BadObjective(
             f"{path} is no Python file: {getattr(error, 'msg', error)}" + (f", line {line}" if line else "")
@@ -167,8 +167,7 @@ def inspect(objective: str, folder: Path) -> Function:
         )
     if (kind := not_callable(tree, name)) is not None:
         raise BadObjective(f"{name} of {path} is {kind.replace(HERE, file)}")
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    node = functions.get(name) or defined(tree, name)
+    node = defined(tree, name)
     if node is None:
         if not is_bound(tree, name):
             raise BadObjective(f"{path} has no function {name!r}; {where_instead(code, tree, name, file)}")

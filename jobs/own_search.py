@@ -9,7 +9,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
-from fts.jobs.api.function import FunctionCell, main_blocks
+from fts.jobs.api.function import FunctionCell, only_as_main
 from fts.jobs.api.goals import OWN_CONSTRAINTS
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE
@@ -88,7 +88,7 @@ def own_search(tree: ast.Module, function: str) -> OwnSearch | None:
     trials, timeout, parallel = (_number(tree, options.get(one)) for one in ("n_trials", "timeout", "n_jobs"))
     return OwnSearch(
         created[0].lineno,
-        _directions(given),
+        _directions(created[0]),
         None if trials is None else int(trials),
         timeout,
         None if parallel is None else int(parallel),
@@ -178,8 +178,7 @@ def of_cell(cell: FunctionCell) -> OwnSearch | None:
 def search_at_import(code: bytes) -> int | None:
     """Returns the line of a search that runs whenever the file is imported, so in each trial; None: there is none."""
     tree = ast.parse(code)
-    guarded = {block.lineno for block in main_blocks(code)}
-    for node in _run_at_import(tree, guarded):
+    for node in _run_at_import(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == OPTIMIZE:
             name = _name(node)
             if any(map(_is_study, [_receiver(node)] if name is None else _assigned(tree, name))):
@@ -215,14 +214,16 @@ def other_tuner(tree: ast.Module, function: str) -> Tuner | None:
     return None
 
 
-def _run_at_import(tree: ast.Module, guarded: Container[int]) -> Iterator[ast.AST]:
-    waiting: list[ast.AST] = [tree]  # no recursion: a file may nest deeper than Python's stack
+def _run_at_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yields what importing the file runs. Not by recursion: a sum of a thousand texts is a thousand nodes deep."""
+    waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, SCOPES) or (isinstance(node, ast.If) and node.lineno in guarded):
+        if isinstance(node, SCOPES):
             continue
         yield node
-        waiting += reversed(list(ast.iter_child_nodes(node)))
+        below = node.orelse if isinstance(node, ast.If) and only_as_main(node.test) else ast.iter_child_nodes(node)
+        waiting += reversed(list(below))
 
 
 # -- what differs
@@ -289,7 +290,10 @@ def _assigned(tree: ast.Module, name: str | None) -> list[ast.expr]:
     ]
 
 
-def _directions(given: dict[str, ast.expr]) -> tuple[str, ...]:
+def _directions(created: ast.Call) -> tuple[str, ...]:
+    if any(word.arg is None for word in created.keywords):  # create_study(**options)
+        return ()
+    given = {word.arg: word.value for word in created.keywords}
     several, one = given.get("directions"), given.get("direction")
     listed = several.elts if isinstance(several, ast.List | ast.Tuple) else [one] if one is not None else []
     if several is None and one is None:

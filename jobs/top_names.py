@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.function import only_as_main
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 LITERAL = ast.Constant | ast.List | ast.Tuple | ast.Dict | ast.Set | ast.JoinedStr | ast.ListComp | ast.DictComp
 HERE = "FILE.py"  # in an answer: the file
 A_COMMAND = "fts enqueue --metric loss --regex 'loss=([-0-9.eE+]+)' -- python FILE.py"
+SEVERAL = ast.Pass()  # a name that may be one of several values
 MOST_STEPS = 10  # assignments from one name to another that are followed
 
 
@@ -85,16 +88,56 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _last(tree: ast.Module, name: str) -> ast.AST | None:
-    """Returns the last top-level definition, import or assigned value of the name; None: there is none."""
-    found: ast.AST | None = None
-    for node in tree.body:
-        if isinstance(node, Definition | ast.ClassDef) and node.name == name:
-            found = node
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            if any((one.asname or one.name.partition(".")[0]) == name for one in node.names):
-                found = node
-        elif isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-            found = node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
-            found = node.value or found
+    """Returns the last top-level definition, import or assigned value of the name; None: there is none.
+
+    SEVERAL: it depends on an `if`, a `try` or a loop which of them it is, or it is a part of a value.
+    """
+    found = _bound(tree.body, name)
+    return found[0] if len(found) == 1 else SEVERAL if found else None
+
+
+def _bound(body: Sequence[ast.stmt], name: str) -> list[ast.AST]:
+    """Returns all that the name may be after these statements; empty: they do not bind it."""
+    found: list[ast.AST] = []
+    for node in body:
+        new = _bound_by(node, name)
+        for inner in _blocks(node):
+            found += _bound(inner, name)
+        found = new or found
     return found
+
+
+def _bound_by(node: ast.stmt, name: str) -> list[ast.AST]:
+    """Returns what this statement itself, without the blocks in it, binds the name to; empty: nothing."""
+    if isinstance(node, Definition | ast.ClassDef):
+        return [node] if node.name == name else []
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [node] if any((one.asname or one.name.partition(".")[0]) == name for one in node.names) else []
+    if isinstance(node, ast.AnnAssign):
+        return [node.value] if node.value is not None and _is(node.target, name) else []
+    if not isinstance(node, ast.Assign):
+        return []
+    if any(_is(target, name) for target in node.targets):
+        return [node.value]
+    parts = [one for target in node.targets if isinstance(target, ast.Tuple | ast.List) for one in ast.walk(target)]
+    return [SEVERAL] if any(isinstance(one, ast.Name) and one.id == name for one in parts) else []
+
+
+def _is(target: ast.expr, name: str) -> bool:
+    return isinstance(target, ast.Name) and target.id == name
+
+
+def _blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """Yields the blocks of a compound statement that importing the file may run."""
+    if isinstance(node, Definition | ast.ClassDef):
+        return
+    if not (isinstance(node, ast.If) and _is_never_imported(node.test)):
+        yield getattr(node, "body", [])
+    for inner in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+        yield inner.body
+    yield getattr(node, "orelse", [])
+    yield getattr(node, "finalbody", [])
+
+
+def _is_never_imported(test: ast.expr) -> bool:
+    return only_as_main(test) or ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")

@@ -52,8 +52,9 @@ def _of_function(cell: FunctionCell) -> list[str]:
     """
     try:
         found = inspect(cell.objective, Path(cell.folder))
-        text = cell.path.read_text(errors="replace")
-        strings = {node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)}
+        code = cell.path.read_bytes()
+        text = code.decode("utf-8-sig", errors="replace")
+        strings = {node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)}
     except (BadObjective, OSError, SyntaxError, ValueError, RecursionError):
         return []
 

@@ -182,6 +182,12 @@ def made_in_main_block(code: bytes, name: str) -> int | None:
     return None
 
 
+def only_as_main(test: ast.expr) -> bool:
+    """Is the condition false when the file is imported? Also `__name__ == "__main__" and len(sys.argv) > 1`."""
+    parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
+    return any(map(_compares_name_with_main, parts))
+
+
 def _compares_name_with_main(test: ast.expr) -> bool:
     if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import re
 import textwrap
@@ -14,7 +15,8 @@ from fts.jobs import functions
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.functions import BadObjective
-from fts.jobs.own_search import not_taken_over, refuse_other_direction
+from fts.jobs.own_search import not_taken_over, own_search, refuse_other_direction, search_at_import
+from fts.jobs.unused_names import unread
 from tests.fts_process import Study
 from tests.trial.test_function import ran
 
@@ -141,6 +143,23 @@ def test_a_file_that_nests_deeply_is_read(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(deep + "def objective(trial):\n    return 1.0\n")
     (cell,) = functions.cells("train.py:objective", tmp_path, 20)
     assert not_taken_over([cell], ()) == []
+
+
+def test_only_what_an_import_runs_is_a_search_at_import_and_options_in_a_dict_are_unknown() -> None:
+    search = "    study = optuna.create_study(**options)\n    study.optimize(objective)\n"
+    asked = f'if __name__ == "__main__" and len(sys.argv) > 1:\n{search}'
+    long = f"TEXT = {' + '.join(['x'] * 900)}\n"
+    assert search_at_import((long + asked).encode()) is None
+    assert search_at_import((long + asked + "else:\n" + search).encode()) == 7
+    own = own_search(ast.parse(asked), "objective")
+    assert own is not None and own.directions == ()
+
+
+@pytest.mark.parametrize("head", [b"", b"\xef\xbb\xbf", "# coding: latin-1\nX = 'Größe'\n".encode("latin-1")])
+def test_an_axis_that_the_file_does_not_read_is_said_in_every_encoding(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "train.py").write_bytes(head + b"def objective(trial): return 1.0\n")
+    made = functions.cells("train.py:objective", tmp_path, 3, axes={"size": ["S", "M"]})
+    assert [one[:36] for one in unread(made)] == ["train.py does not read the axis size"]
 
 
 def test_a_search_at_import_that_the_text_does_not_show_ends_the_trial_and_one_in_the_function_does_not(

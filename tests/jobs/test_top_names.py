@@ -118,6 +118,31 @@ def test_a_name_that_is_not_at_the_top_level_is_found(tmp_path: Path, text: str,
     assert sentence in str(refused.value)
 
 
+SEVERAL = {  # a file that Python accepts -> the arguments that are known of its objective
+    "if found:\n    def objective(trial): return 1\nelse:\n    def objective(t, u): return 2\n": (),
+    "try:\n    from fast import objective\nexcept ImportError:\n    objective = None\n": (),
+    "with quiet():\n    def objective(trial): return 1\n": ("trial",),
+    "match machine:\n    case 'spark':\n        def objective(trial): return 1\n": ("trial",),
+    "objective, other = made()\n": (),
+    "def objective(data, lr): return lr\nobjective = partial(objective, load())\n": (),
+    "if TYPE_CHECKING:\n    from far import objective\ndef objective(trial): return 1\n": ("trial",),
+}
+
+
+@pytest.mark.parametrize(("text", "parameters"), SEVERAL.items())
+def test_an_objective_that_depends_on_the_machine_or_is_bound_again_is_accepted(
+    tmp_path: Path, text: str, parameters: tuple[str, ...]
+) -> None:
+    (tmp_path / "train.py").write_text(text)
+    assert inspect("train.py:objective", tmp_path).parameters == parameters
+
+
+def test_a_file_that_is_nested_too_deeply_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(f"def objective(trial): return 1\nX = {'+'.join('1' * 30_000)}\n")
+    with pytest.raises(BadObjective, match=r"is no Python file: .*recursion"):
+        inspect("train.py:objective", tmp_path)
+
+
 def test_a_program_of_hydra_is_a_command(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(
         "import hydra\n@hydra.main(config_path=None)\ndef objective(cfg): return cfg.x\n"
