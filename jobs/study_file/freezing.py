@@ -76,7 +76,8 @@ class Freezing:
             except BadSpec as error:
                 of_cell = f"cell {title_of(shown, labels)}: " if labels else ""
                 raise BadStudy((), f"{of_cell}{error}") from None
-        return functions.with_unique_names(made)
+        names = (functions.experiment_name(name, tuple(labels.values())) for labels in every)
+        return functions.with_unique_names(made, names)
 
     # -- what runs
 

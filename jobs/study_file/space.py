@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fts.jobs.api.amounts import check_range
+from fts.jobs.api.amounts import LARGEST, check_range
 from fts.jobs.api.conditions import drawing_order
 from fts.jobs.api.expression import BadExpression, Expression
 from fts.jobs.api.names import is_name
@@ -78,6 +78,8 @@ def _choice(at: At, given: Sequence[Any]) -> dict[str, Any]:
     for place, value in enumerate(given):
         if value is not None and not isinstance(value, bool | int | float | str):
             raise BadStudy(at, f"has the choice {value!r:.80}, expected text, a number, true or false")
+        if isinstance(value, int | float) and not abs(value) < LARGEST:  # nan too
+            raise BadStudy(at, f"has the choice {value!r:.80}, expected a number up to {LARGEST:g}; as text it is fine")
         if any(value == other for other in given[:place]):  # to a sampler, 1, 1.0 and True are the same choice
             raise BadStudy(at, f"names {value!r:.40} twice")
     return {"kind": "choice", "choices": list(given)}

@@ -18,7 +18,15 @@ import pytest
 
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import _git
-from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trials, exporting
+from fts.jobs.records.exports import (
+    catch_up,
+    export_all,
+    export_job,
+    export_results,
+    export_trials,
+    exporting,
+    written,
+)
 from fts.jobs.records.pending_exports import PendingExports
 from fts.jobs.records.results_cache import RowCache
 from fts.jobs.settings import Places, WorkerSettings
@@ -284,6 +292,14 @@ def test_a_start_writes_what_a_failed_export_left_out_although_its_row_is_in_the
         folder.rename(places.outputs / "gone")
     catch_up(db, places)
     assert contents(places.exports) == before
+
+
+def test_a_long_fact_in_the_table_and_a_damaged_table_do_not_keep_a_worker_from_its_start(tmp_path: Path):
+    table = tmp_path / "train_results.csv"
+    table.write_text(f"timestamp,experiment,facts.x\n2026,train,{'9' * 200_000}\n")
+    assert written(table) == {("train", "2026")}
+    table.write_bytes(b"timestamp,experiment\r2026,train\r\n")
+    assert written(table) <= {("train", "2026")}
 
 
 def test_a_folder_that_cannot_be_written_is_trouble_of_the_disk_not_of_the_job():

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fts.jobs.api import grid
 from fts.jobs.api.function import code_md5
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.study_file import code, keys, matrix
@@ -423,6 +424,16 @@ FAULTS = [
     (MINIMAL + '[baseline]\nobjective = "train:gone"', "baseline.objective: "),
     (MINIMAL + '[notify]\nurls = ["ntfy://x"]', "notify.urls is secret, and this file is copied and committed; use"),
     (MINIMAL + '[notify]\non = ["done"]', "notify.on has 'done'; did you mean cell done? expected some of cell done"),
+    (MINIMAL + "[space]\nx = [inf, 1.0]", "study.toml line 4: space.x has the choice inf, expected a number up to"),
+    (MINIMAL + f"[space]\nx = [1{'0' * 200}]", "expected a number up to 1e+100"),
+    (MINIMAL + "[space]\nx = [nan]", "space.x has the choice nan"),
+    (MINIMAL + '[space]\n"a.b" = [inf]', "study.toml line 4: space.a.b has the choice inf"),
+    (MINIMAL + 'env = { A = "a\u2028b" }\nseed = -1', "study.toml line 4: study.seed is -1"),
+    (MINIMAL + 'env = { A = "a\\u0000b" }', "line 3: study.env is {'A': 'a\\x00b'}, expected a table of texts"),
+    ('[study]\ncommand = "echo"\ngrace = ""', "line 3: study.grace is '', expected a time such as"),
+    ('[study]\ncommand = "echo"\ngrace = "5\u017f"', "line 3: study.grace is '5\u017f', expected a time such as"),
+    (MINIMAL + '[resources]\nmemory = "8\u212aB"', "line 4: resources.memory is '8\u212aB', expected"),
+    (MINIMAL + '[search]\nsampler = "grid"\n[space]\nx = { low = -9e99, high = 1, step = 1e-299 }', "x has too many"),
     (MINIMAL + '[notify]\nurl = ["ntfy://x"]', "notify.url is an unknown key of [notify]; did you mean urls?"),
 ]  # fmt: skip
 
@@ -457,6 +468,42 @@ def test_a_setting_is_checked_as_the_file_is(tmp_path: Path, setting: str, sente
     with pytest.raises(BadSpec) as caught:
         cells(tmp_path, WHOLE, setting)
     assert sentence in str(caught.value)
+
+
+def test_a_setting_names_a_key_with_dots_in_quotes(tmp_path: Path) -> None:
+    text = MINIMAL + '[space]\n"opt.lr" = { low = 0.0, high = 1.0 }\n'
+    (cell,) = cells(tmp_path, text, 'space."opt.lr".high=2.0').values()
+    assert cell.space == {"opt.lr": {"kind": "float", "low": 0.0, "high": 2.0, "log": False}}
+
+
+def test_a_cell_with_another_pruner_takes_no_numbers_of_the_one_of_the_study(tmp_path: Path) -> None:
+    text = (
+        MINIMAL + "[matrix]\nsize = ['S', 'M', 'L']\n[search]\npruner = 'halving'\nhalving = { keep = 0.5 }\n"
+        "[[cell]]\nwhere = \"size == 'L'\"\nsearch = { pruner = 'percentile', percentile = 50 }\n"
+        "[[cell]]\nwhere = \"size == 'M'\"\nsearch = { parallel = 2 }\n"
+    )
+    made = cells(tmp_path, text).values()
+    assert [(cell.pruner, cell.halving and cell.halving.keep) for cell in made] == [
+        ("halving", 0.5), ("halving", 0.5), ("percentile", None),
+    ]  # fmt: skip
+
+
+def test_words_of_a_command_may_be_blank_and_expressions_have_their_own_flags(tmp_path: Path) -> None:
+    text = """
+    [study]
+    command = ["echo", "--separator", " ", ""]
+    [metrics]
+    loss = { goal = "minimize", regex = '(?i)loss=(\\d+)' }
+    acc = { regex = "(?x) acc = (\\\\d+)  # of it" }
+    """
+    (cell,) = cells(tmp_path, text).values()
+    assert cell.command[1:] == ("--separator", " ", "")
+    found = re.match(cell.regex, "LOSS=3 acc=5 ACC=7")
+    assert found is not None and found.groupdict() == {"loss": "3", "acc": "5"}
+
+
+def test_no_point_of_a_grid_lies_above_its_range() -> None:
+    assert grid.values_of("x", {"kind": "float", "low": 0.0, "high": 0.3, "step": 0.1}) == [0.0, 0.1, 0.2, 0.3]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
