@@ -13,7 +13,7 @@ from fts.jobs.api.function import FunctionCell, only_as_main
 from fts.jobs.api.goals import OWN_CONSTRAINTS
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE
-from fts.jobs.check.causes import reached, tree_of
+from fts.jobs.check.causes import dotted, reached, tree_of
 from fts.jobs.top_names import defined, value_of_name
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _is_study(node: ast.expr) -> bool:
     return (
         isinstance(node, ast.Call)
         and _last(node.func) in ("create_study", "load_study")
-        and _dotted(node.func) != "fts.create_study"
+        and dotted(node.func) != "fts.create_study"
     )
 
 
@@ -206,7 +206,7 @@ class Tuner:
 def other_tuner(tree: ast.Module, function: str) -> Tuner | None:
     """Returns the call that gives this function to W&B or Ray Tune; None: there is none."""
     for node in ast.walk(tree):
-        name = TUNERS.get(_dotted(node.func)) if isinstance(node, ast.Call) else None
+        name = TUNERS.get(dotted(node.func)) if isinstance(node, ast.Call) else None
         if name is not None and isinstance(node, ast.Call):
             given = [*node.args, *(word.value for word in node.keywords if word.arg in ("function", "trainable"))]
             if any(isinstance(one, ast.Name) and one.id == function for arg in given for one in ast.walk(arg)):
@@ -269,12 +269,8 @@ def _name(run: ast.Call) -> str | None:
     return of.id if isinstance(of, ast.Name) else None
 
 
-def _dotted(node: ast.expr) -> str:
-    return ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
-
-
 def _last(node: ast.expr) -> str:
-    return _dotted(node).rpartition(".")[2]
+    return dotted(node).rpartition(".")[2]
 
 
 def _mentions(run: ast.Call, function: str) -> bool:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.actions import Action, by_id, for_key
+from fts.jobs.actions import Action, by_id, conditions, for_key
 from fts.jobs.actions.run import BUSY_S, run_action
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
@@ -66,12 +66,12 @@ class ActionRunner:
             self._open_form()
         elif action.id == "note" and "text" not in given:
             hint = "One line for the journal; Enter writes it, Esc leaves."
-            self._ask_text("note", hint, lambda text: self._run(action, jobs[:1], text=text))
+            self._ask_text(action, hint, jobs[:1], lambda text: {"text": text})
         elif action.id == "note":
             self._run(action, jobs[:1], **given)
         elif action.id == "move_to" and "place" not in given:
             hint = "The place in the queue: a number (1 runs next), top or bottom."
-            self._ask_text(action.label, hint, lambda text: self._run(action, jobs, place=_place(text)))
+            self._ask_text(action, hint, jobs, lambda text: {"place": _place(text)})
         elif action.id == "move_to":
             self._run(action, jobs, place=_place(given["place"]))
         else:
@@ -122,6 +122,7 @@ class ActionRunner:
     def _ask_then_run(self, action: Action, jobs: Sequence[Job]) -> None:
         from fts.tui.screens.dialogs import Ask, Confirm  # here and below, not above: not needed to start
 
+        subject = self._subject(action)
         price = action.price(self.app.present(), jobs)
         price = price and self._named(price)
         level = action.level_for(jobs)
@@ -131,7 +132,7 @@ class ActionRunner:
             word = naming.cell_name(jobs[0]) if jobs else action.id
             hint = f"{formatting.full_stop(price or action.help)} Type {word} to do it; Esc leaves."
             dialog = Ask(action.label, hint, demanded=word)
-            self.app.push_screen(dialog, lambda text: self._run_if_still(action, jobs) if text else None)
+            self.app.push_screen(dialog, lambda text: self._run_if_still(action, jobs, subject) if text else None)
             return
         asks = (
             action.asks(jobs)
@@ -147,25 +148,45 @@ class ActionRunner:
         label = action.label_in(self.app.present())
         question = f"{label}{' ' + names if len(jobs) == 1 else ''}?"
         dialog_ = Confirm(question, effects, yes=label)
-        self.app.push_screen(dialog_, lambda yes: self._run_if_still(action, jobs) if yes else None)
+        self.app.push_screen(dialog_, lambda yes: self._run_if_still(action, jobs, subject) if yes else None)
 
-    def _run_if_still(self, action: Action, jobs: Sequence[Job]) -> None:
-        """Runs a confirmed action on the jobs that it can still change: a dialog may stay open for hours."""
+    def _subject(self, action: Action) -> tuple[int, int | None]:
+        """Returns what a question is about besides jobs: (number of the database, id of the event to undo or redo)."""
+        event = SUBJECTS[action.id](self.app.present()) if action.id in SUBJECTS else None
+        return self.app.readings.replaced, None if event is None else event.id
+
+    def _run_if_still(self, action: Action, jobs: Sequence[Job], subject: tuple[int, int | None], **args: Any) -> None:
+        """Runs a confirmed action on the jobs that it can still change: a dialog may stay open for hours.
+
+        `subject`: what `_subject` returned when the question was asked.
+        """
         known = {job.id: job for job in self.app.readings.snapshot.jobs}
         there = [known[job.id] for job in jobs if job.id in known]
-        if len(jobs) and not there:
-            left = formatting.count(len(jobs), "cell")
-            self.app.say(f"{action.label}: {left} left the queue; nothing was done", "look")
-        elif reason := self._refused(action, there, settled=True):
+        now = self._subject(action)
+        if now[0] != subject[0]:
+            reason: str | None = "another database is there by now"
+        elif now != subject:
+            reason = "another change is the latest by now"
+        elif jobs and not there:
+            reason = f"{formatting.count(len(jobs), 'cell')} left the queue"
+        else:
+            reason = self._refused(action, there, settled=True)
+        if reason:
             self.app.say(f"{action.label}: {self._named(reason)}; nothing was done", "look")
         else:
-            self._run(action, self._affected(action, there))
+            self._run(action, there if action.id == "note" else self._affected(action, there), **args)
 
-    def _ask_text(self, title: str, hint: str, then: Callable[[str], None]) -> None:
+    def _ask_text(self, action: Action, hint: str, jobs: Sequence[Job], given: Callable[[str], dict[str, Any]]) -> None:
+        """Asks for a line of text, which `given` converts to arguments of the action."""
         from fts.tui.screens.dialogs import Ask
 
-        dialog = Ask(title, hint)
-        self.app.push_screen(dialog, lambda text: then(text.strip()) if text and text.strip() else None)
+        subject = self._subject(action)
+
+        def answered(text: str | None) -> None:
+            if text and text.strip():
+                self._run_if_still(action, jobs, subject, **given(text.strip()))
+
+        self.app.push_screen(Ask(action.label, hint), answered)
 
     def _open_form(self) -> None:
         """Opens the enqueue form. Commands that it starts continue after it is closed."""
@@ -173,15 +194,19 @@ class ActionRunner:
         from fts.tui.screens.enqueue import EnqueueForm  # here, not above: 55 ms, not needed to start
 
         app = self.app
+        try:
+            here = Path.cwd()
+        except OSError:  # it was removed
+            app.say("e: the folder in which this monitor was started is gone; start it in another", "look")
+            return
         if self._memory is None or self._runs is None:
             self._memory = form_memory.load()
             self._runs = form_runs.FormRuns(app.path, self._memory, self._on_form_answer)
-        folders = list(dict.fromkeys([Path.cwd(), app.path.absolute().parent.parent]))
-
+        folders = list(dict.fromkeys([here, app.path.absolute().parent.parent]))
         form = EnqueueForm(app.path, folders, self._memory, self._runs, ascii_only=app.ascii_only)
         app.push_screen(form)
 
-    def _on_form_answer(self, answer: Answer, changed: bool) -> None:
+    def _on_form_answer(self, answer: Answer) -> None:
         """Reports that a command of the form has ended. Called from a thread; the form may be closed by now."""
         self.app.post_message(Acted("form", f"{answer.summary} · e, then 4 shows all of it", failed=False))
 
@@ -234,12 +259,13 @@ class ActionRunner:
     def finish(self) -> list[str]:
         """Waits for the pending changes after the screen has closed. Returns the failures that were not shown."""
         if self._runs is not None:
-            self._runs.close()
+            self._runs.stop()
         self._lane.shutdown()
         return [self._named(clean(message.sentence)) for message in self._failed]
 
 
-COMMANDS = ("enqueue", "start_worker")  # separate processes that take minutes; other changes do not wait for them
+COMMANDS = ("start_worker",)  # separate processes that take seconds; other changes do not wait for them
+SUBJECTS = {"undo": conditions.latest_undoable, "redo": conditions.latest_redoable}  # what they change, if not jobs
 SILENT = ("undo", "redo", "ack", "note", "start_worker")  # no "u undoes": nothing to undo, or u would undo another
 
 

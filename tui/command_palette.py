@@ -132,7 +132,7 @@ PATTERNS = {"jobs": r"(?P<jobs>\d[\d\s,]*?)", "place": PLACE, "text": r"(?P<text
 
 def pattern_of(action: Action) -> re.Pattern[str]:
     """Builds the pattern of an action typed with its arguments: "move 7 top" for `fts move {jobs} {place}`."""
-    words = action.cli.removeprefix("fts ").replace('"{text}"', "{text}")
+    words = action.cli.removeprefix("fts ")
     parts = [PATTERNS[part[1:-1]] if part.startswith("{") else re.escape(part) for part in words.split()]
     return re.compile(r"(?:fts\s+)?" + r"\s+".join(parts) + r"\s*")
 
@@ -143,13 +143,15 @@ def typed_command(app: Monitor, query: str) -> Entry | None:
         if "{" not in action.cli or (match := pattern_of(action).fullmatch(query)) is None:
             continue
         given = match.groupdict()
-        jobs = named_jobs(app, given.pop("jobs", None))
+        numbers = given.pop("jobs", None)
+        jobs = named_jobs(app, numbers)
         if jobs is None:
             continue
         if "text" in given:
             given["text"] = given["text"].strip().strip('"')
         twin = action.command(jobs, **given)
-        run: Callable[[], Any] = lambda: app.action_runner.begin(action, jobs, **given)  # noqa: B023, E731  # the loop ends with the return below
+        # When it is chosen the jobs are looked up again: the palette may have been open for hours.
+        run: Callable[[], Any] = lambda: app.action_runner.begin(action, named_jobs(app, numbers) or [], **given)  # noqa: B023, E731  # the loop ends with the return below
         return Entry(action.id, action.label, run, "", twin, app.action_runner.why_not(action, jobs))
     return None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.actions import ACTIONS, Action, by_key
+from fts.jobs.api.nearest import nearest as most_similar
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
 
@@ -32,6 +33,10 @@ NAMED = (
 )  # fmt: skip
 SAME = {"ctrl+i": "tab", "ctrl+m": "enter", "ctrl+[": "escape"}  # terminals send the same byte for both
 NEVER = {"ctrl+enter", "shift+enter", "ctrl+tab", "ctrl+space"}  # most terminals send nothing for these
+CTRL_SIGNS = {  # with ctrl a terminal sends only these signs
+    "\\": "backslash", "]": "right_square_bracket", "^": "circumflex_accent", "_": "underscore",
+}  # fmt: skip
+SIGNS = {name: sign for sign, name in CTRL_SIGNS.items()}
 ALWAYS = {"ctrl+c": "leave"}  # cannot be changed, so that there is always a way out
 SHOWN = {
     "escape": "Esc", "enter": "↵", "tab": "Tab", "space": "Space", "backspace": "Bksp", "delete": "Del",
@@ -165,6 +170,7 @@ def _default_ids() -> dict[str, str]:
 def shown_key(key: str) -> str:
     """Formats a key for display: `^x`, `Esc`, `alt+↑`."""
     *modifiers, last = key.split("+") if len(key) > 1 else [key]
+    last = SIGNS.get(last, last)
     name = SHOWN.get(last, last.upper() if re.fullmatch(r"f\d+", last) else last)
     if modifiers == ["ctrl"] and len(last) == 1:
         return f"^{last}"
@@ -214,7 +220,7 @@ def _key(id: str, text: str) -> str:
     if last == "" and short.endswith("++"):
         modifiers, last = modifiers[:-1], "+"
     lower = [modifier.lower() for modifier in modifiers]
-    last = last if len(last) == 1 else OURS.get(last.lower(), last.lower())
+    last = last if len(last) == 1 else OURS.get(last.lower(), SIGNS.get(last.lower(), last.lower()))
     if "shift" in lower and len(last) == 1 and last.isalpha():  # a terminal sends the capital letter
         lower, last = [modifier for modifier in lower if modifier != "shift"], last.upper()
     if "ctrl" in lower and len(last) == 1:
@@ -225,14 +231,27 @@ def _key(id: str, text: str) -> str:
         raise BadKeys(id, f"{id} has {text!r}, expected a key such as x, X, ctrl+x, f5, space or alt+up{close}")
     if key in SAME:
         raise BadKeys(id, f"{id} has {text!r}, which a terminal cannot tell from {SAME[key]}; choose another key")
-    if key in NEVER:
+    if len(last) == 1:
+        key = _with_modifiers(lower, last, key)
+    if key in NEVER or not key:
         raise BadKeys(id, f"{id} has {text!r}, which most terminals do not send; choose another key")
     return key
 
 
+def _with_modifiers(modifiers: list[str], last: str, key: str) -> str:
+    """Returns Textual's name of a letter or sign with these modifiers; empty if terminals do not send it.
+
+    With alt they send ASCII letters, with ctrl also a few signs, with both nothing that Textual can tell.
+    """
+    is_letter = last.isascii() and last.isalpha()
+    if set(modifiers) == {"alt"} and is_letter:
+        return f"alt+shift+{last.lower()}" if last.isupper() else key
+    if set(modifiers) == {"ctrl"} and (is_letter or last in CTRL_SIGNS):
+        return f"ctrl+{CTRL_SIGNS.get(last, last)}"
+    return "" if modifiers else key
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Returns `; the nearest is 'cancel'`, or an empty string if no known word is similar."""
-    import difflib  # here, not above: only for a mistake
-
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"; the nearest is {close[0]!r}" if close else ""
+    close = most_similar(word, known)
+    return "" if close is None else f"; the nearest is {close!r}"

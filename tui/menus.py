@@ -32,6 +32,7 @@ class Menus:
         elif screen in SCREENS:
             app.navigation.show(SCREENS.index(screen))
             app.paint()
+            app.look()
         else:
             app.action_runner.by_id(id)
             app.paint()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fts.jobs.status.summary import Glance
 
 TABLES = (QUEUE, TRIALS, EVENTS)  # screens with rows to filter
+MOST_ZOOM = 6  # halvings of the chart's window
 
 
 @dataclass
@@ -195,9 +196,12 @@ class Navigation:
         """Puts the cursor of this screen on the row with this id."""
         if self.screen in (QUEUE, RESULTS):
             if row != self.job_id:
-                self.trial_id, self.scroll = None, 0
+                self._leave_log()
+                self.trial_id = None
             self.job_id = row
         elif self.screen == TRIALS:
+            if row != self.trial_id:
+                self._leave_log()
             self.trial_id = row
         elif self.screen == EVENTS:
             self.event_id = row
@@ -215,7 +219,8 @@ class Navigation:
             trial = view.trial
             at = (place_of(view.trials, trial.id) if trial else None) or 0
             if view.trials:
-                self.trial_id, self.scroll = view.trials[min(max(at + step, 0), len(view.trials) - 1)].id, 0
+                self.trial_id = view.trials[min(max(at + step, 0), len(view.trials) - 1)].id
+                self._leave_log()
             return
         if self.screen == QUEUE:
             self.move(view, step)
@@ -224,7 +229,21 @@ class Navigation:
         at = jobs.index(self.job_id) if self.job_id in jobs else 0
         if jobs:
             self.job_id = jobs[min(max(at + step, 0), len(jobs) - 1)]
-            self.trial_id, self.scroll = None, 0
+            self.trial_id = None
+            self._leave_log()
+
+    def _leave_log(self) -> None:
+        """Another log is shown from its end, and followed."""
+        self.scroll, self.follow = 0, True
+
+    def shift_chart(self, steps: int) -> None:
+        """Moves the window of the chart back (positive) or on, at most to the first value."""
+        self.chart_shift = min(max(self.chart_shift + steps, 0), 4 * (2**self.chart_zoom - 1))
+
+    def zoom_chart(self, steps: int) -> None:
+        """Halves the window of the chart, or doubles it (negative)."""
+        self.chart_zoom = min(max(self.chart_zoom + steps, 0), MOST_ZOOM)
+        self.shift_chart(0)
 
     def fold(self, view: View) -> bool:
         """c: folds or unfolds the study of the selected row. Returns False if there is only one study."""
@@ -233,7 +252,7 @@ class Navigation:
         self.end_range()
         self.folded ^= {view.job.study}
         rows = table_rows.jobs_of(replace(view, folded=frozenset(self.folded)))
-        if self.job_id not in [job.id for job in rows]:
+        if rows and self.job_id not in [job.id for job in rows]:
             self.choose(next((job.id for job in rows if job.study == view.job.study), rows[0].id))
         return True
 
@@ -260,6 +279,7 @@ class Navigation:
             event = self.event(view)
             if event is not None and event.job_id is not None:
                 self.job_id, self.trial_id = event.job_id, event.trial_id
+                self._leave_log()
                 self.show(TRIALS)
 
     def back(self) -> bool:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.actions import ACTIONS
 from fts.tui import clipboard
-from fts.tui.data.view import EVENTS, TRIALS, View
+from fts.tui.data.view import EVENTS, View
 from fts.tui.frame import frame_of
 from fts.tui.render import export
 
 if TYPE_CHECKING:
     from fts.tui.app import Monitor
-    from fts.tui.navigation import Navigation
 
 
 class Sharing:
@@ -22,10 +21,6 @@ class Sharing:
     def __init__(self, app: Monitor) -> None:
         self.app = app
         self.twin = ""  # the `fts` command of the last change made here
-
-    @property
-    def navigation(self) -> Navigation:
-        return self.app.navigation
 
     def view(self) -> View:
         return self.app.view()
@@ -36,32 +31,26 @@ class Sharing:
             self.app.screen.clear_selection()
             self._clip(text)
             return
-        rows = export.table(self.view())
-        chosen = self._row(rows)
+        chosen = export.row_of(self.view())
         self._clip("\t".join("" if value is None else str(value) for value in chosen.values()) if chosen else "")
-
-    def _row(self, rows: list[dict[str, object]]) -> dict[str, object] | None:
-        wanted = {TRIALS: self.navigation.trial_id, EVENTS: self.navigation.event_id}.get(
-            self.navigation.screen, self.navigation.job_id
-        )
-        return next((row for row in rows if row.get("id") == wanted), rows[0] if rows else None)
 
     def copy_menu(self) -> None:
         from fts.tui.screens.chooser import Choice, Chooser  # here and below, not above: not needed to start
 
         view = self.view()
-        row = self._row(export.table(view))
-        trial = view.trial
+        row = export.row_of(view)
+        jobs = self.app.chosen()
+        job = next(iter(jobs), None) if view.screen == EVENTS else view.job
+        trial = view.trial if job is not None and job.id == view.job_id else None
         found = {"row as JSON": json.dumps(row, indent=1, default=str) if row else ""}
         if trial is not None:
             found["parameters as YAML"] = export.yaml(trial.params)
             found["path of the log"] = trial.log_path or ""
         found["command of the last change"] = self.twin
-        jobs = self.app.chosen()
         for action in ACTIONS:
             if action.needs_jobs and any(action.applies_to(job, self.app.present()) for job in jobs):
                 found[f"command: {action.label}"] = action.command(jobs)
-        if job := view.job:
+        if job is not None:
             found["command: trials"] = f"fts trials {job.id}"
             found["command: curve"] = f"fts curve {job.id}" + (f":t{trial.number}" if trial else "")
         choices = [Choice(name, name, note=" ".join(text.split())[:200]) for name, text in found.items() if text]

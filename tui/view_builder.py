@@ -70,8 +70,17 @@ class ViewBuilder:
         self._shown = self.facts_of_time()
 
     def arrived(self, message: Arrived) -> None:
-        """Takes over a new read: keeps the cursor on its row, and requests another read if the selection changed."""
+        """Takes over a new read: keeps the cursor on its row, and requests another read if the selection changed.
+
+        Ignores a read of another moment than the one to show: it was requested before the last step of a replay.
+        """
         app, readings, navigation = self.app, self.app.readings, self.app.navigation
+        if message.reading.reopened:
+            readings.replaced += 1
+            readings.frozen = None
+            navigation.forget(time.monotonic())
+        if message.reading.at != navigation.at:
+            return
         memoize.expect()
         self._is_new = True
         if (read_forecast := message.reading.forecast) is not None:
@@ -83,7 +92,6 @@ class ViewBuilder:
         if readings.too_new():
             app.readonly = app.locked = True  # a newer fts may have written data that this one does not know
         if message.reading.reopened:
-            navigation.forget(time.monotonic())
             app.say(message.reading.reopened, "look")
         chosen = navigation.job_id
         navigation.settle(readings.snapshot, time.monotonic())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import pandas as pd
 
-from fts.analysis.horizon import at_the_edge, listed
+from fts.analysis.horizon import at_the_edge, listed, top_trials
 from fts.analysis.scaling import FEWEST_SIZES
 from fts.analysis.summarise import SEEDS_TO_CLAIM
 from fts.analysis.tables_page import signed
@@ -75,7 +75,8 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Conclusion, .
         for cell in group.cells:
             found += _about_cell(cell)
         found += _about_group(group, f"{group.task}: " if len(groups) > 1 else "")
-        found += _about_ranges(trials[trials["experiment"].isin([cell.experiment for cell in group.cells])])
+        mine = trials[trials["experiment"].isin([cell.experiment for cell in group.cells])]
+        found += [*_about_ranges(mine), *_about_warm_starts(mine)]
         found += _about_pruning(group)
     found += _about_validation(groups, walked=bool(study.walks))
     if study.test_openings:
@@ -338,6 +339,18 @@ def _about_ranges(trials: pd.DataFrame) -> Iterator[Conclusion]:
             "A wider range may hold better values (`fts enqueue --space`)."
         )
         yield Conclusion("caution", budget, "edge of the range", sentence)
+
+
+def _about_warm_starts(trials: pd.DataFrame) -> Iterator[Conclusion]:
+    """A trial that began as another horizon's winner has its parameters, whatever this horizon needs."""
+    badges = top_trials(trials)["badges"]
+    warm = sum("warm" in each for each in badges)
+    if warm:
+        sentence = (
+            f"{warm} of {len(badges)} top trials of the comparison of horizons are winners of other cells that were "
+            "tried first (`fts enqueue --warm-start`): they make horizons look more alike than separate searches would."
+        )
+        yield Conclusion("caution", "study", "warm start", sentence)
 
 
 def _about_pruning(group: Group) -> Iterator[Conclusion]:

@@ -89,8 +89,9 @@ def superior_p(losses_NM: NDArray[np.float64], rival_N: NDArray[np.float64], hor
     """Returns the consistent p value of superior predictive ability: is any of M trials better than this rival?"""
     from arch.bootstrap import SPA  # see _confidence_set
 
-    if (losses_NM == rival_N[:, None]).all():
-        return 1.0  # without differences there is no statistic
+    losses_NM = losses_NM[:, (losses_NM != rival_N[:, None]).any(axis=0)]
+    if not losses_NM.shape[1]:  # a trial that equals the rival has no statistic, and p would be 0 for all of them
+        return 1.0
     test = SPA(rival_N, losses_NM, block_size=_block(losses_NM, rival_N, horizon), reps=RESAMPLES, seed=seed)
     test.compute()
     return float(test.pvalues["consistent"])

@@ -13,6 +13,7 @@ from functools import lru_cache
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import CannotFit
 from fts.jobs.settings import Places
 from fts.jobs.status.forecast import worth_of_pruned
@@ -257,7 +258,11 @@ def _count(
     data = load(root, md5, task, horizon, context, dict(split), min_positives=least)
     if cv is None:
         return (Windows(data.n_train, data.n_val),)
-    return tuple(Windows(len(fold.train_ends), len(fold.val_ends)) for fold in last_folds(data, *evaluated_folds(cv)))
+    try:
+        folds = last_folds(data, *evaluated_folds(cv))
+    except ValueError as too_few:
+        raise BadSpec(str(too_few)) from None
+    return tuple(Windows(len(fold.train_ends), len(fold.val_ends)) for fold in folds)
 
 
 def windows_of_models(root: str, cell: CellSpec) -> tuple[Windows, ...]:

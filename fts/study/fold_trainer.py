@@ -9,6 +9,7 @@ resumed trial equals an uninterrupted one bit for bit.
 from __future__ import annotations
 
 import time
+import zipfile
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fts.state.files import refuse_links, replacing
-from fts.training.checkpoint import SavedCheckpoint
+from fts.training.checkpoint import CheckpointError, SavedCheckpoint
 from fts.training.metrics import probabilities
 from fts.training.progress import Progress
 from fts.training.results import COLLAPSED, DIVERGED, STEP_LIMIT, EpochDone, EpochResult, Outcome, StepDone
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fts.training.config import TrainConfig
 
 PREDICTIONS = "fold_predictions.npz"  # predictions of all folds at the best epoch so far
+DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what a damaged .npz raises
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,19 @@ class FoldTrainer:
         return any(trainer.can_load(folder / f"fold_{k}") for k, trainer in enumerate(self.trainers))
 
     def load(self, folder: Path) -> Resumed:
-        """Loads each fold from its own checkpoint; one without stays at its beginning. Raises CheckpointError."""
+        """Loads each fold from its own checkpoint; one without a valid one stays at its beginning.
+
+        So do all of them if the stored predictions are damaged, because no later weights can make them again. Raises
+        CheckpointError for a valid checkpoint of another run.
+        """
+        try:
+            self._stored_predictions()
+        except DAMAGED as damage:
+            return Resumed(folder, (f"{PREDICTIONS} is damaged ({damage}); all folds start again",))
         warnings: list[str] = []
         for k, trainer in enumerate(self.trainers):
-            if trainer.can_load(folder / f"fold_{k}"):
-                warnings += trainer.load(folder / f"fold_{k}").warnings
+            warnings += load_valid(trainer, folder / f"fold_{k}")
+            if trainer.step:
                 self._saved[k] = trainer.step
         epochs = min(len(trainer.history) for trainer in self.trainers)
         for epoch in range(1, epochs + 1):
@@ -155,20 +165,47 @@ class FoldTrainer:
         return result.val_auc if self.config.objective == "val_auc" else result.val_loss
 
     def _keep_predictions(self, epoch: int) -> None:
-        """Keeps the predictions of the common best epoch; each trainer keeps those of its own best epoch."""
+        """Keeps the predictions of the common best epoch; each trainer keeps those of its own best epoch.
+
+        If a fold lost its checkpoints and catches up, the others have weights of a later epoch: then only the stored
+        predictions of this epoch can be right.
+        """
+        if any(len(trainer.history) > epoch for trainer in self.trainers):
+            self.val_predictions = None
+            return self._restore_predictions()
         self.val_predictions = np.concatenate([probabilities(t.validation_logits()) for t in self.trainers])
-        if self.folder is None:
-            return
-        with replacing(self.folder / PREDICTIONS) as draft, draft.open("wb") as file:
-            np.savez(file, epoch=epoch, p=self.val_predictions)
+        if self.folder is not None:
+            with replacing(self.folder / PREDICTIONS) as draft, draft.open("wb") as file:
+                np.savez(file, epoch=epoch, p=self.val_predictions)
+        return None
 
     def _restore_predictions(self) -> None:
+        epoch, p = self._stored_predictions() or (None, None)
+        if epoch is not None and epoch == self.progress.best_epoch:
+            self.val_predictions = p
+
+    def _stored_predictions(self) -> tuple[int, NDArray[np.float32]] | None:
+        """Returns epoch and predictions of all folds; None if there are none yet. Raises DAMAGED."""
         path = None if self.folder is None else self.folder / PREDICTIONS
         if path is None or not path.exists():
-            return
+            return None
         with np.load(path, allow_pickle=False) as stored:
-            if int(stored["epoch"]) == self.progress.best_epoch:
-                self.val_predictions = stored["p"]
+            return int(stored["epoch"]), stored["p"]
+
+
+def load_valid(trainer: Trainer, folder: Path) -> tuple[str, ...]:
+    """Loads the newest valid checkpoint and returns warnings; without one the trainer stays at its beginning.
+
+    Raises CheckpointError for a valid checkpoint of another run.
+    """
+    if not trainer.can_load(folder):
+        return ()
+    try:
+        return trainer.load(folder).warnings
+    except CheckpointError as damaged:
+        if trainer.can_load(folder):  # damaged ones have been moved aside, so this one is valid
+            raise
+        return (str(damaged),)
 
 
 def mean_result(results: list[EpochResult]) -> EpochResult:

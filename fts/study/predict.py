@@ -16,6 +16,7 @@ from fts.data.plausible import find_implausible
 from fts.data.sources import AS_IT_STANDS, take_closes, take_file
 from fts.features import tiers
 from fts.model.architecture import NONE
+from fts.study.dataset import JoinFailed, check_join
 from fts.study.model_folder import CURE, FinalModel, NoModel
 from fts.training.metrics import probabilities
 
@@ -67,7 +68,9 @@ def predict_bars(
             f"{origin} has {len(bars)} rows; the model needs {needed}: {tiers.WARM_UP} until the slowest indicator has "
             f"a value, then {model.context} for one window"
         )
-    x = tiers.build(bars, str(model.config["tier"]), closes)
+    tier = str(model.config["tier"])
+    late = _vix_warnings(bars, closes, origin) if closes is not None and tiers.needs_vix(tier) else ()
+    x = tiers.build(bars, tier, closes)
     if list(x.columns) != model.config["features"]:
         commit = model.config.get("cell", {}).get("code_commit")
         raise WrongBars(
@@ -86,7 +89,20 @@ def predict_bars(
     if _trained_on_volume(model) and any(finding.kind == "no-volume" for finding in findings):
         raise WrongBars(f"{origin}: column Volume is missing or the same on each day; the model was trained on volumes")
     warnings = tuple(finding.sentence for finding in findings)
-    return Predicted(table, (*warnings, *drift_warnings(model, x)))
+    return Predicted(table, (*warnings, *late, *drift_warnings(model, x)))
+
+
+def _vix_warnings(bars: pd.DataFrame, closes: pd.Series, origin: str) -> tuple[str, ...]:
+    """Says how many of the newest days have no probability. Raises WrongBars if the VIX lacks as many days as a build
+    refuses: the last known close would stand in for each of them.
+    """
+    first, last = closes.index[0], closes.index[-1]
+    try:
+        check_join(bars.loc[first:last].index, closes.index, "bars", "VIX closes")
+    except JoinFailed as apart:
+        raise WrongBars(f"{origin}: {apart}") from None
+    late = int((bars.index > last).sum())
+    return (f"no probability for the newest {late} days: the VIX closes end on {last:%Y-%m-%d}",) if late else ()
 
 
 def _trained_on_volume(model: FinalModel) -> bool:

@@ -14,18 +14,9 @@ from fts.state.scheduling import preference
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fts.study.estimate import CellPlan
+    from fts.study.estimate import CellPlan, Same
 
 Cell = tuple[str, int]  # (budget, horizon)
-
-
-@dataclass(frozen=True)
-class ExistingJob:
-    """A job of the same question."""
-
-    job: int
-    status: str
-    trials: int  # trials wanted in total
 
 
 @dataclass(frozen=True)
@@ -38,7 +29,7 @@ class CellCost:
     shapes: int
     too_large: int  # architectures that cannot run here
     waiting: int  # architectures that need more than a slot's share
-    same: tuple[ExistingJob, ...] = ()  # jobs of the same question
+    same: tuple[Same, ...] = ()  # jobs of the same question
 
 
 @dataclass(frozen=True)
@@ -59,11 +50,10 @@ def cost_of(plan: CellPlan) -> CellCost:
     needs = [shape.predicted_bytes for shape in fitting or plan.shapes] or [0]
     trial_s = plan.epochs * median(shape.epoch_s or 0.0 for shape in fitting) if fitting else None
     waiting = sum(shape.beyond_share for shape in fitting)
-    same = tuple(ExistingJob(one.job, one.status, one.trials) for one in plan.same)
-    return CellCost(trial_s, min(needs), max(needs), len(plan.shapes), len(plan.too_large), waiting, same)
+    return CellCost(trial_s, min(needs), max(needs), len(plan.shapes), len(plan.too_large), waiting, plan.same)
 
 
-def existing_job(cost: CellCost | None, trials: int) -> ExistingJob | None:
+def existing_job(cost: CellCost | None, trials: int) -> Same | None:
     """Returns the job that `fts enqueue` would find for the cell; None: the cell is new."""
     there = cost.same if cost is not None else ()
     return min(there, key=lambda job: preference(job.status, job.trials, job.job, trials), default=None)

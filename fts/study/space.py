@@ -1,4 +1,4 @@
-"""The search space of the flagship per model family, and the values that users may override (DOMAIN section 3)."""
+"""The search space of the flagship, and the values that users may override (DOMAIN section 3)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ TRAINING: Space = {
     "warmup_steps": {"kind": "choice", "choices": [100, 200, 300, 500]},
     "dropout": {"kind": "float", "low": 0.1, "high": 0.6, "log": False},
 }
-FAMILIES: dict[str, Space] = {"patchtst": TRAINING}
-WINDOW: dict[str, Space] = {  # searched only if the user gives values
-    "patchtst": {"context": {"kind": "choice", "choices": []}, "norm": {"kind": "choice", "choices": list(NORMS)}}
-}
+WINDOW = ("context", "norm")  # searched only if the user gives values
 BOUNDS: dict[str, tuple[float, float]] = {  # values that a training accepts; a search range must lie inside
     "learning_rate": (1e-12, 1e9),
     "weight_decay": (0.0, 1e9),
@@ -35,9 +32,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 EXPECTED = "expected NAME=LOW:HIGH or NAME=A,B"
 
 
-def space_for(
-    budget: str, n_features: int, overrides: Space | None = None, family: str = "patchtst", **window: Any
-) -> Space:
+def space_for(budget: str, n_features: int, overrides: Space | None = None, **window: Any) -> Space:
     """Returns the space of one cell: the architectures of its budget by name, and the training parameters.
 
     `window`: context, patch, stride, channel_independent, norm, if they are not the defaults; they decide how many
@@ -55,11 +50,11 @@ def space_for(
     names = [name for name in grids[0] if all(name in other for other in grids[1:])]
     if not names:
         raise BadSpace(f"no architecture of the grid has {budget} parameters with {window}; choose another window")
-    space = {"architecture": {"kind": "choice", "choices": names}} | FAMILIES[family]
+    space = {"architecture": {"kind": "choice", "choices": names}} | TRAINING
     for name, distribution in overrides.items():
-        if name not in space and name not in WINDOW[family]:
-            known = ", ".join(sorted({*space, *WINDOW[family]}))
-            raise BadSpace(f"{name} is not a parameter of {family}; known: {known}")
+        if name not in space and name not in WINDOW:
+            known = ", ".join(sorted({*space, *WINDOW}))
+            raise BadSpace(f"{name} is not a parameter of patchtst; known: {known}")
         if name == "architecture":
             _check_architectures(budget, n_features, distribution, names, windows)
         elif name == "norm":
@@ -74,7 +69,7 @@ def space_for(
 def _windows(overrides: Space, window: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns every combination of window and norm that a trial can draw."""
     found = [window]
-    for name in ("context", "norm"):
+    for name in WINDOW:
         drawn = overrides.get(name, {}).get("choices")
         found = [each | {name: value} for each in found for value in drawn] if drawn else found
     return found
@@ -124,19 +119,19 @@ def _check_bounds(name: str, distribution: dict[str, Any]) -> None:
             raise BadSpace(f"{name} is {value:g}, expected whole numbers")
 
 
-def parse_override(text: str, family: str = "patchtst") -> tuple[str, dict[str, Any]]:
+def parse_override(text: str) -> tuple[str, dict[str, Any]]:
     """Parses `dropout=0.1:0.3` (a range, on the default scale) or `warmup_steps=100,200` (choices).
 
     Returns name and distribution. Raises BadSpace for anything else.
     """
     name, _, values = text.partition("=")
-    usual = FAMILIES[family].get(name)
-    if name in WINDOW[family]:
+    usual = TRAINING.get(name)
+    if name in WINDOW:
         return _listed(name, values, text)
     if usual is None and name != "architecture":
-        known = ", ".join(["architecture", *FAMILIES[family], *WINDOW[family]])
+        known = ", ".join(["architecture", *TRAINING, *WINDOW])
         raise BadSpace(
-            f"{text!r} names no parameter of {family}; expected NAME=LOW:HIGH or NAME=A,B with one of {known}"
+            f"{text!r} names no parameter of patchtst; expected NAME=LOW:HIGH or NAME=A,B with one of {known}"
         )
     if usual is not None and ":" in values:
         return name, _range(name, values, text, bool(usual.get("log", False)))

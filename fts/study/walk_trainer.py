@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import json
 import time
-import zipfile
-import zlib
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fts.state.files import ABSENT, naming, refuse_links, replacing
-from fts.study.fold_trainer import Resumed
-from fts.training.checkpoint import CheckpointError, SavedCheckpoint
+from fts.state.files import refuse_links, replacing
+from fts.study.fold_trainer import DAMAGED, Resumed, load_valid
 from fts.training.metrics import probabilities
 from fts.training.results import COLLAPSED, DIVERGED, FINISHED, EpochDone, EpochResult, Outcome, StepDone
 from fts.training.trainer import COLLAPSED_SD, Trainer
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from fts.training.checkpoint import SavedCheckpoint
     from fts.training.config import TrainConfig
 
 ENDED = "ended_folds.npz"  # predictions and scores of the folds that have ended
@@ -112,16 +110,7 @@ class FoldsInTurn:
         if (ended := self._read(folder.parent)) is not None:
             self._history, self._p = ended
             self._start_next_fold()
-        warnings: tuple[str, ...] = ()
-        place = self._checkpoint(folder)
-        if not self.ended and self.trainer.can_load(place):
-            try:
-                warnings = tuple(self.trainer.load(place).warnings)
-            except CheckpointError as damaged:
-                if self.trainer.can_load(place):  # damaged ones have been moved aside, so this one is valid
-                    raise
-                warnings = (str(damaged),)
-        return Resumed(folder, warnings)
+        return Resumed(folder, () if self.ended else load_valid(self.trainer, self._checkpoint(folder)))
 
     def _checkpoint(self, folder: Path) -> Path:
         return folder / f"fold_{len(self._history)}"
@@ -156,14 +145,11 @@ class FoldsInTurn:
 
     @staticmethod
     def _read(folder: Path) -> tuple[list[EpochResult], list[NDArray[np.float32]]] | None:
-        """Reads the ended folds. None if no fold has ended, or for a damaged file: the trial then starts again.
-
-        Raises OSError if the file cannot be read now.
-        """
+        """Reads the ended folds. None if no fold has ended, or for a damaged file: the trial then starts again."""
         try:
-            with naming(folder / ENDED), np.load(folder / ENDED, allow_pickle=False) as stored:
+            with np.load(folder / ENDED, allow_pickle=False) as stored:
                 told: list[dict[str, Any]] = json.loads(str(stored["results"]))
                 p = np.split(stored["p"], np.cumsum(stored["days"])[:-1])
                 return [EpochResult(**one) for one in told], p
-        except (*ABSENT, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        except DAMAGED:
             return None

@@ -93,8 +93,7 @@ def undoable(job: Job | None, snapshot: Snapshot) -> str | None:
 
 
 def redoable(job: Job | None, snapshot: Snapshot) -> str | None:
-    undone = [e for e in snapshot.events if e.verb == Verb.UNDONE and e.inverse is not None and e.undone_by is None]
-    return None if undone or _journal_goes_on(snapshot) else "there is nothing to redo"
+    return None if latest_redoable(snapshot) or _journal_goes_on(snapshot) else "there is nothing to redo"
 
 
 # ---------------------------------------------------------------- what an action costs (None: nothing)
@@ -218,8 +217,8 @@ def price_of_undo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 
 def price_of_redo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
-    undone = [e for e in snapshot.events if e.verb == Verb.UNDONE and e.inverse is not None and e.undone_by is None]
-    return _if_old(undone[-1], snapshot) if undone else None
+    event = latest_redoable(snapshot)
+    return _if_old(event, snapshot) if event else None
 
 
 # ---------------------------------------------------------------- facts
@@ -233,6 +232,14 @@ def latest_undoable(snapshot: Snapshot) -> Event | None:
     """Returns the event that `undo` would undo, among the events of the snapshot."""
     for event in reversed(snapshot.events):
         if event.inverse is not None and event.undone_by is None and event.verb != Verb.UNDONE:
+            return event
+    return None
+
+
+def latest_redoable(snapshot: Snapshot) -> Event | None:
+    """Returns the undo that `redo` would take back, among the events of the snapshot."""
+    for event in reversed(snapshot.events):
+        if event.verb == Verb.UNDONE and event.inverse is not None and event.undone_by is None:
             return event
     return None
 

@@ -6,6 +6,7 @@ work, L3 cannot be undone (never a key: palette or command only).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class Action:
     scope: str  # jobs: acts on chosen jobs; worker, queue, study: on no particular job
     level: str
     verb: str  # verb of the event that it writes
-    cli: str  # its command; {jobs} is replaced by the job numbers
+    cli: str  # its command; {jobs} is replaced by the job numbers, {place} and {text} by what was typed
     help: str
     refuses: Refusal
     costs: Price
@@ -73,9 +74,10 @@ class Action:
 
     def command(self, jobs: Sequence[Job | int] = (), **args: Any) -> str:
         """Returns the equivalent command line: `fts move 7 up`."""
-        numbers = " ".join(str(job if isinstance(job, int) else job.id) for job in jobs)
-        known = {"place": "PLACE", "text": "TEXT", **{k: v for k, v in args.items() if v is not None}}
-        return " ".join(self.cli.format(jobs=numbers or "JOB", **known).split())
+        numbers = [str(job if isinstance(job, int) else job.id) for job in jobs]
+        given = {name: shlex.quote(str(value)) for name, value in args.items() if value is not None}
+        words = self.cli.format(jobs=" ".join(numbers) or "JOB", **{"place": "PLACE", "text": '"TEXT"', **given})
+        return f"{words} --job {numbers[0]}" if self.id == "note" and numbers else words
 
     def run(
         self, db: Database, job_ids: Sequence[int] = (), who: str | None = None, dry_run: bool = False, **args: Any
@@ -170,11 +172,11 @@ ACTIONS: tuple[Action, ...] = (
         "Redoes the last undone change.", conditions.redoable, conditions.price_of_redo, handlers.redo,
     ),
     Action(
-        "ack", "a", "acknowledge", "study", "L0", Verb.ACKNOWLEDGED, "fts ack {jobs}",
+        "ack", "a", "acknowledge", "study", "L0", Verb.ACKNOWLEDGED, "fts ack",
         "Marks everything that has ended as seen.", conditions.always, conditions.free, handlers.acknowledge,
     ),
     Action(
-        "note", "m", "note", "study", "L0", Verb.NOTED, 'fts note "{text}"',
+        "note", "m", "note", "study", "L0", Verb.NOTED, "fts note {text}",
         "Writes a note into the journal, about one job or the study.", conditions.always, conditions.free,
         handlers.note,
     ),

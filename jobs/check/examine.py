@@ -219,6 +219,10 @@ class Examination:
         if again.cut and not again.reports and first.reports:
             self.found.add("repeatable", WARN, f"not known: the second run reported nothing in {seconds(limit_s)}")
             return again
+        if not again.ended and not again.cut:  # what was equal until then says nothing
+            self.found.repeatable = False
+            self.found.add("repeatable", BAD, f"not: the second run failed: {again.message}")
+            return again
         differs = first_difference(first, again)
         decisive = first_difference(first, again, deciding(self.cell))
         if differs is None:

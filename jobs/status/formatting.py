@@ -335,9 +335,12 @@ def width(text: str) -> int:
     return sum(_columns(char) for char in text)
 
 
+NO_COLUMN = ("Mn", "Me", "Mc")  # categories of characters that are drawn over or beside the one before, as in Thai
+
+
 @lru_cache(maxsize=4096)
 def _columns(char: str) -> int:
-    if unicodedata.combining(char):
+    if unicodedata.category(char) in NO_COLUMN or "\u1160" <= char <= "\u11ff":  # the latter join a Hangul syllable
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 

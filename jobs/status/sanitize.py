@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SHOWN = "\ufffd"  # replaces each control character, so that a manipulated string is visible
 UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})  # controls, format (bidi, zero width), surrogates, private use
+NO_XML = "\ufffe\uffff"  # no characters, which no SVG may contain
 HARMLESS = frozenset({int, float, bool, type(None)})
 LONGEST = 20_000  # characters of one foreign string; a log line longer than this is cut
 
@@ -48,7 +49,7 @@ def _shown(char: str) -> str:
         return "  "
     if char in "\r\n":
         return " "
-    return SHOWN if unicodedata.category(char) in UNSAFE else char
+    return SHOWN if unicodedata.category(char) in UNSAFE or char in NO_XML else char
 
 
 def _clean(value: Any) -> Any:

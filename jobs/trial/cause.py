@@ -12,6 +12,7 @@ import resource
 from pathlib import Path
 
 OF_A_TRIAL = ("'OptunaTrial'",)  # in Python's error for f(lr), a function that expects the value and not a trial
+REMOVED = ("system_attrs", "set_system_attr")  # of a trial, in Optuna 5
 OUT_OF_MEMORY = "out of memory"
 DISK = "disk"
 DATA_ERROR = "data error"
@@ -94,6 +95,8 @@ def _changed_limit(number: int | None) -> bool:
 
 def advice(error: BaseException) -> str:
     """Returns what to change if the function was written for another program or folder; empty if unknown."""
+    if isinstance(error, AttributeError) and any(word in str(error) for word in OF_A_TRIAL) and error.name in REMOVED:
+        return f"; Optuna has removed trial.{error.name}, and the code was written for an older one"
     if isinstance(error, TypeError | AttributeError) and any(word in str(error) for word in OF_A_TRIAL):
         return (
             "; the function gets a trial of Optuna: draw with its suggest_float(...), or declare the arguments with "

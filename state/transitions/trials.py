@@ -13,6 +13,7 @@ from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, Tri
 from fts.state.rows import is_retried, to_object
 from fts.state.transitions.attempts import begin_attempt
 from fts.state.transitions.base import (
+    MAX_JSON,
     Row,
     change_trial,
     checked_direction,
@@ -197,7 +198,8 @@ def record_started(
         shown |= dict(details or {})
         if "facts" in changes:
             shown["facts"] = to_object(changes["facts"])
-        emit(db, Verb.TRIAL_FACTS, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=shown)
+        who, limit = claim_name(claim), MAX_JSON + MAX_FACTS
+        emit(db, Verb.TRIAL_FACTS, who, words, job_id=claim.job_id, trial_id=trial_id, data=shown, limit=limit)
 
 
 def _refuse_equal_labels(db: Database, claim: Claim, label_md5: str | None, data_md5: str | None) -> None:

@@ -179,7 +179,7 @@ def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
         raise CannotUndo(f"job {job['id']} cannot go from {job['status']} to {status}")
     if status == "done" != job["status"] and not _was_done(db, job | changes):
         raise CannotUndo(f"job {job['id']} has not run all its trials, and was never done")
-    if status == "cancelled" and changes.get("ended_at") is None:
+    if status == "cancelled" != job["status"] and changes.get("ended_at") is None:
         changes["ended_at"] = db.now()
     spec = _specification(db, job, changes, step)
     change = change_job(db, job, **changes, **spec)

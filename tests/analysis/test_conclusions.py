@@ -72,6 +72,20 @@ def test_many_trials_ended_early_are_a_reason_for_doubt():
     assert ("caution", "early pruning") not in found(bare(trial_table(THREE[:1], n=6)))
 
 
+def test_winners_of_other_horizons_that_were_tried_first_are_a_reason_for_doubt():
+    table = trial_table(THREE[:2], n=12)
+    order = table[table["horizon"] == 3].sort_values("value").index
+    for warm in (order[:2], order[-2:]):
+        told = found(bare(table.assign(badges=[("warm",) * (row in warm) for row in table.index])))
+        assert (("caution", "warm start") in told) == (warm[0] == order[0])
+    assert (
+        "2 of 10 top trials"
+        in found(bare(table.assign(badges=[("warm",) * (row in order[:2]) for row in table.index])))[
+            "caution", "warm start"
+        ]
+    )
+
+
 def test_a_loss_above_the_class_prior_shows_nothing():
     assert ("cannot", "class prior") in found(bare(trial_table(THREE[:1], n=3, prior_loss=0.5)))
 

@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fts.analysis.walk_forward import walk_forward
+from fts.analysis.walk_forward import Fold, walk_forward
 from fts.study import dataset
 from fts.study.build import tensors
-from fts.study.cell_data import load
+from fts.study.cell_data import CellData, few, load
 from fts.study.evidence import cell_data
+from fts.study.final_model import build_final
 from fts.study.walk_forward_objective import folds_of, on_fold
 from tests.data.made import make_bars, write_csv
-from tests.search.test_spec import CELL
+from tests.search.test_spec import CELL, TRIAL
 
 CONTEXT, HORIZON = 20, 5
 
@@ -104,3 +105,32 @@ def test_features_that_were_never_scaled_stay_as_they_are(tmp_path):
     data = loaded(tmp_path, norm="none")
     fold = walk_forward(data.train_ends, 3, CONTEXT, 1)[0]
     assert on_fold(data, fold).features_TF is data.features_TF
+
+
+def test_the_windows_of_a_dry_run_hold_both_classes():
+    """A validation part may begin with months without a rise: 64 days of the S&P 500 in 2017, one day ahead."""
+    ends, y_T = np.arange(19, 300), np.zeros(320, np.float32)
+    y_T[200:] = 1
+    for rows in (1, 64):
+        chosen = few(ends, y_T, rows)
+        assert len(chosen) == rows and (np.diff(chosen) > 0).all() and y_T[chosen[-1]] == 1
+    assert np.array_equal(few(ends, y_T, 200), ends[:200]), "both are there"
+    assert np.array_equal(few(ends[:100], y_T, 64), ends[:64]), "there is only one"
+    assert np.array_equal(few(ends, y_T, None), ends)
+
+
+def test_every_dry_run_takes_them(monkeypatch):
+    ends, y_T = np.arange(19, 300), np.zeros(320, np.float32)
+    y_T[200:] = 1
+    data = replace(BLANK, y_T=y_T, train_ends=ends, val_ends=ends)
+    monkeypatch.setattr("fts.study.evidence._load", lambda *_: data)
+    monkeypatch.setattr("fts.study.walk_forward_objective.rescaled", lambda data, stop: data)
+    parts = [cell_data("", CELL, 64), on_fold(data, Fold(1, ends, ends), 64)]
+    monkeypatch.setattr("fts.study.final_model.assemble", lambda spec, part, *_: parts.append(part))
+    monkeypatch.setattr("fts.study.final_model.cell_data", lambda *_: data)
+    monkeypatch.setattr("fts.study.final_model.all_windows", lambda data: data)
+    build_final(replace(TRIAL, dry_run_rows=64))
+    assert [y_T[each].sum() for part in parts for each in (part.train_ends, part.val_ends)] == [1] * 6
+
+
+BLANK = CellData(**dict.fromkeys(CellData.__dataclass_fields__))  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from fts.study.fold_trainer import FoldTrainer
+from fts.study.fold_trainer import PREDICTIONS, FoldTrainer
+from fts.study.objective import resume
 from fts.study.walk_trainer import ENDED, FoldsInTurn
 from fts.training.results import EpochDone, StepDone
 from fts.training.trainer import Trainer
@@ -107,6 +108,42 @@ def test_a_fold_without_a_checkpoint_begins_anew_and_ends_the_same(tmp_path: Pat
     assert numbers(second.history) == numbers(unbroken.history)
 
 
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_a_fold_whose_checkpoints_are_damaged_catches_up_and_nothing_differs(tmp_path: Path, damaged: int):
+    """Its others are epochs ahead meanwhile: predictions of an earlier best epoch cannot be made of their weights."""
+    usual = {"max_epochs": 5, "learning_rate": 3e-2, "effective_batch": 32}
+    unbroken, first, second = (make_folds(tmp_path / name, **usual) for name in ("a", "b", "b"))
+    list(unbroken.run())
+    for event in first.run():
+        if isinstance(event, EpochDone):
+            first.save(tmp_path / "b" / "checkpoint")
+            if event.result.epoch == 4:
+                break
+    for state in (tmp_path / "b" / "checkpoint" / f"fold_{damaged}").glob("checkpoint-*/state.json"):
+        state.write_text("torn")
+    resume(second, tmp_path / "b" / "checkpoint")
+    list(second.run())
+    assert numbers(second.history) == numbers(unbroken.history) and second.outcome() == unbroken.outcome()
+    assert unbroken.outcome().best_epoch == 2
+    assert second.val_predictions is not None and unbroken.val_predictions is not None
+    assert (second.val_predictions == unbroken.val_predictions).all()
+
+
+def test_damaged_predictions_of_the_best_epoch_cost_time_and_no_digit(tmp_path: Path):
+    unbroken, first, second = (make_folds(tmp_path / name, max_epochs=2) for name in ("a", "b", "b"))
+    list(unbroken.run())
+    for taken, _ in enumerate(first.run(), start=1):
+        if taken == 7:
+            first.save(tmp_path / "b" / "checkpoint")
+            break
+    (tmp_path / "b" / PREDICTIONS).write_bytes(b"torn")
+    resume(second, tmp_path / "b" / "checkpoint")
+    list(second.run())
+    assert second.outcome() == unbroken.outcome()
+    assert second.val_predictions is not None and unbroken.val_predictions is not None
+    assert (second.val_predictions == unbroken.val_predictions).all()
+
+
 def test_nothing_to_load_is_said(tmp_path: Path):
     (tmp_path / "checkpoint" / "fold_0").mkdir(parents=True)  # a first write that was cut short
     assert not make_folds().can_load(tmp_path / "checkpoint")
@@ -166,3 +203,22 @@ def test_a_damaged_file_of_ended_folds_costs_time_and_no_digit(tmp_path: Path):
     assert not again.can_load(tmp_path / "checkpoint")
     list(again.run())
     assert np.array_equal(again.val_predictions, whole.val_predictions)
+
+
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_a_trial_that_goes_on_after_it_diverged_says_the_same(tmp_path: Path, in_turn: bool):
+    def diverging(fold: int = 0) -> Trainer:
+        return Trainer(make_model(), make_data(), make_config(learning_rate=1e30, warmup_steps=0, grad_clip=0.0))
+
+    def trial() -> FoldTrainer | FoldsInTurn:
+        if in_turn:
+            return FoldsInTurn(diverging, 2, tmp_path)
+        return FoldTrainer([diverging(), diverging()], diverging().config, tmp_path)
+
+    first, again = trial(), trial()
+    for _ in first.run():
+        if not first.ended:
+            first.save(tmp_path / "checkpoint")  # the last time when a fold has diverged, and the trial does not know
+    again.load(tmp_path / "checkpoint")
+    assert not list(again.run())
+    assert first.outcome() == again.outcome() and str(first.outcome().message).startswith("fold 1 of 2: loss is ")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fts.analysis.reality_check import FEWEST_DAYS, MOST_IN_SET, reality_check
+from fts.analysis.reality_check import FEWEST_DAYS, MOST_IN_SET, reality_check, superior_p
 
 DAYS, TRIALS = 400, 30
 
@@ -51,3 +51,10 @@ def test_nothing_is_said_of_few_days_or_without_a_baseline(days, names, horizon)
     found, baselines = losses(np.random.default_rng(0))
     few = {name: values[:days] for name, values in list(baselines.items())[:names]}
     assert reality_check(found[:days], few, horizon) is None
+
+
+def test_a_trial_that_equals_the_rival_makes_no_other_trial_better():
+    rng = np.random.default_rng(0)
+    rival, worse = rng.random(150), 2 + rng.random(150)
+    assert superior_p(np.stack([worse, rival], axis=1), rival, 1) == superior_p(worse[:, None], rival, 1) > 0.2
+    assert superior_p(np.stack([rival, rival], axis=1), rival, 1) == 1.0

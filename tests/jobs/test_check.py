@@ -316,3 +316,22 @@ def test_the_forecast_is_of_trials_that_start_as_in_a_worker(tmp_path: Path) -> 
 def test_a_forecast_names_the_number_of_cells_that_ran(checked: int, ending: str) -> None:
     forecast = Forecast(cells=3, trials=12, checked=checked, slots=2, seconds=5.0)
     assert list(forecast.sentences()) == [f"3 cells, 12 trials: about 5 s with 2 slots, without pruning{ending}"]
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.2], ids=["ended", "cut"])  # how the first run ends
+def test_a_second_run_that_fails_is_named(tmp_path: Path, pause_s: float) -> None:
+    body = f"""
+        import pathlib, time
+        def objective(trial):
+            mark = pathlib.Path(__file__).with_name("mark")
+            first = not mark.exists()
+            mark.touch()
+            for epoch in range(3):
+                trial.report(1.0, epoch)
+                time.sleep({pause_s})
+                assert first, "it has run before"
+            return trial.suggest_float("x", 0.0, 1.0)
+    """
+    found = examined(tmp_path, body, reports=2)
+    status, sentence = told(found, "repeatable")
+    assert (status, found.repeatable) == ("bad", False) and "it has run before" in sentence

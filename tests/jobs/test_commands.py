@@ -163,6 +163,8 @@ def test_the_command_line_twin_names_the_jobs(db):
     assert by_id("pause").command(jobs) == "fts pause 1 2"
     assert by_id("move_to").command([3], place=2) == "fts move 3 2"
     assert by_id("pause_queue").command() == "fts pause --queue"
+    assert by_id("ack").command(jobs) == "fts ack", "the key acknowledges everything"
+    assert by_id("note").command(jobs, text='a "b"  $HOME') == "fts note 'a \"b\"  $HOME' --job 1"
 
 
 def test_the_journal_and_the_glance_agree_who_is_at_the_keyboard():

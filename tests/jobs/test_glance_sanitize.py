@@ -19,6 +19,7 @@ HOSTILE = {
     "lone surrogate": "a\ud800b",
     "private use": "a\ue000b",
     "tag characters": "a\U000e0041b",
+    "no character": "a\ufffeb\uffffc",
 }
 
 
@@ -27,7 +28,7 @@ def test_nothing_that_steers_a_terminal_is_left(text):
     shown = clean(text)
     assert shown.isprintable() or SHOWN in shown
     assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in shown)
-    assert not any(char in shown for char in "\u202e\u200b\u2028\u2060\ud800")
+    assert not any(char in shown for char in "\u202e\u200b\u2028\u2060\ud800\ufffe\uffff")
 
 
 def test_plain_text_stays_the_same_object():

@@ -15,10 +15,10 @@ from fts.jobs.status import formatting
 from fts.jobs.status.formatting import GB
 from fts.state.db import open_database
 from fts.study.choices import HORIZONS, SIZES, TASKS
-from fts.study.estimate import Allowed, RecordedTrials, plan_cell
+from fts.study.estimate import Allowed, RecordedTrials, Same, plan_cell
 from fts.study.form import MatrixOffer
 from fts.study.matrix import make_cells
-from fts.study.preview import CellCost, ExistingJob, Preview, cost_of, sentences, time_of, trials_left
+from fts.study.preview import CellCost, Preview, cost_of, sentences, time_of, trials_left
 from tests.chaos import study
 
 FIELDS = {"split": {"train": 0.6, "val": 0.3}, "min_positives": 3, "context": 20}
@@ -100,7 +100,7 @@ def test_the_sentences_name_time_memory_and_what_does_not_fit() -> None:
 
 
 def test_a_cell_runs_on_one_slot_and_what_is_there_costs_nothing() -> None:
-    has_50 = replace(COST, same=(ExistingJob(4, "done", 50),))
+    has_50 = replace(COST, same=(Same(4, "done", 50),))
     plan = Preview({("2M", 1): COST, ("2M", 3): has_50}, 2, 8 * GB, "cpu", "12 trials", recorded=True)
     one, two = (time_of(plan, cells, 50) for cells in ([("2M", 1)], [("2M", 1), ("2M", 3)]))
     assert one == two and "about 5 h" in one

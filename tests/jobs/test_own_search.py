@@ -138,6 +138,13 @@ def test_a_search_at_the_top_level_is_refused_before_a_job_is_written(tmp_path: 
         functions.inspect("train.py:objective", tmp_path)
 
 
+def test_a_file_that_nests_deeply_is_read(tmp_path: Path) -> None:
+    deep = "sum = " + " + ".join(["1"] * 2000) + "\nframe = frame" + ".drop()" * 500 + "\n"
+    (tmp_path / "train.py").write_text(deep + "def objective(trial):\n    return 1.0\n")
+    (cell,) = functions.cells("train.py:objective", tmp_path, 20)
+    assert not_taken_over([cell], ()) == []
+
+
 def test_only_what_an_import_runs_is_a_search_at_import_and_options_in_a_dict_are_unknown() -> None:
     search = "    study = optuna.create_study(**options)\n    study.optimize(objective)\n"
     asked = f'if __name__ == "__main__" and len(sys.argv) > 1:\n{search}'

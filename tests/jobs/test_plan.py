@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import CannotFit
 from fts.jobs.cli import main
 from fts.jobs.settings import Places
@@ -12,10 +13,14 @@ from fts.jobs.status.explain import why
 from fts.jobs.supervisor.admission import admit
 from fts.state import queries, transitions
 from fts.state.db import open_database
-from fts.study.estimate import Allowed, RecordedTrials, plan_cell
+from fts.study.cell import settled
+from fts.study.estimate import Allowed, RecordedTrials, Windows, plan_cell, windows_of_models
+from fts.study.evidence import cell_data
 from fts.study.matrix import make_cells, write
 from fts.study.memory_plan import hold_reason, too_large
+from fts.study.recipe import cell_shape
 from fts.study.study import PatchTST
+from fts.study.walk_forward_objective import folds_of
 from tests.chaos import study
 from tests.state.helpers import epoch
 
@@ -127,3 +132,35 @@ def test_a_trial_beyond_its_share_may_have_the_others_room_with_the_leanest_reci
     assert (
         admit(PatchTST(), huge, name, None, 8 * GiB, 16 * GiB, "cpu").recipe == admitted.recipe
     )  # whatever the others do
+
+
+def test_an_epoch_on_folds_counts_the_windows_of_each(places: Places):
+    folded = cell(places, "2M", cv="walk-forward:5")
+    data = cell_data(str(places.data), folded)
+    folds = folds_of(data, folded)
+    plan = plan_cell(places, RecordedTrials(None, "cpu", 1), folded, Allowed(10 * GiB, 10 * GiB), "cpu")
+    assert plan.windows == Windows(sum(len(f.train_ends) for f in folds), sum(len(f.val_ends) for f in folds))
+    models = windows_of_models(str(places.data), folded)
+    assert [one.train for one in models] == [len(f.train_ends) for f in folds]
+    with pytest.raises(BadSpec, match="too few for 20 walk-forward folds"):
+        windows_of_models(str(places.data), cell(places, "2M", cv="walk-forward:20"))
+
+
+def test_a_recorded_speed_is_of_the_window_that_the_trial_drew(places: Places):
+    both = {"context": {"kind": "choice", "choices": [20, 40]}}
+    spec = cell(places, "2M", overrides=both, context=40)
+    db = open_database(places.db)
+    write(db, [spec])
+    worker = transitions.register_worker(db, "lab", 100, 1.5, 1)
+    claim = transitions.claim(db, worker, 60.0)
+    assert claim is not None
+    name = spec.space["architecture"]["choices"][0]
+    trial = transitions.start_trial(
+        db, claim, 0, params={"architecture": name, "context": 20}, effective={"architecture": name}, architecture=name,
+        objective="val_loss", seed=1, device="cpu", threads=1, n_train=1000, n_val=200,
+    )  # fmt: skip
+    transitions.record_epoch(db, claim, trial, epoch(1, samples_per_s=500.0))
+    transitions.finish_trial(db, claim, trial, "complete", "finished", value=0.6)
+    drawn = cell_shape(settled(spec, {"context": 20}), name).flops_per_window
+    assert RecordedTrials(db, "cpu", 1).rate().flops == pytest.approx(500 * drawn)
+    assert drawn < 0.6 * cell_shape(spec, name).flops_per_window

@@ -6,11 +6,13 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from fts.analysis.summarise import _replicates
 from fts.jobs.records.exports import best_record, export_results, write_json
 from fts.scores.intervals import compare
 from fts.state import queries, transitions
@@ -193,3 +195,22 @@ def test_a_warm_trial_is_marked(db: Database):
     trials = queries.trials(db, queries.job(db, CELL).id)
     assert ["warm" in trial.badges for trial in trials] == [True, False, False]
     assert trials[0].params["learning_rate"] == 5e-4
+
+
+@pytest.mark.parametrize("line", [(5, 7), (7, 5)])
+def test_of_a_seed_that_was_trained_twice_the_first_counts_as_in_the_report(monkeypatch: pytest.MonkeyPatch, line):
+    """Another machine may have another last digit; the jobs come in the order of the queue."""
+    job = SimpleNamespace(id=1, kind="cell")
+    again = [SimpleNamespace(id=n, kind="replicate", spec={"origin": {"job": 1}}) for n in line]
+    values = {1: 0.4, 5: 0.5, 7: 0.6}
+    trials = {
+        n: SimpleNamespace(status="complete", effective_md5="e", seed=3, value=value, val_auc=0.7)
+        for n, value in values.items()
+    }
+    monkeypatch.setattr("fts.study.seeds.own_jobs", lambda db: (job, *again))
+    monkeypatch.setattr("fts.study.seeds.queries.trials", lambda db, n: (trials[n],))
+    monkeypatch.setattr("fts.study.seeds.best_of", lambda cell, found: trials[1])
+    monkeypatch.setattr("fts.study.seeds.TrialStatus", SimpleNamespace(COMPLETE="complete"))
+    spread = spread_of(None, job)  # type: ignore[arg-type]
+    rows = pd.DataFrame([{"kind": "replicate", **vars(trials[n])} for n in (5, 7)])
+    assert spread is not None and spread.mean == _replicates(rows, {"effective_md5": "e"})["value"].mean() == 0.5

@@ -8,6 +8,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,18 @@ import pytest
 from fts.data.plausible import find_implausible
 from fts.features import tiers
 from fts.jobs.records.questions import enqueued_sentence
+from fts.model.architecture import Architecture, ModelConfig
+from fts.model.patchtst import PatchTST
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.errors import WrongStatus
 from fts.state.values import JobStatus
 from fts.study.cell import CellSpec
 from fts.study.cell_data import load
+from fts.study.final_model import FinalTrial
+from fts.study.final_objective import run_final
 from fts.study.matrix import write
-from fts.study.model_folder import NoModel, load_model, md5_of_config
+from fts.study.model_folder import FinalModel, NoModel, load_model, md5_of_config
 from fts.study.models import model_folder, opened_by
 from fts.study.predict import WrongBars, drift_warnings, predict_bars, predict_file
 from fts.study.report_data import study_data
@@ -32,6 +37,7 @@ from fts.study.results import results
 from fts.study.sealed import evaluate_test
 from fts.study.winners import train_spec, winner
 from fts.training.checkpoint import CheckpointError, read_weights, write_weights
+from fts.training.results import EpochDone
 from tests.data.made import make_bars
 from tests.jobs.science import (
     CELL,
@@ -40,6 +46,8 @@ from tests.jobs.science import (
     copied,
     opened,
 )
+from tests.search.test_spec import TRIAL as SPEC
+from tests.training.tiny import make_trainer
 
 ROOT = Path(__file__).parents[2]
 SCORES = {"auc": 0.6, "loss": 0.5}
@@ -393,3 +401,35 @@ def test_days_that_no_market_keeps_are_named():
     assert "or more days apart: the model reads daily bars" in weekly.text
     (coming,) = find_implausible(bars, days[-3])
     assert "2 of 240 rows lie in the future" in coming.text
+
+
+def test_a_final_training_that_diverged_leaves_no_model_and_the_test_set_unread(monkeypatch: pytest.MonkeyPatch):
+    saved, read = [], []
+    monkeypatch.setattr("fts.study.final_model.save_model", lambda folder, trial: saved.append(folder))
+    monkeypatch.setattr("fts.study.sealed.evaluate_test", lambda *_: read.append(1) or SCORES)
+    for rate, reason in ((1e30, "diverged"), (1e-3, "finished")):
+        trainer = make_trainer(learning_rate=rate, warmup_steps=0, grad_clip=0.0, max_epochs=2)
+        ended = [event for event in trainer.run() if isinstance(event, EpochDone)]
+        if not ended:  # the loss was no number within the first epoch; it may be one later
+            trainer.progress.history.append(SimpleNamespace(val_loss=1.0, val_auc=0.5))
+        result = FinalTrial(None, None, trainer.config, trainer, {}, None).result(Path("x"))
+        assert result["reason"] == reason and (result["message"] is None) == (reason == "finished")
+        monkeypatch.setattr(
+            "fts.study.final_objective.run_trial", lambda *_, found=result: iter([{"fact": "result", **found}])
+        )
+        (fact,) = run_final(replace(SPEC, opened_by="ada"), None)
+        assert ("test" in fact) == (len(read) == 1) == (len(saved) == 1) == (reason == "finished")
+
+
+def test_vix_closes_that_lack_days_are_refused_and_those_that_end_early_are_told():
+    bars, names = make_bars(300, 7), list(tiers.tier_features("c"))
+    network = PatchTST(ModelConfig(Architecture(16, 1, 2, 32), 33, context=20, patch=10, stride=5)).eval()
+    config = {"tier": "c", "features": names, "context": 20}
+    model = FinalModel(Path("model"), config, network, np.zeros(33), np.full(33, 1e9))
+    vix = pd.Series(15 + np.random.default_rng(0).random(300), index=bars.index, name="Close")
+    assert not any("VIX" in said for said in predict_bars(model, bars, vix).warnings)
+    early = predict_bars(model, bars, vix[:-3])
+    assert f"no probability for the newest 3 days: the VIX closes end on {bars.index[-4]:%Y-%m-%d}" in early.warnings
+    assert early.table["date"].iloc[-1] == bars.index[-4]
+    with pytest.raises(WrongBars, match="these bars: only 60 of 296 days of the bars are in the VIX closes"):
+        predict_bars(model, bars, vix[::5])

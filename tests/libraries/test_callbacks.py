@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -80,3 +82,30 @@ def test_an_unknown_library_is_answered_with_the_known_ones() -> None:
     known = "expected one of huggingface, keras, lightgbm, lightning, sklearn, xgboost"
     with pytest.raises(AttributeError, match=re.escape(f"fts.callbacks has no 'mxnet', {known}")):
         _ = fts.callbacks.mxnet
+
+
+def test_transformers_may_save_by_itself_and_each_evaluation_is_reported_and_judged(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(TrainerCallback=object))
+
+    class Pruner(optuna.pruners.BasePruner):
+        asked = 0
+
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            Pruner.asked += 1
+            return False
+
+    trial = asked(pruner=Pruner())
+    callback = fts.callbacks.huggingface(trial, "eval_loss")
+    args, state = SimpleNamespace(output_dir=tmp_path), SimpleNamespace(global_step=5)
+    callback.on_train_begin(args, state, None)
+    for loss in (0.9, 0.8, 0.7):
+        control = SimpleNamespace(should_save=True)  # save_strategy="epoch"
+        callback.on_evaluate(args, state, control, metrics={"eval_loss": loss})
+        assert control.should_save
+        (tmp_path / "checkpoint-5").mkdir(exist_ok=True)
+        (tmp_path / "checkpoint-5" / "weights").write_text("w")
+        callback.on_save(args, state, control)
+        callback.on_save(args, state, control)  # one after some steps, without an evaluation
+    assert trial.study.trials[0].intermediate_values == {0: 0.9, 1: 0.8, 2: 0.7} and Pruner.asked == 3

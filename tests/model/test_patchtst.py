@@ -3,11 +3,13 @@
 # shapes: B batch, C features, T days, N patches, D width, H heads, K = D/H
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn import functional
 
+from fts.model import dropout
 from fts.model.architecture import Architecture, ModelConfig
 from fts.model.dropout import branch_masks, drop_mask
 from fts.model.patchtst import PatchTST, normalise_window, window_statistics
@@ -187,3 +189,14 @@ def test_the_deepest_architecture_starts_calm():
 def test_a_window_of_another_length_is_our_mistake():
     with pytest.raises(AssertionError, match=r"15 days.*built for 16"):
         tiny()(windows(T=15))
+
+
+def test_on_mps_masks_are_drawn_from_a_range_that_it_supports(monkeypatch):
+    """Its random_ refuses the whole range of an int64."""
+    of_bytes = dropout._one_by_one
+    like = SimpleNamespace(shape=(64, 50, 32), dtype=torch.float32, device=torch.device("mps"))
+    monkeypatch.setattr(dropout, "_generator", lambda device: torch.Generator())
+    monkeypatch.setattr(dropout, "_one_by_one", lambda n, device, drawn: of_bytes(n, torch.device("cpu"), drawn))
+    mask = drop_mask(like, 0.3, seed=1)
+    assert float((mask == 0).float().mean()) == pytest.approx(round(0.3 * 256) / 256, abs=0.005)
+    assert float(mask.mean()) == pytest.approx(1, abs=0.01) and torch.equal(mask, drop_mask(like, 0.3, seed=1))

@@ -12,6 +12,7 @@ from fts.state import queries, replay, transitions
 from fts.state.db import Database
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, UnreadableHistory, WrongStatus
 from fts.state.transitions import SameQuestion
+from fts.state.transitions.reported_facts import MAX_FACTS
 from fts.state.values import Cause, Claim, Direction
 from tests.state.helpers import claimed, enqueued, interrupt, spec, verbs, worker
 
@@ -176,6 +177,12 @@ def test_what_is_no_epoch_is_refused(db: Database, row: dict[str, Any]) -> None:
     with pytest.raises(BadRow):
         transitions.record_epoch(db, claim, trial, row)
     assert queries.epochs(db, trial) == ()
+
+
+def test_as_many_facts_as_a_trial_may_have_can_be_reported_at_its_start(db: Database) -> None:
+    claim, trial = begun(db)
+    transitions.record_started(db, claim, trial, facts := {"big": "x" * (MAX_FACTS - 20)})
+    assert queries.trial_by_id(db, trial).facts == queries.events(db)[-1].data["facts"] == facts
 
 
 @pytest.mark.parametrize(

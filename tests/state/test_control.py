@@ -350,6 +350,14 @@ def test_undo_gives_back_a_job_whose_time_was_up_before_all_its_trials_had_run(d
         assert [db.execute_sql(sql).fetchall() for sql in rows] == before
 
 
+def test_undo_of_a_move_leaves_the_end_of_a_job_that_was_cancelled_since(db: Database) -> None:
+    enqueued(db, 2)
+    transitions.move(db, [2], "top")
+    db.execute_sql("UPDATE job SET status = 'cancelled', ended_at = 7.0 WHERE id = 2")
+    transitions.undo(db)
+    assert (queries.job(db, 2).ended_at, queries.job(db, 2).rank) == (7.0, 2.0)
+
+
 def test_asking_a_worker_is_told_and_can_be_taken_back(db: Database) -> None:
     first, second = worker(db), worker(db, pid=2)
     assert transitions.ask_worker(db, None, "drain_trial").message == ("workers 1, 2 asked to stop after this trial")

@@ -99,6 +99,8 @@ WRONG = [
      "(NameError, train.py line 1); line 3 makes rate under `if __name__ == \"__main__\":`, which a trial does not"),
     ("import pandas\ndef objective(trial): pandas.DataFrame().to_csv('none/a.csv')", {},
      "non-existent directory: 'none' (OSError, train.py line 2); the trial runs in /"),
+    ("def objective(trial): return trial.system_attrs['a']", {},
+     "(AttributeError, train.py line 1); Optuna has removed trial.system_attrs, and the code was written for an older"),
     ("def objective(trial:\n    return 1", {}, "(SyntaxError, train.py line 1)"),
     ("import no_such_package\ndef objective(trial): return 1", {}, "No module named 'no_such_package'"),
     ("def objective(trial): trial.report('x', 0)", {}, "(TypeError, train.py line 1)"),

@@ -7,12 +7,15 @@ import re
 from itertools import pairwise
 
 import pytest
+from rich.cells import cell_len
 
+from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB, MB
 from fts.tui.data.view import Details, View
 from fts.tui.render import chart
 from fts.tui.render.chart import LABEL, Plot, Series, paint
+from fts.tui.render.text import broken
 from fts.tui.screens import hardware
 from tests.tui.values import NOW, make_sample, make_snapshot
 
@@ -77,3 +80,17 @@ def test_a_logarithmic_axis_has_powers_of_ten_few_and_different(low, high, rows)
     values = [float(text) for text in labels]
     assert all(low <= value <= high for value in values)
     assert all(f"{value:e}"[0] in "1235" for value in values), "round ones"
+
+
+def test_notes_with_wide_and_joined_characters_leave_each_row_its_width():
+    notes = ((0, "● best 損失 .12", "best"), (1, "● e\u0301pe\u0301e กั", "best"))
+    plot = Plot((Series(((0.0, 0.0), (1.0, 1.0)), "live"),), (0.0, 1.0), (0.0, 1.0), notes=notes)
+    for row, end in zip(paint(plot, 40, 5), ("損失 .12", "e\u0301pe\u0301e กั"), strict=False):
+        text = "".join(part for part, _ in row)
+        assert text.endswith(end) and formatting.width(text) == cell_len(text) == 40
+
+
+def test_text_is_split_into_rows_of_whole_characters():
+    assert broken("", 4) == [""] and broken("abcdefgh", 4) == ["abcd", "efgh"] and broken("ab", 0) == ["a", "b"]
+    assert broken("a損失x", 3) == ["a損", "失x"] and broken("損失", 1) == ["損", "失"]
+    assert broken("xe\u0301y", 2) == ["xe\u0301", "y"]

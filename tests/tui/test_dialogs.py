@@ -6,6 +6,7 @@ import gc
 import math
 import os
 import time
+from functools import partial
 
 import pytest
 from textual import events
@@ -231,7 +232,8 @@ async def test_what_cannot_be_done_stays_with_its_reason_and_does_nothing(db_pat
     ("typed", "twin"),
     [
         ("pause 7 8", "fts pause 7 8"), ("fts pause 7,8", "fts pause 7 8"), ("move 9 top", "fts move 9 top"),
-        ("note lost the cooling", 'fts note "lost the cooling"'), ('fts note "two words"', 'fts note "two words"'),
+        ("note lost the cooling", "fts note 'lost the cooling' --job 6"),
+        ('fts note "two words"', "fts note 'two words' --job 6"),
     ],
 )  # fmt: skip
 async def test_a_command_may_be_typed_with_what_it_needs(db_path, typed, twin):
@@ -400,3 +402,31 @@ async def test_d_asks_about_no_trial_where_none_runs(tmp_path):
         text = dialog_text(app)
         assert "drain the worker?" in text and "after this trial" not in text
         await press(pilot, "escape")
+
+
+async def test_a_question_about_another_database_or_another_change_does_nothing(db_path, built, tmp_path):
+    async with monitor(db_path) as (app, pilot):
+        await settled(app, pilot)
+        await press(pilot, "u")
+        await until(lambda: opened(app, Confirm), pilot)
+        assert "paused" in dialog_text(app)
+        db = open_database(db_path)
+        transitions.operator.pause(db, [7])
+        db.close()
+        app.look(now=True)
+        await until(lambda: app.readings.snapshot.events[-1].verb == "paused", pilot)
+        await press(pilot, "y")
+        assert "another change is the latest by now; nothing was done" in app.toast[0]
+        for key, kind, answer in (("x", Confirm, "y"), ("m", Ask, "enter")):
+            await settled(app, pilot)
+            app.navigation.job_id = 6
+            await press(pilot, key)
+            await until(partial(opened, app, kind), pilot)
+            if kind is Ask:
+                await press(pilot, "z")
+            study.copy(built, tmp_path / key).replace(db_path)
+            app.look(now=True)
+            await until(lambda: "reopened" in app.toast[0], pilot)
+            await press(pilot, answer)
+            assert "another database is there by now; nothing was done" in app.toast[0]
+        assert app.action_runner.open == 0

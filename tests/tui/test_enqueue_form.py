@@ -18,6 +18,7 @@ from fts.state.db import open_database
 from fts.tui.data import form_memory
 from fts.tui.screens.enqueue import EnqueueForm
 from fts.tui.screens.enqueue_cells import CellTable
+from fts.tui.screens.enqueue_options import FieldRow
 from fts.tui.screens.enqueue_tabs import FormTabs
 from tests.fts_process import fts
 from tests.tui.stories import monitor, on_screen, press, until
@@ -410,3 +411,34 @@ async def test_a_tab_that_is_still_to_be_opened_when_the_form_closes_ends_nothin
         tabs.open("answer")
         await pilot.pause()
         assert app.screen is not form and app.is_running
+
+
+async def test_an_answer_about_other_options_or_another_study_is_dropped(folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(EnqueueForm, "_wait", lambda *_: None)  # the process answers when this test says so
+    look = {"fields": [], "cells": [], "problems": {}, "problem": "", "said": [], "stamp": "", "folder": ""}
+    cost = {"cells": 1, "trials": 1, "sentences": [], "line": "fts enqueue old", "words": ["enqueue", "old"]}
+    async with monitor(database(folder)) as (app, pilot):
+        await press(pilot, "e")
+        await until(lambda: isinstance(app.screen, EnqueueForm) and app.screen.query(CellTable), pilot)
+        form = app.screen
+
+        def answer(ask: str, number: int, **content: Any) -> None:
+            form.on_enqueue_form_answered(EnqueueForm.Answered(ask, number, content, 0.1))
+
+        form._choose('["file", "x", "a.toml"]')
+        asked = form._asked["look"]
+        form._ask("cost")
+        priced = form._asked["cost"]
+        form.on_field_row_changed(FieldRow.Changed("trials", "12"))
+        answer("look", asked, look=look, typed={"trials": "1"})
+        answer("cost", priced, cost={**cost, "check": []})
+        assert form.typed == {"trials": "12"} and form.cost is None
+        form._ask("cost")
+        priced = form._asked["cost"]
+        form._choose('["file", "x", "b.toml"]')
+        answer("cost", priced, cost={**cost, "check": []})
+        assert form.cost is None
+        form._then = lambda: pytest.fail("nothing may be enqueued")
+        form._ask("stamp")
+        answer("stamp", form._asked["stamp"], problem="the process that reads studies has ended")
+        assert form.note == "nothing was enqueued: the process that reads studies has ended"

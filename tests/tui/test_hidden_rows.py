@@ -4,10 +4,13 @@ followed keeps its place."""
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from fts.jobs.actions import by_id
 from fts.jobs.actions.run import run_action
-from fts.tui.data.view import EVENTS, HARDWARE, LOGS, QUEUE
+from fts.tui.data.messages import Arrived
+from fts.tui.data.view import EVENTS, HARDWARE, LOGS, QUEUE, TRIALS
+from fts.tui.navigation import Navigation
 from fts.tui.widgets.pane import Pane
 from tests.tui import any_study, study
 from tests.tui.stories import monitor, press, rest, shown, until
@@ -55,14 +58,14 @@ async def test_in_another_database_at_the_path_no_row_is_marked_and_no_key_acts_
     other.parent.mkdir()
     study.build(other, now=time.time())
     async with monitor(db_path) as (app, pilot):
-        await press(pilot, "g", "space", "space", "v")
-        assert app.view().marks
+        await press(pilot, "g", "space", "space", "v", "f")
+        assert app.view().marks and app.readings.frozen
         for part in ("-wal", "-shm"):
             db_path.with_name(db_path.name + part).unlink(missing_ok=True)
         other.replace(db_path)
         await until(lambda: "reopened" in app.toast[0], pilot)
         await rest(app, pilot)
-        assert not app.view().marks
+        assert not app.view().marks and not app.readings.frozen, "its rows are those of the old one"
         assert app.navigation.jumped_at > 0
 
 
@@ -119,3 +122,38 @@ async def test_a_click_on_the_metric_of_a_study_sorts_its_trials(tmp_path):
         await pilot.click(table, offset=(heading.index("height") + 2, 1))
         await rest(app, pilot)
         assert "by value ↓" in shown(app)
+
+
+def test_another_log_is_followed_and_a_chart_is_shifted_only_as_far_as_it_goes():
+    for screen in (QUEUE, TRIALS):
+        navigation = Navigation(screen=screen, job_id=1, trial_id=1, scroll=7, follow=False)
+        navigation.choose(1)
+        assert (navigation.scroll, navigation.follow) == (7, False)
+        navigation.choose(2)
+        assert (navigation.scroll, navigation.follow) == (0, True)
+    for _ in range(9):
+        navigation.shift_chart(1)
+    assert navigation.chart_shift == 0, "all of the chart is shown"
+    navigation.zoom_chart(1)
+    for _ in range(9):
+        navigation.shift_chart(1)
+    assert navigation.chart_shift == 4, "half of it is shown, moved by quarters of that"
+    navigation.zoom_chart(-1)
+    assert navigation.chart_shift == 0
+
+
+async def test_a_study_is_not_folded_where_the_filter_shows_no_row(tmp_path):
+    path = tmp_path / "fts.db"
+    any_study.build(path)
+    async with monitor(path) as (app, pilot):
+        app.navigation.narrow("no row has this")
+        await press(pilot, "c")
+        assert app.is_running
+
+
+async def test_a_read_of_another_moment_than_the_one_to_show_is_ignored(db_path):
+    async with monitor(db_path) as (app, pilot):
+        live = app.readings.reading
+        app.on_arrived(Arrived(replace(live, at=study.NOW, snapshot=replace(live.snapshot, jobs=()))))
+        assert app.readings.reading is live
+        await pilot.pause()

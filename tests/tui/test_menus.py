@@ -12,7 +12,7 @@ from fts.tui.render import export
 from fts.tui.screens.chooser import Chooser
 from fts.tui.screens.dialogs import Ask, Confirm, Notice
 from fts.tui.screens.help import Help
-from fts.tui.widgets import meters
+from fts.tui.widgets import meters, nodes
 from tests.tui.stories import (
     dialog_text,
     monitor,
@@ -142,6 +142,9 @@ async def test_a_part_that_fails_shows_its_error_and_the_rest_lives(db_path, mon
         monkeypatch.undo()
         await press(pilot, "ctrl+r")
         assert "KeyError" not in shown(app)
+        monkeypatch.setattr(nodes, "brief", broken)  # of a pane whose height is that of what it paints
+        app.paint()
+        await until(lambda: "KeyError: 'no such meter'" in shown(app), pilot)
         app.faults.clear()
 
 
@@ -173,3 +176,28 @@ async def test_the_widest_header_tells_file_and_cost_once_a_minute(db_path):
         assert "% cpu, " in first
         assert "KB/s" in first
         assert app.cost.brief() == app.cost.brief(), "it stands still for a minute"
+
+
+async def test_a_screen_chosen_in_the_palette_is_read(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "5", "1")
+        app.do("show_logs")
+        await until(lambda: app.view().details.log, pilot)
+
+
+async def test_one_row_is_copied_whole_and_without_making_the_others(db_path, monkeypatch):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "2", "j")
+        rows = export.table(app.view())
+        monkeypatch.setattr(export, "table", None)
+        assert export.row_of(app.view()) == rows[1]
+
+
+async def test_without_its_folder_the_monitor_says_so_and_lives(db_path, tmp_path, monkeypatch):
+    here = tmp_path / "gone"
+    here.mkdir()
+    async with monitor(db_path) as (app, pilot):
+        monkeypatch.chdir(here)
+        here.rmdir()
+        await press(pilot, "e")
+        assert "was started is gone" in app.toast[0]

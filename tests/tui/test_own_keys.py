@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+from textual import events
+from textual._xterm_parser import XTermParser
+
 from fts.tui import keymap
 from fts.tui.command_palette import Palette
 from fts.tui.screens.dialogs import Confirm
 from fts.tui.screens.help import Help
+from fts.tui.widgets.pane import Pane
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, settled, shown, until, verbs
 
 OWN = keymap.checked(
@@ -51,3 +56,39 @@ async def test_bar_help_palette_and_messages_show_own_keys(db_path):
         await until(lambda: opened(app, Palette) and "X       cancel" in dialog_text(app), pilot)
         await press(pilot, "escape", "n", "x")
         await until(lambda: ":undo undoes" in app.toast[0], pilot)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("alt+k", "\x1bk"),
+        ("alt+K", "\x1bK"),
+        ("alt+shift+k", "\x1bK"),
+        ("ctrl+\\", "\x1c"),
+        ("^]", "\x1d"),
+        ("ctrl+X", "\x18"),
+    ],
+)
+def test_a_key_is_called_as_textual_calls_what_a_terminal_sends(typed, sent):
+    parser = XTermParser()
+    (event,) = [one for one in (*parser.feed(sent), *parser.feed("")) if isinstance(one, events.Key)]
+    assert keymap.checked({"retry": [typed]}).changed["retry"] == (event.key,)
+    assert keymap.checked({"retry": [keymap.shown_key(event.key)]}).changed["retry"] == (event.key,)
+
+
+@pytest.mark.parametrize("key", ["alt+,", "alt+/", "alt+1", "alt++", "ctrl+/", "ctrl+1", "ctrl+alt+x", "ctrl+é"])
+def test_a_key_that_no_terminal_sends_is_refused(key):
+    with pytest.raises(keymap.BadKeys, match="do not send"):
+        keymap.checked({"retry": [key]})
+
+
+async def test_what_stands_behind_an_own_key_of_another_width_is_repainted(db_path):
+    async with monitor(db_path, keymap=OWN) as (app, pilot):
+        pane = app.screen.query_one("#queue", Pane)
+        pane.show([(("r retries  1", ""),)])
+        sent = []
+        pane.refresh = lambda *regions, **_: sent.extend(regions)
+        pane.show([(("r retries  2", ""),)])
+        assert [(region.x, region.right) for region in sent] == [(0, pane.size.width)]
+        del pane.refresh
+        await pilot.pause()

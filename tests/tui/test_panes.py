@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.monitor import add_jobs
+from fts.jobs.status import formatting
 from fts.tui.data import table_rows
-from fts.tui.data.view import CURVES, QUEUE, TRIALS
+from fts.tui.data.view import CURVES, HARDWARE, QUEUE, TRIALS
 from fts.tui.frame import frame_of
+from fts.tui.widgets.header import Header
 from fts.tui.widgets.pane import Pane
 from tests.tui.stories import monitor, on_screen, press, rest, shown, until
 
@@ -46,7 +49,7 @@ async def test_z_shows_the_focused_pane_alone_below_the_header_and_escape_goes_b
         assert "2M/h1    done" not in shown(app)
         assert sum("20M/h5 t" in row for row in rows) > 10, "more events than fitted beside the curve"
         await press(pilot, "escape", "shift+tab", "shift+tab", "shift+tab")
-        assert shown(app) == before
+        assert shown(app).splitlines()[1:] == before.splitlines()[1:], "the first line has a clock"
 
 
 async def test_a_click_chooses_a_second_one_opens_and_the_wheel_moves(db_path):
@@ -155,3 +158,25 @@ async def test_hidden_panes_take_no_focus(db_path):
             await press(pilot, "tab")
             seen.add(focused(app))
         assert seen == {"queue", "events", "log"}, "in place of the curve what the silent worker said last"
+
+
+async def test_a_click_chooses_the_row_that_it_hits_where_a_scrollbar_takes_the_last_column(db_path):
+    add_jobs(db_path, 40)
+    async with monitor(db_path, (70, 24)) as (app, pilot):
+        pane = app.screen.query_one("#queue", Pane)
+        assert pane.columns == 69, "one column too few for a heading"
+        at = next(n for n, line in enumerate(pane.lines) if "2M/h5" in "".join(text for text, _ in line))
+        await pilot.click("#queue", offset=(8, at))
+        assert app.view().name == "2M/h5"
+
+
+async def test_a_click_on_a_screen_or_a_heading_hits_it_behind_wide_characters(db_path):
+    async with monitor(db_path, (120, 40), title="日本語の研究") as (app, pilot):
+        header = app.screen.query_one(Header)
+        text = "".join(part for part, _ in header.lines[0])
+        await pilot.click(Header, offset=(formatting.width(text.partition("4 Hardware")[0]) + 9, 0))
+        await until(lambda: app.navigation.screen == HARDWARE, pilot)
+        await press(pilot, "1")
+        pane = app.screen.query_one("#queue", Pane)
+        pane.lines = [(("精度 精度 cell state", ""),)]
+        assert [pane._column(x) for x in (9, 10, 13, 14, 15)] == [None, "cell", "cell", None, "state"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,9 @@ from fts.state.db import open_database
 from fts.state.errors import NoDatabase
 from fts.state.values import Claim, Job
 from fts.tui.data import cells
+from fts.tui.data.log_tail import LONGEST, MOST_AT_ONCE, Tail
 from fts.tui.data.reader import Reader, ReadRequest
-from fts.tui.data.view import LOGS, jobs_by_id
+from fts.tui.data.view import CURVES, EVENTS, LOGS, jobs_by_id
 from tests.state.helpers import live_trial
 from tests.tui import study
 from tests.tui.stories import monitor, press, rest, until
@@ -167,3 +169,41 @@ def test_a_missing_file_is_a_sentence_and_then_read_when_it_comes_back(reader, d
         reader.read(ReadRequest())
     away.rename(db_path)
     assert reader.read(ReadRequest()) is not None
+
+
+def test_of_a_log_that_grew_by_much_the_end_is_shown_and_of_an_endless_line_little_is_kept(tmp_path):
+    path, tail = tmp_path / "trial.log", Tail()
+    path.write_text("begin\n")
+    tail.read(path)
+    with path.open("a") as file:
+        file.write(f"{'x' * 99}\n" * (MOST_AT_ONCE // 100 + 1) + "the end\n")
+    assert tail.changed()
+    tail.read(path)
+    assert tail.lines[-1] == "the end" and {len(line) for line in tail.lines} == {7, 99}
+    with path.open("a") as file:
+        for _ in range(3):
+            file.write("\r 50% █████" * 30_000)
+            file.flush()
+            tail.read(path)
+    assert len(tail._rest) <= LONGEST
+
+
+def test_what_a_replay_has_cut_is_read_again(reader, monkeypatch):
+    monkeypatch.setattr(cells, "MANY_TRIALS", 0)  # of such cells only the last one is kept
+    live = ReadRequest(user=study.USER, job_id=1, screen=CURVES)
+    whole = reader.read(live).details.curves
+    at = list(whole.values())[3][2].at  # in the middle of a trial that has ended since
+    cut = reader.read(replace(live, at=at)).details.curves
+    assert cut != whole
+    assert reader.read(live).details.curves == whole
+
+
+def test_a_replay_leaves_the_journal_as_long_as_it_was(reader, db_path, monkeypatch):
+    monkeypatch.setattr(queries, "EVENTS_IN_SNAPSHOT", 5)  # of a replay
+    request = ReadRequest(user=study.USER, screen=EVENTS)
+    journal = reader.read(request).details.events
+    assert len(reader.read(replace(request, at=journal[30].at)).details.events) == 5 < len(journal)
+    db = open_database(db_path)
+    transitions.operator.note(db, "hello")
+    db.close()
+    assert reader.read(request).details.events[:-1] == journal

@@ -114,3 +114,11 @@ def test_how_a_waiting_cell_gets_its_first_trial_can_be_read_whole(width):
     view = seen([make_job(8, "200M", 3, kind="seeds")], screen=TRIALS, job_id=8)
     text = "\n".join("".join(part for part, _ in line) for line in trial_table.trials(view, width, 10))
     assert "t runs it next (`fts next 8`)." in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_places_of_a_thousand_jobs_leave_the_columns_straight(width):
+    jobs = [make_job(n, labels={"budget": f"x{n}"}, cell=f"x{n}") for n in range(1, 1001)]
+    painted = queue_table.paint(seen(jobs, job_id=1000), width, 14)
+    rows = ["".join(part for part, _ in row) for row in painted if "►" in row[0][0] or row[0][0] == " "]
+    assert len({row.index(" x") for row in rows if " x" in row}) == 1, rows

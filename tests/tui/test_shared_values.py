@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fts.tui.data.shared_values import SharedValues
+from fts.tui.data.shared_values import MOST, SharedValues
 from tests.tui.values import make_job, make_trial
 
 
@@ -22,3 +22,10 @@ def test_what_is_equal_in_python_alone_is_not_shared():
     specs = [{"a": 1}, {"a": 1.0}, {"a": True}, {"a": -1}, {"a": -2}, {"a": "1"}]
     found = [shared.clean(make_job(n, "2M", 1, "queued", spec=spec)).spec for n, spec in enumerate(specs, 1)]
     assert [repr(spec) for spec in found] == [repr(spec) for spec in specs]
+
+
+def test_the_parts_of_old_trials_are_not_kept_for_ever():
+    shared = SharedValues()
+    for n in range(MOST + 1):
+        shared.clean(replace(make_trial(1, 1, 1), params={"x": n}))
+    assert len(shared._kept) <= MOST

@@ -24,7 +24,7 @@ from fts.tui.data.messages import Unreadable, in_words
 from fts.tui.data.view import CURVES, Details, View
 from fts.tui.navigation import Navigation
 from fts.tui.render.text import as_text
-from fts.tui.screens import queue
+from fts.tui.screens import curves, queue
 from fts.tui.screens.enqueue import EnqueueForm
 from fts.tui.widgets.lines import Lines, changed_runs
 from tests.jobs.test_glance_sanitize import HOSTILE
@@ -498,3 +498,10 @@ def test_the_cell_of_a_dead_worker_has_no_time_of_its_end():
     days = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d")
     waiting = [row for row in frame(dead, size=(120, 40)).splitlines() if "◌" in row]
     assert waiting and not any(days.search(row) for row in waiting), "no day for what nobody works on"
+
+
+def test_small_curves_that_are_missing_keep_to_their_columns():
+    jobs = tuple(make_job(n, "2M", horizon) for n, horizon in enumerate((1, 3, 5, 10), 1))
+    view = View(glances.look(make_snapshot(jobs=jobs), NOW), screen=CURVES, job_id=1)
+    rows = ["".join(text for text, _ in row) for row in curves.small_multiples(view, 40, 12)]
+    assert rows[2] == "no curve  " * 4 and {len(row) for row in rows} == {40}

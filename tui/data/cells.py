@@ -27,11 +27,12 @@ CELLS_KEPT = 6  # so that moving down the queue and back reads nothing twice
 
 @dataclass(frozen=True)
 class Cell:
-    """The trials of one job and their curves, as of a count of ended trials."""
+    """The trials of one job and their curves, as of a count of ended trials; in a replay as of a past moment."""
 
     job_id: int | None = None
     trials: Sequence[Trial] = ()  # a TrialStore if there are more than MANY_TRIALS
     curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)
+    at: float | None = None  # the moment of a replay
 
 
 def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache) -> Cell:
@@ -45,8 +46,9 @@ def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache:
     live = tuple(t.id for t in snapshot.trials if t.job_id == job.id and t.ended_at is None)
     key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, request.at)
     cell = cache.cells.pop(key, None)
-    if cell is None and request.at is None and cache.cell.job_id == job.id and cache.cell.trials:
-        cell = _grown(db, job, cache.cell)
+    before = cache.cell
+    if cell is None and request.at is None and before.at is None and before.job_id == job.id and before.trials:
+        cell = _grown(db, job, before)
     cell = cell or _read_cell(db, job.id, many, request.at)
     cache.cells[key] = cell
     while len(cache.cells) > (1 if many else CELLS_KEPT):
@@ -86,7 +88,7 @@ def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
     curves = {t.id: queries.epochs(db, t.id) for t in (trials[-MANY_CURVES:] if many else trials)}
     if at is not None:
         curves = {key: tuple(e for e in curve if e.at <= at) for key, curve in curves.items()}
-    return Cell(job_id, trials, curves)
+    return Cell(job_id, trials, curves, at)
 
 
 def best_curves(db: Database, snapshot: Snapshot, cache: ReadCache) -> dict[int, tuple[Epoch, ...]]:

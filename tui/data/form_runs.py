@@ -43,9 +43,9 @@ class Run:
 
 
 class FormRuns:
-    """Runs one command at a time. Calls `on_answer` from a thread with the answer and whether the queue changed."""
+    """Runs one command at a time. Calls `on_answer` from a thread with each answer."""
 
-    def __init__(self, path: Path, memory: FormMemory, on_answer: Callable[[Answer, bool], None]) -> None:
+    def __init__(self, path: Path, memory: FormMemory, on_answer: Callable[[Answer], None]) -> None:
         self.path, self.memory, self._on_answer = path, memory, on_answer
         self.now: Run | None = None
         self.ended = 0  # number of ended commands; the form compares it to see that there is a new answer
@@ -66,10 +66,6 @@ class FormRuns:
             if run.child is not None:
                 end_all(run.child, signal.SIGTERM)
 
-    def close(self) -> None:
-        """Ends a dry run or a check when the monitor ends."""
-        self.stop()
-
     def progress(self) -> str:
         """Returns `dry run: 12 s so far`; empty if nothing runs."""
         run = self.now
@@ -80,7 +76,7 @@ class FormRuns:
         self.memory.keep_answer(answer)
         self.now = None
         self.ended += 1
-        self._on_answer(answer, run.kind == ENQUEUE and answer.code == 0)
+        self._on_answer(answer)
 
     def _answer(self, run: Run) -> Answer:
         pipe = subprocess.PIPE

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AT_FIRST = 512 * 1024  # bytes read from the end of a new file
+MOST_AT_ONCE = 4 * AT_FIRST  # bytes; of a file that has grown by more only the end is read
+LONGEST = 64 * 1024  # bytes of an unfinished line; a progress bar may write for days without ending one
 MOST_LINES = 5000
 GONE = (0, -1, 0)  # _state of a file that could not be read
 
@@ -45,15 +47,21 @@ class Tail:
         with path.open("rb") as file:
             stat = os.fstat(file.fileno())
             inode, size, offset = before[1]
-            if before[0] != path or stat.st_ino != inode or stat.st_size < size:
+            anew = before[0] != path or stat.st_ino != inode or stat.st_size < size
+            if anew:
+                self.count = 0
+            if begins_within := anew or stat.st_size - offset > MOST_AT_ONCE:
                 offset = max(stat.st_size - AT_FIRST, 0)
-                self.lines, self._rest, self.count = (), b"", 0
+                self.lines, self._rest = (), b""
             file.seek(offset)
-            data = file.read(AT_FIRST * 4)
+            data = file.read(MOST_AT_ONCE)
         self._state = (stat.st_ino, stat.st_size, offset + len(data))
         if not data:
             return
-        *whole, self._rest = (self._rest + data).split(b"\n")
+        *whole, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-LONGEST:]
+        if begins_within and offset:
+            whole = whole[1:] or whole  # the first is the end of a line whose beginning was not read
         lines = tuple(clean(line.decode("utf-8", "replace").rstrip("\r")) for line in whole[-MOST_LINES:])
         self.lines = (self.lines + lines)[-MOST_LINES:]
         self.count += len(whole)

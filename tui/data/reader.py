@@ -27,7 +27,7 @@ from fts.tui.data.shared_values import SharedValues
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, QUEUE, RESULTS, Details
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 JOURNAL = 3000  # events kept
@@ -62,6 +62,7 @@ class ReadResult:
     reopened: str = ""  # why the file was reopened; empty: it was not
     locked_by: str | None = None  # process whose lock keeps a silent worker from writing
     forecast: tuple[float, Forecast] | None = None  # (when, forecast); made in this thread: no key waits
+    at: float | None = None  # the moment of a replay
 
 
 class Reader:
@@ -107,7 +108,7 @@ class Reader:
             self.close()
             raise
         self._version, self._request, self._locked_by, self._unwritten = version, request, locked_by, unwritten
-        return ReadResult(snapshot, details, reopened, locked_by, self._forecast_of(snapshot, request))
+        return ReadResult(snapshot, details, reopened, locked_by, self._forecast_of(snapshot, request), request.at)
 
     def _forecast_of(self, snapshot: Snapshot, request: ReadRequest) -> tuple[float, Forecast] | None:
         """Returns the forecast, rebuilt once a minute or for other jobs; None in a replay, which has its own time."""
@@ -221,7 +222,7 @@ def _snapshot(db: Database, request: ReadRequest, cache: ReadCache, before: Snap
 
 
 def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache, path: Path) -> Details:
-    cache.events = _journal(db, snapshot, request, cache)
+    events = _journal(db, snapshot, request, cache)
     cache.cell = selected_cell(db, snapshot, request, cache)
     if request.with_day or request.screen == HARDWARE:
         _read_day(db, request.now or snapshot.taken_at, cache, request)
@@ -232,8 +233,8 @@ def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: Read
         curves=cache.cell.curves,
         best_curves=best_curves(db, snapshot, cache) if request.screen == CURVES else {},
         samples=cache.samples,
-        events=cache.events,
-        counted=_counted(db, snapshot, request, cache),
+        events=events,
+        counted=_counted(db, snapshot, request, cache, events),
         log=log,
         log_lines=cache.log.count,
         log_path=log_path,
@@ -287,12 +288,16 @@ def _kept(snapshot: Snapshot, request: ReadRequest, cache: ReadCache, path: Path
 
 
 def _journal(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache) -> tuple[Event, ...]:
-    """Returns the latest events; reads only new ones. Undone events are replaced from the snapshot."""
+    """Returns the latest events, or those of a replay; reads only new ones."""
     if request.at is not None:
         return snapshot.events
-    if cache.events and cache.snapshot_events is snapshot.events:
-        return cache.events
-    cache.snapshot_events = snapshot.events
+    if not cache.events or cache.snapshot_events is not snapshot.events:
+        cache.events, cache.snapshot_events = _live_journal(db, snapshot, request, cache), snapshot.events
+    return cache.events
+
+
+def _live_journal(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache) -> tuple[Event, ...]:
+    """Returns the events of before with the new ones. Undone events are replaced from the snapshot."""
     if not cache.events:
         limit = JOURNAL if request.screen == EVENTS or len(snapshot.events) >= queries.EVENTS_IN_SNAPSHOT else 200
         return tuple(clean_value(event) for event in queries.events(db, limit=limit))
@@ -306,11 +311,11 @@ def _journal(db: Database, snapshot: Snapshot, request: ReadRequest, cache: Read
 
 
 def _counted(
-    db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache
+    db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache, events: Sequence[Event]
 ) -> tuple[float, Mapping[str, int]] | None:
-    """Counts the events since the user left; reads only new ones. None if the journal holds all of them."""
+    """Counts the events since the user left; reads only new ones. None if `events`, the journal, has all of them."""
     since = snapshot.last_key_at if request.since is None or request.at is not None else request.since
-    if since is None or not cache.events or cache.events[0].at <= since or cache.events[0].id == 1:
+    if since is None or not events or events[0].at <= since or events[0].id == 1:
         return None
     if request.at is not None:
         return since, queries.count_events(db, since, request.at)[0]

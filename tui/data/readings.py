@@ -32,6 +32,7 @@ class Readings:
         self.journal: tuple[Event, ...] = ()  # the live events, also during a replay
         self.problem = ""
         self.problem_kind = ""
+        self.replaced = 0  # how often the database was found to be another one
         self.since: float | None = None  # start of the absence that the header sums up
 
     def arrived(self, reading: ReadResult, live: bool) -> None:

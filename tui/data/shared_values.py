@@ -16,6 +16,7 @@ PARTS = {
         "torch_version", "host", "device",
     ),
 }  # fmt: skip
+MOST = 5000  # parts kept; each trial has some of its own, and a monitor runs for weeks
 PLAIN = 2  # marshal version in which equal values give equal bytes
 
 
@@ -41,5 +42,7 @@ class SharedValues:
             at = hash(marshal.dumps(part, PLAIN))
         except ValueError:  # marshal cannot write this type
             return part
+        if len(self._kept) >= MOST:
+            self._kept.clear()  # values that were made before keep their parts
         kept = self._kept.setdefault(at, part)
         return kept if type(kept) is type(part) and kept == part else part

@@ -22,7 +22,7 @@ DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column]
 LABEL = 6  # columns of the axis labels
 LABELS = 6  # labels of the y axis at most
 STYLES = {"solid": "●", "dashed": "╌", "dotted": "┈"}  # sign of a line's style; a solid line has it at its end only
-WEAK = "░▁╌┈"  # signs that braille replaces in the same cell
+WEAK = " ░▁╌┈"  # signs that braille replaces in the same cell
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class _Cells:
         self.columns = columns
         self.bits = [[0] * columns for _ in range(rows)]
         self.roles = [[""] * columns for _ in range(rows)]
-        self.texts: list[list[str]] = [[""] * columns for _ in range(rows)]
+        self.texts: list[list[str]] = [[" "] * columns for _ in range(rows)]
 
     def set(self, x: int, y: int, role: str) -> None:
         row, column = y // 4, x // 2
@@ -161,7 +161,7 @@ class _Cells:
     def spans(self, row: int) -> list[Span]:
         spans: list[Span] = []
         for bits, text, role in zip(self.bits[row], self.texts[row], self.roles[row], strict=True):
-            char = text if text and (text not in WEAK or not bits) else chr(0x2800 + bits) if bits else " "
+            char = text if text not in WEAK or not bits else chr(0x2800 + bits)
             role = role if char != " " else ""
             if spans and spans[-1][1] == role:
                 spans[-1] = (spans[-1][0] + char, role)
@@ -229,11 +229,15 @@ def _write_notes(cells: _Cells, notes: Sequence[tuple[int, str, str]], rows: int
         if not 0 <= row < rows:
             continue
         text = formatting.cut(text, cells.columns)
-        start = cells.columns - formatting.width(text)
-        for n, char in enumerate(text):
-            cells.texts[row][start + n] = char
-            cells.bits[row][start + n] = 0
-            cells.roles[row][start + n] = role
+        column = cells.columns - formatting.width(text)
+        for char in text:
+            columns = formatting.width(char)
+            if not columns:  # an accent joins the character before it
+                cells.texts[row][max(column - 1, 0)] += char
+                continue
+            for n in range(columns):  # the second column of a wide character stays empty
+                cells.put(column + n, row, "" if n else char, role)
+            column += columns
 
 
 def _axis(label: str) -> list[Span]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.status import formatting, naming
 from fts.state.files import atomic_write, csv_text, expanded, home, open_log
 from fts.tui.data import table_rows
+from fts.tui.data.trial_store import place_of
 from fts.tui.data.view import EVENTS, SCREENS, TRIALS, View
 from fts.tui.render import theme
 from fts.tui.render.text import as_text
@@ -98,6 +99,22 @@ def table(view: View) -> list[dict[str, Any]]:
     if view.screen == EVENTS:
         return [event_row(event) for event in table_rows.events_of(view)]
     return [job_row(job) for job in table_rows.jobs_of(view)]
+
+
+def row_of(view: View) -> dict[str, Any] | None:
+    """Returns the row under the cursor, the first one until another is chosen; None if there is none.
+
+    Does not make the other rows: ten thousand trials would take seconds.
+    """
+    if view.screen == TRIALS:
+        trials = table_rows.trials_of(view)
+        return trial_row(trials[place_of(trials, view.trial_id) or 0]) if trials else None
+    if view.screen == EVENTS:
+        events = table_rows.events_of(view)
+        chosen = next((event for event in events if event.id == view.event_id), next(iter(events), None))
+        return None if chosen is None else event_row(chosen)
+    jobs = table_rows.jobs_of(view)
+    return job_row(jobs[table_rows.cursor_in(jobs, view.job_id)]) if jobs else None
 
 
 def job_row(job: Job) -> dict[str, Any]:

@@ -68,14 +68,17 @@ def named(label: str, texts: Sequence[str], width: int, role: str = "", columns:
 
 def broken(text: str, width: int) -> list[str]:
     """Splits a text into rows of at most `width` columns at any character; keeps blanks. An empty text is one row."""
-    rows = []
-    while formatting.width(text) > width:
-        part = formatting.cut(text, width + 1, "")[: max(width, 1)] or text[:1]
-        while formatting.width(part) > width and len(part) > 1:
-            part = part[:-1]
-        rows.append(part)
-        text = text[len(part) :]
-    return [*rows, text] if text or not rows else rows
+    if text.isascii():
+        width = max(width, 1)
+        return [text[at : at + width] for at in range(0, len(text), width)] or [""]
+    rows, row, used = list[str](), "", 0
+    for char in text:
+        columns = formatting.width(char)
+        if row and used + columns > width:
+            rows.append(row)
+            row, used = "", 0
+        row, used = row + char, used + columns
+    return [*rows, row]
 
 
 def rule(title: str, hint: str, width: int, focused: bool = False) -> Line:

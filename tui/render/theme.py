@@ -16,6 +16,7 @@ from rich.style import Style
 from textual.theme import Theme
 
 from fts.frozen import dataclass
+from fts.jobs.api.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,10 +109,8 @@ def named(name: object) -> Palette:
     if isinstance(name, str) and name in themes:
         register(themes[name])
         return themes[name]
-    import difflib  # here, not above: only for a mistake
-
-    close = difflib.get_close_matches(str(name), [*OFFERED, *themes], 1)
-    near = f"; the nearest is {close[0]!r}" if close else ""
+    close = nearest(str(name), [*OFFERED, *themes])
+    near = "" if close is None else f"; the nearest is {close!r}"
     raise ValueError(f"theme is {name!r}, expected dark, light, ansi or a theme of Textual such as nord{near}")
 
 

@@ -10,7 +10,7 @@ from fts.jobs.status import declared, formatting, naming
 from fts.tui.data.curve_comparison import broken
 from fts.tui.data.result_grid import grid_of, question_of
 from fts.tui.render.chart import Plot, Series, paint, value_range
-from fts.tui.render.text import Line, line, rule
+from fts.tui.render.text import Line, clip, line, rule
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.widgets import learning_curve
 from fts.tui.widgets.matrix import in_sight
@@ -94,8 +94,11 @@ def _head(view: View, job: Job | None, size: str, horizon: str, column: int) -> 
 
 def _small(view: View, job: Job | None, width: int, height: int, span: tuple[float, float]) -> list[Line]:
     found = _points(view, job) if job else ()
+    if job is None:
+        return []
     if not found:
-        return [line(("reading ..." if _is_unread(view, job) else "no curve yet", "dim"))] if job else []
+        missing = "reading ..." if _is_unread(view, job) else "no curve yet" if width >= 12 else "no curve"
+        return [line((missing, "dim"))]
     x = (found[0][0], max(found[-1][0], found[0][0] + 1))
     return paint(Plot((Series(found, "live"),), x, span), width, height, axis=False)
 
@@ -122,5 +125,4 @@ def _range(view: View, jobs: list[Job]) -> tuple[float, float]:
 
 
 def _padded(painted: Line, column: int) -> list[tuple[str, str]]:
-    used = sum(formatting.width(text) for text, _ in painted)
-    return [*painted, (" " * max(column - used, 0), "")]
+    return [*clip(painted, column - 1), (" ", "")]

@@ -162,6 +162,12 @@ class EnqueueForm(Modal[None]):
             self._wanted_at = time.monotonic()
         self.run_worker(partial(self._wait, ask, number, more), thread=True, name=ask, exit_on_error=False)
 
+    def _forget_questions(self) -> None:
+        """Drops the answers still to come about the study: they are about other options, or another study."""
+        for ask in ("look", "cost", "stamp"):
+            self._asked.pop(ask, None)
+        self._then = None
+
     def _wait(self, ask: str, number: int, more: dict[str, Any]) -> None:
         if self._asked.get(ask) != number:
             return
@@ -223,6 +229,9 @@ class EnqueueForm(Modal[None]):
         then, self._then = self._then, None
         stamp = message.answer.get("stamp")
         if problem or self.seen is None:
+            if then is not None:  # the button was pressed
+                self.note = f"nothing was enqueued: {problem or 'the study is being read'}"
+                self._paint()
             return
         if stamp != self.seen.stamp:
             self.note = f"{self._title()} has changed on disk and was read again; look before you enqueue"
@@ -241,6 +250,7 @@ class EnqueueForm(Modal[None]):
         """Chooses a study: restores its typed options, ticks nothing."""
         if self.process.waited_s() > GIVE_UP_S:
             self.process.restart()
+        self._forget_questions()
         self.key, self.seen, self.cost, self.note = key, None, None, ""
         self.typed = self.memory.of(key)
         table = self.query_one(CellTable)
@@ -279,6 +289,7 @@ class EnqueueForm(Modal[None]):
             self.typed.pop(message.field, None)
         else:
             self.typed[message.field] = message.text
+        self._forget_questions()
         self.note = ""
         self.cost = None
         if self._typing is not None:

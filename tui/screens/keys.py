@@ -198,12 +198,11 @@ class KeyActions(MendedScreen[None]):
             self.maximize(self.focused, container=False)
 
     def action_zoom_in(self) -> None:
-        self.navigation.chart_zoom = min(self.navigation.chart_zoom + 1, 6)
+        self.navigation.zoom_chart(1)
         self.monitor.paint()
 
     def action_zoom_out(self) -> None:
-        self.navigation.chart_zoom = max(self.navigation.chart_zoom - 1, 0)
-        self.navigation.chart_shift = 0 if self.navigation.chart_zoom == 0 else self.navigation.chart_shift
+        self.navigation.zoom_chart(-1)
         self.monitor.paint()
 
     def action_earlier(self) -> None:
@@ -221,7 +220,7 @@ class KeyActions(MendedScreen[None]):
 
     def in_time(self, seconds: float) -> None:
         """Moves back (negative) or on in time: here the window of the chart."""
-        self.navigation.chart_shift = max(self.navigation.chart_shift - (1 if seconds > 0 else -1), 0)
+        self.navigation.shift_chart(-1 if seconds > 0 else 1)
         self.monitor.paint()
 
     def action_follow(self) -> None:

@@ -93,7 +93,8 @@ class LogsScreen(MonitorScreen):
     def action_overlay(self) -> None:
         """Changes the level filter."""
         at = table_rows.LEVELS.index(self.navigation.level)
-        self.navigation.level, self.navigation.scroll = table_rows.LEVELS[(at + 1) % len(table_rows.LEVELS)], 0
+        self.navigation.level = table_rows.LEVELS[(at + 1) % len(table_rows.LEVELS)]
+        self.navigation.scroll, self.navigation.follow = 0, True
         self.monitor.paint()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fts.jobs.status import formatting
 from fts.jobs.status.headline import lines as glance_lines
 from fts.jobs.status.memoize import Once
 from fts.tui.data.view import SCREENS
@@ -41,6 +42,6 @@ class Header(Pane):
         x, y = event.get_content_offset_capture(self)
         text = "".join(part for part, _ in self.lines[0]) if y == 0 and self.lines else ""
         for n, name in enumerate(SCREENS):
-            at = text.find(f"{n + 1} {name}")
-            if 0 <= at <= x < at + len(name) + 2:
+            before, found, _ = text.partition(f"{n + 1} {name}")
+            if found and 0 <= x - formatting.width(before) < len(found):  # a study may have a name of wide characters
                 self.app.call_later(self.app.run_action, f"show_screen({n})", self.screen)

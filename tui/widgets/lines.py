@@ -46,11 +46,24 @@ class Lines(Widget):
         regions = [
             Region(first, y, last - first, 1)
             for y, (before, after) in enumerate(zip(old, self.lines, strict=True))
-            for first, last in changed_runs(before, after)
+            for first, last in self._runs(before, after)
         ]
         if regions:
             self.repainted += sum(region.width for region in regions)
             self.refresh(*regions)
+
+    def _runs(self, before: Line, after: Line) -> list[tuple[int, int]]:
+        """Returns the columns that differ; all if a key of the user's with another width moves those behind it."""
+        runs = changed_runs(before, after)
+        if runs and any(self._shown(text) != text for text, _ in (*before, *after)):
+            return [(0, self.size.width)]
+        return runs
+
+    def _shown(self, text: str) -> str:
+        """Returns the text with the user's keys in place of the default ones."""
+        app: Any = self.app  # Monitor or pictures.HeadlessApp
+        keymap = getattr(app, "keymap", None)  # pictures show the default keys
+        return text if keymap is None or self.name in RECORDED else keymap.in_words(text)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Draws lines without offsets: each offset is a style of its own, 3 MB on seven screens.
@@ -64,15 +77,13 @@ class Lines(Widget):
             self._is_drawn = False
 
     def render_line(self, y: int) -> Strip:
-        app: Any = self.app  # Monitor or pictures.HeadlessApp
+        app: Any = self.app
         blank = theme.style("", app.palette)
         if y >= len(self.lines):
             return Strip.blank(self.size.width, blank)
-        keymap = getattr(app, "keymap", None)  # pictures show the default keys
-        own = keymap is not None and bool(keymap.changed) and self.name not in RECORDED
         segments = []
         for text, role in self.lines[y]:
-            shown = keymap.in_words(text) if own and keymap is not None else text
+            shown = self._shown(text)
             shown = formatting.to_ascii(shown) if app.ascii_only else shown
             segments += [Segment(shown, theme.style(role, app.palette))] if shown else []
         strip = Strip(segments).simplify().adjust_cell_length(self.size.width, blank)

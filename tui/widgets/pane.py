@@ -10,6 +10,7 @@ from textual.message import Message
 from textual.scrollbar import ScrollBar, ScrollDown, ScrollTo, ScrollUp
 
 from fts.frozen import dataclass
+from fts.jobs.status import formatting
 from fts.jobs.status.sanitize import clean
 from fts.tui.render.text import Line, clip, with_role, wrapped
 from fts.tui.widgets.lines import Lines
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 NOTHING = Extent(0, 0, 0)
 ENOUGH = 99  # lines passed to a painter whose height is not known yet
+FAILED_ROWS = 3  # height at least of a pane whose painter has failed, for its sentence
 NO_FOCUS = "-"  # value of View.focus for a pane without the focus
 
 
@@ -118,7 +120,7 @@ class Pane(Lines, can_focus=True):
     def show_view(self, view: View) -> None:
         """Shows a view."""
         self.view = view
-        if self._rows is not None and self._columns and self._rows(view, self._columns) != self._wanted:
+        if self._columns and self._rows_wanted(view) != self._wanted:
             self.refresh(layout=True)
         self.repaint()
 
@@ -144,7 +146,7 @@ class Pane(Lines, can_focus=True):
         if self.long is not None:
             room, foot = self.size.height, self._foot(self.view, self.long)
             return Extent(len(self._all) - self.long.head - foot, self._first, room - self.long.head - foot)
-        return NOTHING if self._extent is None else self._extent(self.view, *self.size)
+        return NOTHING if self._extent is None else self._extent(self.view, self.columns, self.size.height)
 
     def _foot(self, view: View, long: Long) -> int:
         """Returns how many lines stay at the bottom: 0 if they would leave less than half of the height."""
@@ -247,9 +249,18 @@ class Pane(Lines, can_focus=True):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # called by Textual
         self._columns = max(width, 1)
-        if self._rows is not None and self.view is not None:
-            self._wanted = self._rows(self.view, self._columns)
+        if self.view is not None:
+            self._wanted = self._rows_wanted(self.view)
         return self._wanted
+
+    def _rows_wanted(self, view: View) -> int:
+        """Returns the height that the pane needs; as before if that cannot be told, because a painter has failed."""
+        try:
+            return self._wanted if self._rows is None else self._rows(view, self._columns)
+        except Exception as error:  # noqa: BLE001  # as in `_painted`, which shows it
+            app: Any = self.app
+            app.part_failed(self.name or "", error)
+            return max(self._wanted, FAILED_ROWS)
 
     # ---------------------------------------------------------------- events of Textual
 
@@ -276,7 +287,7 @@ class Pane(Lines, can_focus=True):
         if y == self.table.heading and (column := self._column(x)) is not None:
             self.post_message(self.Sorted(column))
             return
-        rows = self.table.rows(self.view, *self.size)
+        rows = self.table.rows(self.view, self.columns, self.size.height)
         if 0 <= y < len(rows) and (row := rows[y]) is not None:
             self.post_message(self.Chosen(row, opens=event.chain > 1))
 
@@ -286,7 +297,8 @@ class Pane(Lines, can_focus=True):
         columns = self.table.columns(self.view, self.columns)
         text = "".join(part for part, _ in self.lines[self.table.heading]) if self.lines else ""
         words = list(re.finditer(r"\S+", text))
-        at = next((n for n, word in enumerate(words) if word.start() <= x < word.end()), None)
+        ends = (formatting.width(text[: word.end()]) for word in words)
+        at = next((n for n, end in enumerate(ends) if 0 < end - x <= formatting.width(words[n][0])), None)
         while at is not None and at >= 0:
             if column := _heading_of(columns, words[at][0]):
                 return column

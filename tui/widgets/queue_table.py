@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fts.tui.data.view import View
 
+PLACE = 2  # columns of the place in the queue at least
 CELL, STATE = 8, 10  # columns of a cell's name, and of its state (`cancelled` and a blank)
 BAR, LEAST_BAR = 10, 5  # columns of the bar, and at least
 BEST, MORE_BEST = 9, 10  # columns of `best AUC`, and how many more a longer heading may take: `best val_accuracy ↑`
@@ -37,20 +38,20 @@ class Columns:
     reason: int | None  # None: it is the last column and takes the rest
     best: int = BEST
     trials: int = 7  # `22/50  `, a blank before it
+    place: int = PLACE
 
     @staticmethod
-    def of(names: Iterable[str], width: int, best: str = "", trials: int = 7) -> Columns:
+    def of(names: Iterable[str], width: int, best: str = "", trials: int = 7, place: int = PLACE) -> Columns:
         more = min(max((formatting.width(name) for name in names), default=0), CELL + MORE) - CELL
         more = max(more, 0)
         if width < 70:
-            return Columns(CELL + min(more, MORE // 2), 0, None, trials=trials)
-        wider = min(max(formatting.width(best) - BEST, 0), MORE_BEST) + trials - 7
+            return Columns(CELL + min(more, MORE // 2), 0, None, trials=trials, place=place)
+        more_best = min(max(formatting.width(best) - BEST, 0), MORE_BEST)
+        wider = more_best + trials - 7 + place - PLACE
         lacking = max(more + wider - max(width - EXTRA, 0), 0) if width >= EXTRA else more + wider
         bar = max(BAR - lacking, LEAST_BAR)
         reason = REASON - max(lacking - (BAR - bar), 0)
-        return Columns(
-            CELL + more, bar, reason if width >= EXTRA else None, BEST + wider - (trials - 7), trials
-        )  # fmt: skip
+        return Columns(CELL + more, bar, reason if width >= EXTRA else None, BEST + more_best, trials, place)
 
 
 def paint(view: View, width: int, height: int) -> list[Line]:
@@ -86,7 +87,8 @@ def _columns_of(view: View, width: int) -> Columns:
     trials = max(7, 2 * len(str(most)) + 3)  # numbers must not be cut or touch
     values = (f"{declared.shown(job.best_value)}   " for job in jobs if len(job.goals) == 1)
     best = max((f"front {fronts}   " if fronts else best_of(view), *values), key=formatting.width)
-    return Columns.of(naming.names_of(jobs).values(), width, best, trials)
+    place = max(PLACE, len(str(len(jobs))))
+    return Columns.of(naming.names_of(jobs).values(), width, best, trials, place)
 
 
 def _study(view: View, head: table_rows.StudyHeading, width: int) -> Line:
@@ -333,10 +335,11 @@ def curve_values(view: View, trial: Trial) -> list[float]:
 
 
 def _heading(view: View, columns: Columns, width: int, part: str) -> Line:
+    number = f"{'#':>{2 + columns.place}s}"
     if width < 70:
-        return heading("   # cell", width, view.sort, view.reverse, view.filter, part)
+        return heading(f"{number} cell", width, view.sort, view.reverse, view.filter, part)
     name = formatting.fit(best_of(view), columns.best)
-    text = f"   # {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + columns.trials}s}{name} eta  "
+    text = f"{number} {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + columns.trials}s}{name} eta  "
     text += "now / why" if columns.reason is None else formatting.fit("now / why", columns.reason + 1)
     if columns.reason is not None:
         text += f"{'done by':13s}{'samples/s' if _has_speed(view) else '':>9s}"
@@ -352,7 +355,7 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
     spans: list[Span] = [
         ("►" if selected else " ", "key"),
         (glyph, role),
-        (f"{place:2d}", "dim"),
+        (f"{place:{columns.place}d}", "dim"),
         ("•" if job.id in view.marks else " ", "mark"),
         (formatting.fit(formatting.cut_middle(name, columns.cell), columns.cell), ""),
         (" ", ""),
