@@ -12,7 +12,7 @@ import click
 from fts.jobs.actions import Action, by_id
 from fts.jobs.cli.app import AS_JSON, ROW, here
 from fts.jobs.cli.output import emit, emit_json, say
-from fts.jobs.cli.selection import choose, refuse_several_tasks
+from fts.jobs.cli.selection import choose, one_job, refuse_several_tasks
 from fts.state import queries
 from fts.state.db import Database, open_for_person
 from fts.state.user import this_person
@@ -227,6 +227,8 @@ def applicable(action: Action, snapshot: Snapshot, wanted: Sequence[str]) -> lis
     if not wanted:
         return []
     chosen = choose(snapshot.jobs, wanted)
+    if action.id == "note":
+        return [one_job(snapshot.jobs, word) for word in wanted]
     if not action.needs_jobs:
         return list(chosen.jobs)
     refused = [(job, reason) for job in chosen.jobs if (reason := action.why_not(job, snapshot)) is not None]

@@ -40,10 +40,11 @@ def logs(cell: str | None, follow: bool, lines: int, grep: str | None, as_json: 
     pattern = _pattern(grep)
     path = _log_of(cell)
     say(str(path))
+    end = path.stat().st_size if follow else None  # what is written while these lines are shown follows them
     if pattern is None:
-        shown: Iterable[str] = last_lines(path, lines)
+        shown: Iterable[str] = last_lines(path, lines, end)
     else:
-        found, total = matching(path, pattern, lines)
+        found, total = matching(path, pattern, lines, end)
         shown = found
         if total > len(found):
             say(f"the last {len(found)} of {total} matching lines; -n shows more")
@@ -54,7 +55,7 @@ def logs(cell: str | None, follow: bool, lines: int, grep: str | None, as_json: 
     for line in shown:
         emit_line({"line": line}) if as_json else emit(line)
     if follow:
-        for line in follow_lines(path):
+        for line in follow_lines(path, start=end):
             if not pattern or pattern.search(line):
                 emit_line({"line": line}) if as_json else emit(line)
     return None
@@ -83,17 +84,21 @@ def _log_of(cell: str | None) -> Path:
     return path
 
 
-def last_lines(path: Path, count: int) -> Iterator[str]:
-    """Yields the last `count` lines: searches their start from the end of the file, with memory for one chunk."""
+def last_lines(path: Path, count: int, end: int | None = None) -> Iterator[str]:
+    """Yields the last `count` lines: searches their start from the end of the file, with memory for one chunk.
+
+    Here and below, `end` is the size of the file that is read, None the whole file.
+    """
     with path.open("rb") as file:
-        file.seek(start_of_last(file, count))
-        left = deque(all_lines(_chunks(file)), maxlen=count) if count <= 10_000 else all_lines(_chunks(file))
-        yield from map(clean, left)
+        file.seek(start_of_last(file, count, end))
+        found = all_lines(_chunks(file, end))
+        yield from map(clean, deque(found, maxlen=count) if count <= 10_000 else found)
 
 
-def start_of_last(file: BinaryIO, count: int) -> int:
+def start_of_last(file: BinaryIO, count: int, end: int | None = None) -> int:
     """Returns the offset of the last `count` lines. Counts \\n only, so a progress bar drawn with \\r is one line."""
     position = file.seek(0, os.SEEK_END)
+    position = position if end is None else min(position, end)
     wanted = count + _ends_with_newline(file, position)
     while position > 0:
         size = min(CHUNK, position)
@@ -117,20 +122,20 @@ def _ends_with_newline(file: BinaryIO, size: int) -> bool:
     return file.read(1) == b"\n"
 
 
-def matching(path: Path, pattern: re.Pattern[str], count: int) -> tuple[list[str], int]:
+def matching(path: Path, pattern: re.Pattern[str], count: int, end: int | None = None) -> tuple[list[str], int]:
     """Returns the last `count` matching lines of the whole file, and the number of all matches."""
     kept: deque[str] = deque(maxlen=count)
     total = 0
     with path.open("rb") as file:
-        for line in all_lines(_chunks(file)):
+        for line in all_lines(_chunks(file, end)):
             if pattern.search(line):
                 total += 1
                 kept.append(clean(line))  # cleans only lines that are shown: two gigabytes would take minutes
     return list(kept), total
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK):
+def _chunks(file: BinaryIO, end: int | None = None) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK if end is None else max(0, min(CHUNK, end - file.tell()))):
         yield chunk
 
 
@@ -178,12 +183,12 @@ def _text(line: bytes) -> str:
     return line.decode(errors="replace")
 
 
-def follow_lines(path: Path, poll_s: float = 0.3) -> Iterator[str]:
-    """Yields new lines for ever, from the end of the file; starts over when the file was truncated or replaced."""
+def follow_lines(path: Path, poll_s: float = 0.3, start: int | None = None) -> Iterator[str]:
+    """Yields new lines for ever, from `start` (None: the end of the file); starts over when it was cut or replaced."""
     file = path.open("rb")
     splitter = Splitter()
     try:
-        file.seek(0, os.SEEK_END)
+        file.seek(0, os.SEEK_END) if start is None else file.seek(start)
         while True:
             if chunk := file.read(CHUNK):
                 yield from map(clean, splitter.lines(chunk))

@@ -131,16 +131,16 @@ def run_query(database: Path, sql: str, limit: int) -> tuple[list[str], list[tup
         connection.set_authorizer(_only_reads)
         cursor = connection.execute(sql)
         names = [column[0] for column in cursor.description or ()]
-        rows = cursor.fetchmany(limit) if names else []
+        rows = cursor.fetchmany(limit + 1) if names else []
     except (sqlite3.Error, sqlite3.Warning) as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in FILE_ERRORS:
             raise translate(error, database) from error
         raise click.UsageError(f"SQLite says: {error}") from error
     finally:
         connection.close()
-    if len(rows) == limit:
-        say(f"only the first {limit} rows; --limit shows more")
-    return numbered(names), [tuple(_shown(value) for value in row) for row in rows]
+    if len(rows) > limit:
+        say(f"only the first {formatting.count(limit, 'row')}; --limit shows more")
+    return numbered(names), [tuple(_shown(value) for value in row) for row in rows[:limit]]
 
 
 def _only_reads(action: int, name: str | None, value: str | None, *_: str | None) -> int:

@@ -29,7 +29,7 @@ def nodes(ask: str | None, node: str | None, as_json: bool) -> None:
     if ask is not None:
         if node is None:
             raise click.UsageError(f"fts nodes {ask} needs the name of a node; `fts nodes` lists them")
-        return change(ask, node)
+        return change(ask, node, as_json)
     with reading() as db:
         found, now = queries.nodes(db), db.now()
     if as_json:
@@ -56,8 +56,8 @@ def nodes(ask: str | None, node: str | None, as_json: bool) -> None:
     return emit_table(columns, rows, right=("slots", "GPUs", "memory"))
 
 
-def change(ask: str, node: str) -> None:
-    db = open_for_person(here().db)
+def change(ask: str, node: str, as_json: bool) -> None:
+    db = open_for_person(here().db, create=False)
     try:
         transitions.ask_node(db, node, ask)
     finally:
@@ -67,4 +67,5 @@ def change(ask: str, node: str) -> None:
         "quarantine": "takes no further trial; running trials continue",
         "release": "may run trials again",
     }
-    emit(f"node {node} {words[ask]}")
+    sentence = f"node {node} {words[ask]}"
+    emit_json("change", {"action": ask, "node": node, "message": sentence}) if as_json else emit(sentence)

@@ -45,14 +45,36 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
     for word in wanted:
         if not word.strip():  # a variable of the shell without a value; not every job without a budget
             raise click.UsageError(f"{word!r} names no job: {known(jobs)}")
-        matches = _by_own_name(jobs, word) or _by_word(jobs, word)
-        matches = matches or _by_shown_name(jobs, word) or _by_study_or_value(jobs, word)
+        matches = _matching(jobs, word)
         if not matches:
             raise nothing(jobs, word)
         found |= {job.id for job in matches}
         if NUMBER.fullmatch(word) or len(matches) == 1:
             named |= {job.id for job in matches}
     return Chosen(tuple(job for job in jobs if job.id in found), frozenset(named))
+
+
+def _matching(jobs: Sequence[Job], word: str) -> list[Job]:
+    """Returns the jobs that one word names. `!word` names all others; raises NothingThere if `word` names none."""
+    if word.startswith("!") and len(word) > 1:
+        left_out = {job.id for job in _matching(jobs, word[1:])}
+        if not left_out and ":" not in word:  # a typing error; but `!state:failed` may leave out none
+            raise nothing(jobs, word[1:])
+        return [job for job in jobs if job.id not in left_out]
+    found = _by_own_name(jobs, word) or _by_word(jobs, word)
+    return _in_its_case(found or _by_shown_name(jobs, word) or _by_study_or_value(jobs, word), word)
+
+
+def _in_its_case(found: list[Job], word: str) -> list[Job]:
+    """Returns the jobs with exactly this name, if the others differ from it only in upper and lower case."""
+    names = {job.id: _names(job) for job in found}
+    exact = [job for job in found if word in names[job.id]]
+    return exact if exact and all(word.lower() in map(str.lower, one) for one in names.values()) else found
+
+
+def _names(job: Job) -> set[str]:
+    values = {f"{name}:{value}" for name, value in job.labels.items()} | {str(value) for value in job.labels.values()}
+    return {cell_name(job), job.experiment, job.study, f"{job.study}/{cell_name(job)}"} | values
 
 
 def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
@@ -156,8 +178,12 @@ def one_job(jobs: Sequence[Job], word: str) -> Job:
         named = with_task(jobs)
         names = ", ".join(f"{job.id} ({named[job.id]})" for job in matches[:6])
         raise click.UsageError(f"{word!r} means several jobs: {names}; name one")
+    return _current(matches)
+
+
+def _current(jobs: Sequence[Job]) -> Job:
     ended = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
-    return max(matches, key=lambda job: (job.status not in ended, not _never_began(job), job.id))
+    return max(jobs, key=lambda job: (job.status not in ended, not _never_began(job), job.id))
 
 
 def _never_began(job: Job) -> bool:
@@ -175,17 +201,20 @@ def one_cell(jobs: Sequence[Job], word: str) -> Job:
 
 
 def only_cell(jobs: Sequence[Job]) -> Job:
-    """Returns the only cell. Raises UsageError if there are several, NothingThere if there is none."""
+    """Returns the only cell, as `one_job` if it was searched again. Raises UsageError for several, NothingThere."""
     cells = [job for job in jobs if job.kind == "cell"]
-    if len(cells) == 1:
-        return cells[0]
+    if len({(job.study, job.experiment) for job in cells}) == 1:
+        return _current(cells)
     raise click.UsageError(f"name a cell; {known(jobs)}") if cells else NothingThere(known(jobs))
 
 
-def split_trial(word: str) -> tuple[str, int | None]:
-    """Splits `2M/h1:t3` into cell and trial number 3; the number is None without `:t3`."""
+def split_trial(word: str, axes: Sequence[str] = ()) -> tuple[str, int | None]:
+    """Splits `2M/h1:t3` into cell and trial number 3; the number is None without `:t3`, as in `size:5`."""
     match = TRIAL.fullmatch(word)
-    if match is None and ":" in word and word.partition(":")[0].lower() not in (*FIELDS, *EVERY_STUDY):
+    field, _, value = word.partition(":")
+    if (field in axes or field.lower() in (*FIELDS, *EVERY_STUDY)) and not (match and (":" in value or "t" in value)):
+        return word, None
+    if match is None and ":" in word:
         cell = word.partition(":")[0]
         raise click.UsageError(
             f"{word!r} names no trial: a trial is CELL:tN such as {cell}:t3, and epochs have no names; "

@@ -14,7 +14,7 @@ from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, emit_table, plain, say, warn_unreadable
-from fts.jobs.cli.selection import choose, one_job, split_trial
+from fts.jobs.cli.selection import axes_of, choose, one_job, split_trial
 from fts.jobs.records import columns
 from fts.jobs.records.results import spent_until_now
 from fts.jobs.search.importance import chance_of, importance
@@ -238,8 +238,9 @@ def without_steps(trial: Trial, study: Declared) -> str:
 
 def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
     """Returns the job and trial for `2M/h1:t3`; without `:t3` the running trial, else the best, else the latest."""
-    cell, number = split_trial(word)
-    job = one_job(queries.jobs(db), cell)
+    jobs = queries.jobs(db)
+    cell, number = split_trial(word, axes_of(jobs))
+    job = one_job(jobs, cell)
     found = queries.trials(db, job.id)
     if not found:
         raise NothingThere(f"job {job.id} ({naming.cell_name(job)}) has no trial yet; `fts why {job.id}` says why")
@@ -263,12 +264,14 @@ def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> No
     with reading() as db:
         after = read_time(since) if since else None
         job_id = one_job(queries.jobs(db), cell).id if cell else None
-        found = [e for e in queries.events(db, limit=limit, job_id=job_id) if after is None or e.at >= after]
+        newest = queries.events(db, limit=limit + 1, job_id=job_id)
+    every = [event for event in newest if after is None or event.at >= after]
+    found = every[-limit:]
     warn_unreadable(unreadable_in({"event": found}))
+    if len(every) > limit:
+        say(f"only the newest {limit} events; --limit shows more")
     if as_json:
         return emit_json("events", found)
-    if len(found) == limit:
-        say(f"only the newest {limit} events; --limit shows more")
     if not found:
         return say("nothing has happened" + (f" since {since}" if since else " yet"))
     columns = ("event", "when", "who", "verb", "job", "what")

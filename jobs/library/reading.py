@@ -157,12 +157,14 @@ class Loaded:
             down, across = (_values_of(db, jobs, axis) for axis in (rows, columns))
         _refuse_two_in_one_place(jobs, rows, columns)
         field = _field_of([row for found in best.values() for row in found], jobs, value)
+        named = f"metrics.{value}"  # of cells with another main metric
         made: Rows = []
         for place in down:
             line = {rows: place} | dict.fromkeys(across)
             for job in jobs:
                 if job.labels[rows] == place and best[job.id]:
-                    line[job.labels[columns]] = best[job.id][0].get(field)
+                    own = "value" if field == named and job.metric == value else field
+                    line[job.labels[columns]] = best[job.id][0].get(own)
             made.append(line)
         return made
 
@@ -318,6 +320,8 @@ def _field_of(found: Rows, jobs: Sequence[Job], value: str | None) -> str:
     if metrics == {value} or value == "value":
         return "value"
     there = {name for row in found for name in row}
+    if value in metrics:  # the main metric of some cells: their `value`
+        return f"metrics.{value}"
     for name in (value, *(f"{group}.{value}" for group in GROUPS)):
         if name in there:
             return name

@@ -200,6 +200,7 @@ class Study:
             raise BadSpec(f"n_jobs is {n_jobs!r:.80}, expected a whole number from 1 to {MOST_PARALLEL:,}")
         if not isinstance(n_trials, int):
             raise BadSpec(f"n_trials is {n_trials!r:.80}, expected a whole number: the total that is wanted")
+        seconds = None if timeout is None else _seconds(timeout)
         refuse_inside_a_trial()
         folder = Path.cwd()
         named = objective_of(objective, folder)
@@ -210,7 +211,7 @@ class Study:
             raise BadSpec(f"metric is {metric}, but the first goal is {next(iter(goals))}; remove metric")
         metric = next(iter(goals), metric)
         fields = self._fields | pruner | {"metric": metric, "space": space and {k: dict(v) for k, v in space.items()}}
-        fields |= {} if timeout is None else {"timeout_s": float(timeout)}
+        fields |= {} if seconds is None else {"timeout_s": seconds}
         fields |= {PARALLEL: n_jobs}
         cells = functions.cells(named, folder, n_trials, axes=axes, study=self.name, **fields)
         cells = warm.started(cells, self._first, n_trials, ("enqueue_trial",))
@@ -343,7 +344,8 @@ class Study:
         db = open_for_reading(self.path)
         try:
             with db.read():
-                jobs = [job for job in self._own(db) if cell is None or job.id == one_of(self._own(db), cell).id]
+                jobs = self._own(db)
+                jobs = [one_of(jobs, cell)] if jobs and cell is not None else jobs
                 if len(jobs) != 1:
                     names = ", ".join(job.cell for job in jobs)
                     raise NoResult(
@@ -405,6 +407,13 @@ def start_worker(path: Path, starts: int, progress: ProgressLine, slots: int = 1
             raise StudyFailed(f"no worker could start: {lines[-1] if lines else f'code {done.returncode}'}; see {log}")
     elif done.stdout.strip():
         progress.say(done.stdout.strip().splitlines()[-1])
+
+
+def _seconds(timeout: Any) -> float:
+    try:
+        return float(timeout)
+    except (TypeError, ValueError, OverflowError):
+        raise BadSpec(f"timeout is {timeout!r:.80}, expected a number of seconds") from None
 
 
 def _is_over(job: Job, n_trials: int) -> bool:

@@ -164,14 +164,20 @@ def _ran_at(job: Job, own: Sequence[Event], start: float) -> bool:
 
 
 def _guard_spells(journal: Sequence[Event], now: float) -> list[tuple[float, float]]:
-    spells, began = [], None
+    """Returns the times in which the guard of any worker paused it; pauses of several at once are one."""
+    spells: list[tuple[float, float]] = []
+    paused: set[object] = set()  # workers; an event of an older journal names none
+    began = now
     for event in journal:
-        if event_groups.is_guard_on(event) and began is None:
-            began = event.at
-        elif event_groups.is_guard_off(event) and began is not None:
-            spells.append((began, event.at))
-            began = None
-    if began is not None:
+        worker = event.data.get("worker_id")
+        if event_groups.is_guard_on(event):
+            began = began if paused else event.at
+            paused.add(worker)
+        elif worker in paused and (event_groups.is_guard_off(event) or event.verb in event_groups.WORKER_GONE):
+            paused.remove(worker)
+            if not paused:
+                spells.append((began, event.at))
+    if paused:
         spells.append((began, now))
     return spells
 

@@ -102,6 +102,10 @@ def running_trials(snapshot: Snapshot, job: Job) -> list[Trial]:
     return [trial for trial in snapshot.trials if trial.job_id == job.id and trial.status is TrialStatus.RUNNING]
 
 
-def taken_slots(snapshot: Snapshot) -> int:
-    """Counts the taken slots: each running job takes one, even between two trials, and each further trial one more."""
-    return sum(max(1, len(running_trials(snapshot, job))) for job in running(snapshot))
+def taken_slots(snapshot: Snapshot, workers: Sequence[Worker]) -> int:
+    """Counts the taken slots of these workers.
+
+    Each running job takes one, even between two trials, and each further trial one more.
+    """
+    theirs = {worker.id for worker in workers}
+    return sum(max(1, len(running_trials(snapshot, job))) for job in running(snapshot) if job.worker_id in theirs)

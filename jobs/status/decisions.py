@@ -138,6 +138,8 @@ def _nobody_works(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[
     waiting = runnable(snapshot)
     if not waiting or any(w.status == "running" for w in snapshot.workers):
         return
+    if any(w.status == "lost" for w in snapshot.workers[:1]):
+        return  # a loss (losses), not a decision, too
     start = f"{by('W', surface)} starts one"
     stopped = [w for w in snapshot.workers if w.status == "stopped"]
     if not stopped:

@@ -17,6 +17,7 @@ RELEASED = frozenset({Verb.RELEASED, Verb.PAUSED, Verb.CANCELLED, Verb.HELD})  #
 TRIAL_ENDED = frozenset({Verb.TRIAL_COMPLETE, Verb.TRIAL_PRUNED, Verb.TRIAL_FAILED})
 NEW_BEST = frozenset({Verb.NEW_BEST})
 WORKER_LOST = frozenset({Verb.WORKER_LOST})
+WORKER_GONE = frozenset({Verb.WORKER_LOST, Verb.WORKER_STOPPED})
 TRIAL_RESTARTED = frozenset({"trial_restarted"})  # its process died or was killed; it continues from a checkpoint
 WAITS = frozenset({"waits"})  # a trial waits for memory, or for the machine to recover from a fault
 GUARDED = ("frozen", "cooling")  # states of the guard in which no trial trains

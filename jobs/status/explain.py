@@ -88,7 +88,8 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
     """Explains a job that may start: how many jobs are before it, and which workers could take it."""
     ahead = [other for other in runnable(snapshot) if (other.rank, other.id) < (job.rank, job.id)]
     live = [worker for worker in snapshot.workers if is_live(worker, now)]
-    free = sum(worker.slots for worker in takers(live)) - taken_slots(snapshot)
+    slots = sum(worker.slots for worker in takers(live))
+    free = slots - taken_slots(snapshot, takers(live))
     sentences = []
     if not live:
         sentences.append(f"{name} is not running: no worker is alive; start one with `fts worker`")
@@ -100,8 +101,7 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
     elif ahead:
         sentences.append(f"{name} is not running: it waits for a slot, {formatting.count(len(ahead), 'job')} before it")
     elif free <= 0:
-        slots = sum(worker.slots for worker in live)
-        workers, verb = formatting.count(len(live), "worker"), "is" if slots == 1 else "are"
+        workers, verb = formatting.count(len(takers(live)), "worker"), "is" if slots == 1 else "are"
         taken = f"{formatting.count(slots, 'slot')} of {workers} {verb} taken"
         sentences.append(f"{name} is not running: it is next, and {taken}")
     else:
@@ -128,10 +128,12 @@ def runnable(snapshot: Snapshot) -> list[Job]:
 
 def _silent(snapshot: Snapshot, now: float) -> list[str]:
     """Names the worker with the last heartbeat, and how long ago that was."""
-    quiet = [worker for worker in snapshot.workers if worker.status == "running"]
-    if not quiet:
+    crew = [worker for worker in snapshot.workers if worker.status == "running"]
+    if not crew:
         return []
-    last = max(quiet, key=lambda worker: worker.heartbeat_at)
+    last = max(crew, key=lambda worker: worker.heartbeat_at)
     if last.gone:
         return [f"worker {last.id} on {last.host} has died, {formatting.spell(now - last.heartbeat_at)} ago or less"]
-    return [f"worker {last.id} on {last.host} has been silent for {formatting.spell(now - last.heartbeat_at)}"]
+    behind = now < last.heartbeat_at
+    quiet = "since the clock was set back" if behind else f"for {formatting.spell(now - last.heartbeat_at)}"
+    return [f"worker {last.id} on {last.host} has been silent {quiet}"]

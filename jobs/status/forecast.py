@@ -132,8 +132,9 @@ def placed(free: list[float], parallel: int, seconds: float) -> float:
 
 
 def slots_of(snapshot: Snapshot) -> int:
-    """Returns the number of slots of all running workers; 1 without a worker."""
-    return max(sum(worker.slots for worker in snapshot.workers if worker.status == "running"), 1)
+    """Returns the number of slots of all running workers; of those that have died if no other runs, else 1."""
+    crew = [worker for worker in snapshot.workers if worker.status == "running"]
+    return max(sum(worker.slots for worker in [w for w in crew if not w.gone] or crew), 1)
 
 
 # ---------------------------------------------------------------- the forecast that the user has seen

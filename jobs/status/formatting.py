@@ -154,7 +154,7 @@ def spell(seconds: float) -> str:
         return f"{seconds / MINUTE:.0f} min"
     if seconds < 36 * HOUR:
         hours, minutes = divmod(round(seconds / MINUTE), 60)
-        return f"{hours} h {minutes:02d} min" if minutes and hours < 10 else f"{hours} h"
+        return f"{hours} h {minutes:02d} min" if minutes and hours < 10 else f"{hours + minutes / 60:.0f} h"
     return f"{seconds / DAY:.0f} days"
 
 

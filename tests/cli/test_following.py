@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fts.jobs.cli import logs
 from fts.jobs.cli.logs import follow_lines
 from fts.jobs.cli.watch import WorkerWatch, follow
 from fts.state import queries, transitions
@@ -20,6 +22,23 @@ from fts.state.db import Database, open_database
 from fts.state.errors import NoDatabase
 from fts.state.restore import restore
 from tests.cli.study import places_of
+
+
+@pytest.mark.parametrize("more", [[], ["--grep", "line"], ["--json"]])
+def test_a_line_that_is_written_while_the_first_are_shown_follows_them(fts, tmp_path: Path, monkeypatch, more):
+    path = places_of(tmp_path).logs / "a.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("line 1\n")
+
+    def following(*args: Any, **more: Any) -> Any:
+        assert more  # else it begins after the line that is written here, and waits for ever
+        with path.open("a") as log:
+            log.write("line 2\n")
+        yield next(follow_lines(*args, **more))
+
+    monkeypatch.setattr(logs, "follow_lines", following)
+    said = fts("logs", "-f", *more)
+    assert [re.findall(r"line \d", line) for line in said.out.splitlines()] == [["line 1"], ["line 2"]], said
 
 
 def note(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -10,9 +11,13 @@ import pytest
 
 from fts.jobs.cli.app import entries
 from fts.jobs.cli.app import fts as group
+from fts.jobs.cli.errors import NothingThere
+from fts.jobs.cli.selection import choose, only_cell, split_trial
 from fts.state.db import Database
 from fts.state.transitions import claim as claim_job
+from fts.state.values import JobStatus
 from tests.cli.study import finished_cell, places_of, start_worker
+from tests.tui.values import make_job
 
 NAMES = ("cell", "cells", "wanted", "job")
 MORE = {"move": ["top"], "predict": ["x.csv"], "note": ["hello"]}  # what else the command needs
@@ -145,3 +150,49 @@ def test_a_worker_without_a_study_makes_none(fts, tmp_path: Path, words: list[st
     said = fts(*words)
     assert said.code == 6 and "there is no study at" in said.err and "--create" in said.err
     assert not places_of(tmp_path).outputs.exists()
+
+
+OTHERS = tuple(
+    replace(make_job(n), study=study, experiment=f"{study}_{name}", cell=name, labels=labels, spec={})
+    for n, study, name, labels in (
+        (1, "digits", "s", {"size": "s"}), (2, "digits", "S", {"size": "S"}), (3, "digits", "M", {"size": "M"}),
+        (4, "other", "other", {}),
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("!digits", [4]), ("!M", [1, 2, 4]), ("!digits/M", [1, 2, 4]), ("!size:M", [1, 2, 4]), ("!3", [1, 2, 4]),
+        ("!state:failed", [1, 2, 3, 4]), ("!!digits", [1, 2, 3]),
+        ("S", [2]), ("s", [1]), ("digits/S", [2]), ("digits_s", [1]), ("!S", [1, 3, 4]), ("m", [3]),
+        ("DIGITS", [1, 2, 3]),
+    ],
+)  # fmt: skip
+def test_a_word_and_its_negation_share_the_jobs_also_where_names_differ_only_in_case(word: str, meant: list[int]):
+    assert [job.id for job in choose(OTHERS, [word]).jobs] == meant
+
+
+@pytest.mark.parametrize("word", ["!digit", "!h7", "!99", "!all"])
+def test_a_negation_that_leaves_out_nothing_or_everything_is_refused(word: str):
+    with pytest.raises(NothingThere):
+        choose(OTHERS, [word])
+
+
+def test_a_field_is_no_trial_and_a_cell_that_was_searched_again_is_one_cell():
+    assert split_trial("size:5", ["size"]) == ("size:5", None) and split_trial("size:5") == ("size", 5)
+    assert split_trial("size:5:t3", ["size"]) == ("size:5", 3) and split_trial("size:t3", ["size"]) == ("size", 3)
+    with pytest.raises(click.UsageError, match="names no trial"):
+        split_trial("size:S")
+    done = replace(OTHERS[3], id=5, status=JobStatus.DONE)
+    assert only_cell([OTHERS[3], done]).id == 4
+    with pytest.raises(click.UsageError, match="name a cell"):
+        only_cell(OTHERS[2:])
+
+
+def test_a_note_about_several_jobs_is_refused_and_a_node_of_no_study_makes_none(fts, db: Database, tmp_path: Path):
+    said = fts("note", "hot", "--job", "2M")
+    assert said.code == 2 and "means several jobs" in said.err
+    missing = tmp_path / "other" / "fts.db"
+    assert fts("--db", str(missing), "nodes", "drain", "gpu1").code != 0 and not missing.parent.exists()

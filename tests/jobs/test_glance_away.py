@@ -42,6 +42,19 @@ def test_a_pause_that_still_lasts_counts_until_now():
     assert (found.guard_pauses, found.guard_seconds) == (1, 600)
 
 
+def test_guards_of_two_workers_are_one_pause_that_the_last_one_or_its_death_ends():
+    on, off = {"old": "normal", "new": "frozen"}, {"old": "frozen", "new": "normal"}
+    told = [(1, "guard", on), (2, "guard", on), (1, "guard", off)]
+    for verb, data in (("guard", off), ("worker_lost", {}), ("worker_stopped", {})):
+        steps = [*told, (2, verb, data)]
+        events = tuple(
+            make_event(n, NOW - 500 + 100 * n, what, data={**more, "worker_id": worker})
+            for n, (worker, what, more) in enumerate(steps, 1)
+        )
+        found = away(make_snapshot(events=events), NOW, NOW - HOUR)
+        assert found is not None and (found.guard_pauses, found.guard_seconds) == (1, 300)
+
+
 def strip(events, jobs=(), cells=11):
     """Ten slices of an hour each, and now."""
     return timeline(make_snapshot(jobs=jobs, events=events), NOW - 10 * HOUR, NOW, cells).cells

@@ -34,6 +34,8 @@ def test_two_slots_halve_the_time_of_two_cells():
     jobs = (make_job(8), make_job(9), done(1))
     one = forecast(make_snapshot(jobs=jobs, workers=(make_worker(),)), NOW)
     two = forecast(make_snapshot(jobs=jobs, workers=(make_worker(slots=2),)), NOW)
+    dead = make_worker(2, slots=4, gone=True)
+    assert forecast(make_snapshot(jobs=jobs, workers=(dead, make_worker(slots=2))), NOW) == two
     assert (one.finish_at - NOW) == pytest.approx(2 * (two.finish_at - NOW))
 
 

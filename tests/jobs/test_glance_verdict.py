@@ -284,3 +284,9 @@ def test_of_slow_steps_that_tell_no_seconds_none_is_called_stuck():
     slow = replace(picture(), epochs=epochs)
     late = NOW + 3000
     assert "no progress" not in [concern.short for concern in judge(replace(slow, taken_at=late), late).concerns]
+
+
+def test_a_lost_worker_after_one_that_stopped_is_one_concern():
+    crew = (make_worker(2, status="lost"), make_worker(1, status="stopped", stopped_at=NOW - HOUR))
+    found = judge(make_snapshot(jobs=(make_job(1),), workers=crew), NOW)
+    assert (found.word, found.decisions, found.reason) == (Word.ACT, 1, "worker lost; 1 waiting. W starts one")

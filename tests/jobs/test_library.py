@@ -94,6 +94,11 @@ def test_a_pivot_has_the_best_trial_of_each_cell_in_the_declared_order(toy: Data
         loaded.pivot("size", "tier")
     with pytest.raises(NoSuchCell, match=r"has 'f1'; expected acc, metrics.acc, metrics.loss, params.lr"):
         loaded.pivot("size", "data", "f1")
+    toy.execute_sql("UPDATE job SET metric = 'f1' WHERE cell = 'mnist/M'")  # a study with another main metric
+    assert loaded.pivot.records("size", "data", "acc") == [
+        {"size": "S", "mnist": 0.6, "cifar": 0.8}, {"size": "M", "mnist": 0.7, "cifar": None},
+    ]  # fmt: skip
+    assert loaded.pivot.records("size", "data", "f1")[1] == {"size": "M", "mnist": 0.7, "cifar": None}
 
 
 def test_a_cell_is_a_study_of_optuna_with_what_each_trial_drew(toy: Database) -> None:
@@ -226,6 +231,7 @@ WRONG = {
     "fts.create_study(pruner=optuna.pruners.NopPruner())": "the pruner is a NopPruner; write pruner='none'",
     "fts.create_study().enqueue_trial({}, user_attrs={})": "enqueue_trial takes no user_attrs; expected params, skip",
     "fts.create_study().add_trial(1)": "a study of fts has no add_trial; `fts import` imports the trials",
+    "study.optimize('rf.py:objective', timeout='1h')": "timeout is '1h', expected a number of seconds",
     "fts.create_study(direction='down')": "the direction is 'down', expected one of minimize, maximize",
 }
 PARTS = """

@@ -15,6 +15,22 @@ WAIT = make_event(
 )  # fmt: skip
 
 
+def test_a_slot_of_another_worker_that_leaves_or_died_is_not_the_free_one():
+    waits, free = make_job(2), make_worker(2)
+    for other in (make_worker(asked="drain_trial"), make_worker(gone=True)):
+        (told,) = why(waits, replace(SNAPSHOT, jobs=(JOB, waits), workers=(other, free)))
+        assert told == "job 2 (2M/h1) is next and a slot is free: the worker starts it within seconds"
+        busy = replace(JOB, worker_id=2)
+        (told,) = why(waits, replace(SNAPSHOT, jobs=(busy, waits), workers=(other, free)))
+        assert told.endswith("it is next, and 1 slot of 1 worker is taken")
+
+
+def test_a_heartbeat_from_before_the_clock_was_set_back_is_no_silence_of_0_s():
+    ahead = make_worker(heartbeat_at=NOW + HOUR)
+    told = why(make_job(2), replace(SNAPSHOT, jobs=(make_job(2),), workers=(ahead,)))
+    assert told[1] == "worker 1 on spark has been silent since the clock was set back"
+
+
 def test_a_job_that_runs_names_its_worker_and_what_holds_it_up():
     told = why(JOB, SNAPSHOT)
     assert told[:3] == ["job 1 (2M/h1) is running", "worker 1 runs it, attempt 2", "its lease ends in 50 s"]
