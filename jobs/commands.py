@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.command import PLACE, WHOLE_ARGS, CommandCell
-from fts.jobs.api.shell_text import PLAIN, places
+from fts.jobs.api.shell_text import DOUBLE, HERE, SINGLE, places
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.functions import (
     Value,
@@ -89,7 +89,7 @@ def parse_command(words: Sequence[str], folder: Path, shell: bool = False) -> Co
     command, declared = parse_words([" ".join(words)] if shell else words)
     plain = shell_words(command[0]) if shell else list(command)
     for found, quotes in places(command[0], PLACE) if shell else ():
-        if found["name"] in WHOLE_ARGS and quotes != PLAIN:
+        if found["name"] in WHOLE_ARGS and quotes in (SINGLE, DOUBLE):
             raise BadCommand(f"{found[0]} stands for several words; write it without quotes around it, as {found[0]}")
     script = module_of(plain, folder) or script_of(plain, folder)
     if not shell and script is None:
@@ -187,6 +187,8 @@ def shell_words(text: str) -> list[str]:
     try:
         return shlex.split(text, comments=re.search(r"(^|\s)#.*'", text) is not None)  # a comment may contain "don't"
     except ValueError as error:
+        if HERE.search(text):  # a here-document may contain "don't"
+            return text.split()
         raise BadCommand(f"{text!r:.80} is no command of a shell: {error}") from None
 
 

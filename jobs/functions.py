@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import subprocess
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,14 @@ from fts.jobs.api.goals import bound_of, goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
 from fts.jobs.api.names import is_name
-from fts.jobs.api.spec import NAME, BadSpec
+from fts.jobs.api.spec import NAME, BadSpec, md5_of
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 from fts.jobs.own_search import Tuner, other_tuner, search_at_import
 from fts.jobs.top_names import A_COMMAND, HERE, defined, is_bound, not_callable
 from fts.state.files import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fts.jobs.api.bare_cell import BareCell
 
@@ -297,13 +298,16 @@ def experiment_name(study: str, values: Sequence[Value]) -> str:
     return "_".join([study, *(clean(str(value)) for value in values)])[:80]
 
 
-def with_unique_names(made: list[Cell]) -> list[Cell]:
-    """Makes the cells' names unique: appends the md5 of the labels to a name that occurs twice."""
+def with_unique_names(made: list[Cell], every: Iterable[str] | None = None) -> list[Cell]:
+    """Makes the cells' names unique: appends the md5 of the labels to a name that occurs twice.
+
+    `every`: the names of all cells of the study, if these are some of them.
+    """
     made = [limit_to_grid(cell) for cell in made]
-    names = [cell.experiment for cell in made]
+    counts = Counter((cell.experiment for cell in made) if every is None else every)
     return [
         cell
-        if names.count(cell.experiment) == 1
+        if counts[cell.experiment] == 1
         else replace(cell, experiment=f"{cell.experiment[:71]}_{cell.question[:8]}")
         for cell in made
     ]
@@ -419,4 +423,4 @@ def changed_fields(cell: BareCell, spec: Mapping[str, Any]) -> list[str]:
     """Returns the names of the fields in which an earlier job's specification differs from the cell's question."""
     mine = json.loads(json.dumps(cell.to_json()))  # turns tuples into lists
     decides = [name for name in {**mine, **spec} if name not in cell.no_question]
-    return [name for name in decides if mine.get(name) != spec.get(name)]
+    return [name for name in decides if md5_of(mine.get(name)) != md5_of(spec.get(name))]  # 1 is not 1.0 or True

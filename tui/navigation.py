@@ -200,6 +200,8 @@ class Navigation:
                 self.trial_id = None
             self.job_id = row
         elif self.screen == TRIALS:
+            if row != self.trial_id:
+                self._leave_log()
             self.trial_id = row
         elif self.screen == EVENTS:
             self.event_id = row
@@ -277,6 +279,7 @@ class Navigation:
             event = self.event(view)
             if event is not None and event.job_id is not None:
                 self.job_id, self.trial_id = event.job_id, event.trial_id
+                self._leave_log()
                 self.show(TRIALS)
 
     def back(self) -> bool:

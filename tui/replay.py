@@ -12,9 +12,8 @@ NEAR_S = 0.001  # events this close together are one moment
 
 
 def neighbour(times: Sequence[float], at: float | None, step: int) -> float | None:
-    """Returns the time of the event before (`step` < 0) or after `at`; None: now. `times` ascend."""
+    """Returns the time of the event before (`step` < 0) or after `at`; None: now. The clock may have been set back."""
     here = at if at is not None else time.time()
     if step < 0:
-        earlier = [moment for moment in times if moment < here - NEAR_S]
-        return earlier[-1] if earlier else times[0]
-    return next((moment for moment in times if moment > here + NEAR_S), None)
+        return max((moment for moment in times if moment < here - NEAR_S), default=min(times))
+    return min((moment for moment in times if moment > here + NEAR_S), default=None)

@@ -7,8 +7,8 @@ import time
 
 from fts.jobs.api.spec import BadSpec
 
-SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)I?B?", re.IGNORECASE)
-DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|sec|min|m|h|d|w)?", re.IGNORECASE)
+SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)I?B?", re.IGNORECASE | re.ASCII)
+DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|sec|min|m|h|d|w)?", re.IGNORECASE | re.ASCII)
 CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
 BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 LARGEST = 1e100  # the largest number that a record can hold (fts.state.values.HUGE)

@@ -31,7 +31,7 @@ def whole_md5(own: str, folder: Path, code: Sequence[str]) -> str:
             content = hashlib.md5(path.read_bytes()).hexdigest()
         except OSError:
             content = "gone"
-        total.update(f"\n{content} {name}".encode())
+        total.update(f"\n{content} {name}".encode(errors="surrogateescape"))  # a name that is not UTF-8
     return total.hexdigest()
 
 

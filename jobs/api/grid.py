@@ -25,10 +25,11 @@ def values_of(name: str, d: Mapping[str, Any]) -> list[Any]:
         raise BadSpec(
             f"the grid is infinite: {name} is any number from {d['low']} to {d['high']}; give it a step or choices"
         )
-    count = math.floor((d["high"] - d["low"]) / step + 1e-9) + 1
-    if count > MOST_POINTS:
+    steps = (d["high"] - d["low"]) / step + 1e-9
+    if steps >= MOST_POINTS:
+        count = math.floor(steps) + 1 if math.isfinite(steps) else "too many"
         raise BadSpec(f"{name} has {count} values, expected at most {MOST_POINTS} in a grid; give it a larger step")
-    return [d["low"] + n * step for n in range(count)]
+    return [min(d["low"] + n * step, d["high"]) for n in range(math.floor(steps) + 1)]  # 3 * 0.1 is above 0.3
 
 
 def points(cell: Any) -> Iterator[dict[str, Any]]:

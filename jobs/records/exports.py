@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 FEW = 100  # up to so many trials, the file of all trials is rewritten after each one
 SHARE = 50_000  # bytes per second: 1 % of the speed of reading and writing the trials of a large job
+LONGEST_CELL = 1 << 30  # characters of a fact in a table of results; usually Python reads at most 131,072
 PATIENCE_S = 30.0  # how long to wait for another writer of exports
 
 
@@ -325,11 +326,17 @@ TRIAL_FILE = re.compile(r"trial_\d{4,}\.json")
 
 
 def written(table: Path) -> set[tuple[str, str]]:
-    """Returns (experiment, time of its end) of every row of a table of results; an empty set if there is no table."""
+    """Returns (experiment, time of its end) of every row of a table of results; an empty set if there is no table, or
+    if it is no table: it will be written again.
+    """
     if not table.exists():
         return set()
-    with table.open(errors="replace", newline="") as file:
-        rows = list(csv.DictReader(file))
+    csv.field_size_limit(LONGEST_CELL)
+    try:
+        with table.open(encoding="utf-8", errors="replace", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except csv.Error:
+        return set()
     return {(from_csv_cell(str(row.get("experiment"))), from_csv_cell(str(row.get("timestamp")))) for row in rows}
 
 

@@ -101,7 +101,10 @@ KINDS: dict[str, dict[str, str]] = {  # table -> type of each column that it alw
 
 
 def _array(pa: Any, kind: str | None, values: Sequence[Any]) -> Any:
-    """Returns a column of the given type, else of its values' common type; mixed numbers and text become text."""
+    """Returns a column of the given type, else of its values' common type.
+
+    Text: mixed numbers and text, and whole numbers that are too large for a column of numbers to hold every digit.
+    """
     if kind is not None:
         with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a row that was edited by hand
             return pa.array(values, getattr(pa, kind)())
@@ -109,6 +112,15 @@ def _array(pa: Any, kind: str | None, values: Sequence[Any]) -> Any:
     if there and all(isinstance(value, bool) for value in there):
         return pa.array(values, pa.bool_())
     if there and all(isinstance(value, int | float) and not isinstance(value, bool) for value in there):
-        whole = all(isinstance(value, int) and abs(value) < 2**63 for value in there)
-        return pa.array(values, pa.int64()) if whole else pa.array([v if v is None else float(v) for v in values])
+        if all(isinstance(value, int) and abs(value) < 2**63 for value in there):
+            return pa.array(values, pa.int64())
+        if not any(isinstance(value, int) and _loses_digits(value) for value in there):
+            return pa.array([v if v is None else float(v) for v in values])
     return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string())
+
+
+def _loses_digits(whole: int) -> bool:
+    try:
+        return int(float(whole)) != whole
+    except OverflowError:
+        return True

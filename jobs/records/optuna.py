@@ -85,7 +85,7 @@ def _directions(job: Job) -> list[optuna.study.StudyDirection]:
 
 def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], None] | None) -> None:
     for name, label in job.labels.items():
-        study.set_user_attr(name, label)
+        study.set_user_attr(f"axis.{name}" if name in ("job", *OF_SPEC) else name, label)
     study.set_user_attr("job", job.id)
     if len(job.goals) > 1 and not job.metric.startswith("values_"):  # "values_" is Optuna's own default name
         with warnings.catch_warnings():

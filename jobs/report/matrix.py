@@ -31,7 +31,7 @@ def matrix(study: StudyReport) -> Section | None:
         groups.setdefault(tuple(cell.job.labels.get(name) for name in rest), []).append(cell)
     made = []
     for place, cells in groups.items():
-        title = ", ".join(f"{study.label(name)} {level}" for name, level in zip(rest, place, strict=True))
+        title = ", ".join(f"{study.label(name)} {named(level)}" for name, level in zip(rest, place, strict=True))
         made.append((f"<h3>{escape(title)}</h3>" if title else "") + heat(study, cells, rows, columns_))
     note = (
         "The best value of each cell, and how many trials are complete. The stronger the colour, the better; the scale "
@@ -46,15 +46,25 @@ def heat(study: StudyReport, cells: Sequence[CellReport], rows: str, across: str
     there: dict[tuple[Any, Any], list[CellReport]] = {}
     for cell in cells:
         there.setdefault((cell.job.labels.get(rows), cell.job.labels.get(across) if across else None), []).append(cell)
-    head = study.axes[across] if across else (None,)
-    top = "".join(f'<th scope="col">{escape(str(level))}</th>' for level in head) if across else "<th></th>"
+    head = levels(study, cells, across) if across else [None]
+    top = "".join(f'<th scope="col">{escape(named(level))}</th>' for level in head) if across else "<th></th>"
     corner = escape(study.label(rows) + (f" \\ {study.label(across)}" if across else ""))
     lines = []
-    for level in study.axes[rows]:
+    for level in levels(study, cells, rows):
         shown = [_field(there.get((level, other), []), low, high) for other in head]
-        lines.append(f'<tr><th scope="row">{escape(str(level))}</th>{"".join(shown)}</tr>')
+        lines.append(f'<tr><th scope="row">{escape(named(level))}</th>{"".join(shown)}</tr>')
     body = f"<thead><tr><th>{corner}</th>{top}</tr></thead><tbody>{''.join(lines)}</tbody>"
     return scrolled(f'<table class="heat">{body}</table>')
+
+
+def levels(study: StudyReport, cells: Sequence[CellReport], axis: str) -> list[Any]:
+    """Returns the values of an axis, and None last if one of these cells does not have it."""
+    absent = [None] if any(axis not in cell.job.labels for cell in cells) else []
+    return [*study.axes[axis], *absent]
+
+
+def named(level: Any) -> str:
+    return "—" if level is None else str(level)
 
 
 def _field(cells: Sequence[CellReport], low: float, high: float) -> str:

@@ -47,14 +47,17 @@ def command_of(cell: CellReport, best: Trial) -> str:
     """Returns the command with the trial's values, or the parameters as --name=value."""
     spec = cell.job.spec
     if isinstance(spec.get("command"), list):
-        from fts.jobs.api.command import CommandCell, filled  # here, not above: most studies have functions
+        from fts.jobs.api.command import PLACE, CommandCell, filled  # here, not above: most studies have functions
         from fts.jobs.api.spec import BadSpec
 
         own = {name: "{" + name + "}" for name in ("params", "checkpoint_dir", "folder", "threads", "shrink")}
         try:
             made = CommandCell.from_json(spec)
             words = filled(made, best.params | made.axes, own | {"seed": best.seed % 2**31, "number": best.number})
-            return words[-1] if made.shell else shlex.join([made.command[0], *words[1:]])
+            first = (
+                words[0] if PLACE.search(made.command[0]) else made.command[0]
+            )  # as it was typed, without its folder
+            return words[-1] if made.shell else shlex.join([first, *words[1:]])
         except (BadSpec, KeyError):
             pass
     words_ = " ".join(shlex.quote(f"--{name}={one}") for name, one in best.params.items())

@@ -152,7 +152,8 @@ def _again(study: StudyReport) -> Iterator[Sentence]:
         where = f"{cell.name}: " if len(study.cells) > 1 else ""
         if {trial.value for trial in cell.replicates.trials} == {cell.best.value}:
             n = len(cell.replicates.trials)
-            text = f"{where}{n} runs with other seeds gave the same {cell.metric} to the last digit: it uses no seed."
+            runs = "one run with another seed" if n == 1 else f"{n} runs with other seeds"
+            text = f"{where}{runs} gave the same {cell.metric} to the last digit: perhaps it uses no seed."
             yield Sentence(CAUTION, "other seeds", text)
             continue
         than = f"{value(abs(curse))} {'worse' if curse > 0 else 'better'} than" if curse else "the same as"

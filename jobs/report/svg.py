@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MOST_TICKS = 6
+LEAST_POWER = -307  # ten to a lower power is not exact, or 0
+SMALLEST = 1e-300  # the smallest distance of two ticks
 LETTER = 6.2  # width of a letter in pixels of a chart, at font size 11
 LONGEST_LABEL = 18  # characters
 BOLD = 1.1  # ratio of the widths of a bold and a normal letter
@@ -58,9 +60,10 @@ def logarithmic(low: float, high: float) -> Scale:
     bottom, top = bottom - pad, top + pad
     whole = list(range(math.ceil(bottom), math.floor(top) + 1))
     every = max(1, -(-len(whole) // MOST_TICKS))
-    at = [10.0**power for power in whole[::every]]
+    at = [10.0**power for power in whole[::every] if power > LEAST_POWER]
     if len(at) < 3:
-        at = sorted({m * 10.0**p for p in range(math.floor(bottom), math.ceil(top) + 1) for m in (1, 2, 5)})
+        at = sorted({m * 10.0**p for p in range(max(math.floor(bottom), LEAST_POWER), math.ceil(top) + 1)
+                     for m in (1, 2, 5)})  # fmt: skip
         at = [one for one in at if bottom <= math.log10(one) <= top]
         at = at[:: max(1, -(-len(at) // MOST_TICKS))]
     return Scale(
@@ -83,6 +86,8 @@ def round_numbers(low: float, high: float) -> list[float]:
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
         return []
     raw = (high - low) / MOST_TICKS
+    if raw < SMALLEST:  # too close to 0 for powers of ten
+        return [low, high]
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
     first = math.ceil(low / step)

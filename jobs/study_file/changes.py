@@ -56,7 +56,12 @@ def question_differs(cell: BareCell, spec: Spec) -> list[str]:
     """Returns the changed fields that decide a trial's results."""
     mine = _plain(cell)
     decides = [name for name in dict.fromkeys([*mine, *spec]) if name not in cell.no_question]
-    return [name for name in decides if mine.get(name) != spec.get(name)]
+    return [name for name in decides if not alike(mine.get(name), spec.get(name))]
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Are two values of a specification the same for its md5? To Python 1, 1.0 and True are equal."""
+    return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def in_words(cell: BareCell, spec: Spec, fields: Iterable[str]) -> str:
@@ -91,7 +96,7 @@ def _of_table(at: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
     differences = []
     for name in dict.fromkeys([*old, *new]):
         here, before, now = f"{at}.{name}", old.get(name), new.get(name)
-        if before == now:
+        if alike(before, now):
             continue
         if name not in old or name not in new:
             differences.append(f"{here} is {'gone' if name in old else 'new'}")

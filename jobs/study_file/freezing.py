@@ -76,7 +76,8 @@ class Freezing:
             except BadSpec as error:
                 of_cell = f"cell {title_of(shown, labels)}: " if labels else ""
                 raise BadStudy((), f"{of_cell}{error}") from None
-        return functions.with_unique_names(made)
+        names = (functions.experiment_name(name, tuple(labels.values())) for labels in every)
+        return functions.with_unique_names(made, names)
 
     # -- what runs
 
@@ -263,7 +264,7 @@ class Freezing:
         forbid = space.forbidden(tables.get("forbid", {}))
         if forbid and not whole:
             raise BadStudy(("forbid",), "needs [space]: it cannot check a function that draws its own parameters")
-        space.check_expressions(whole, forbid, self.axes)
+        space.check_expressions(whole, forbid, self.axes, labels)
         budget = keys.checked(("budget",), tables.get("budget", {}), keys.BUDGET)
         fields = {
             "trials": budget.get("trials", USUAL_TRIALS),

@@ -11,6 +11,7 @@ from fts.jobs.study_file.faults import BadStudy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+FLAGS = re.compile(r"\(\?([aimsux]+)\)")  # at the start, for the whole expression
 REFERENCE = re.compile(r"\\[1-9]|\(\?P=")
 
 
@@ -22,12 +23,18 @@ def joined(patterns: Mapping[str, str]) -> str | None:
         return next(iter(patterns.values()), None)
     parts, taken = [], set[str]()
     for name, pattern in patterns.items():
+        if not name.isidentifier():
+            raise BadStudy(
+                ("metrics", name, "regex"),
+                "cannot be joined with others: no group can have this name; use letters and _",
+            )
         if REFERENCE.search(pattern):
             raise BadStudy(
                 ("metrics", name, "regex"),
                 f"is {pattern!r:.80}, which refers to a group; it cannot be joined with others",
             )
         part = pattern if name in re.compile(pattern).groupindex else _named(name, pattern)
+        part = FLAGS.sub(r"(?\1:", part) + ("\n)" if "x" in flags[1] else ")") if (flags := FLAGS.match(part)) else part
         for group in EPOCH_GROUPS:
             if group in re.compile(part).groupindex:
                 part = part if group not in taken else part.replace(f"(?P<{group}>", "(?:")

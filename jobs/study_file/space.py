@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fts.jobs.api.amounts import check_range
+from fts.jobs.api.amounts import LARGEST, check_range
 from fts.jobs.api.conditions import drawing_order
 from fts.jobs.api.expression import BadExpression, Expression
 from fts.jobs.api.names import is_name
@@ -78,6 +78,8 @@ def _choice(at: At, given: Sequence[Any]) -> dict[str, Any]:
     for place, value in enumerate(given):
         if value is not None and not isinstance(value, bool | int | float | str):
             raise BadStudy(at, f"has the choice {value!r:.80}, expected text, a number, true or false")
+        if isinstance(value, int | float) and not abs(value) < LARGEST:  # nan too
+            raise BadStudy(at, f"has the choice {value!r:.80}, expected a number up to {LARGEST:g}; as text it is fine")
         if any(value == other for other in given[:place]):  # to a sampler, 1, 1.0 and True are the same choice
             raise BadStudy(at, f"names {value!r:.40} twice")
     return {"kind": "choice", "choices": list(given)}
@@ -164,10 +166,12 @@ def forbidden(given: Any) -> dict[str, str]:
     return {str(name): _expression(("forbid", str(name)), text).text for name, text in given.items()}
 
 
-def check_expressions(space: Space, forbid: Mapping[str, str], axes: Mapping[str, Sequence[Any]]) -> None:
+def check_expressions(
+    space: Space, forbid: Mapping[str, str], axes: Mapping[str, Sequence[Any]], labels: Mapping[str, Any]
+) -> None:
     """Raises BadStudy for a `when` or `forbid` with unknown names, impossible values, or that can never hold.
 
-    `axes` are the axes of the matrix with all their values.
+    `axes` are the axes of the matrix with all their values, `labels` the values of this cell.
     """
     values = {name: list(each) for name, each in axes.items()} | {name: _samples(each) for name, each in space.items()}
     closed = {name: list(each) for name, each in axes.items()}
@@ -189,12 +193,19 @@ def check_expressions(space: Space, forbid: Mapping[str, str], axes: Mapping[str
         if not set(expression.names) & set(space):
             raise BadStudy(here, f"names no parameter, expected one of {', '.join(space)}; `exclude` removes cells")
         _check(here, expression, values, closed)
-    always = {name: each for name, each in closed.items() if "when" not in space.get(name, {})}
+    always = {name: each for name, each in closed.items() if name in space and "when" not in space[name]}
+    always |= {name: [value] for name, value in labels.items()}
     rules = [rule for text in forbid.values() if set((rule := Expression.parse(text)).names) <= set(always)]
     names = tuple(dict.fromkeys(name for rule in rules for name in rule.names))
     tried = [dict(zip(names, each, strict=True)) for each in _some(always, names)]
     if rules and len(tried) < SAMPLED and all(any(rule.holds(each) for rule in rules) for each in tried):
-        raise BadStudy(("forbid",), f"refuses every value of {', '.join(names)}, so that no trial could be drawn")
+        refused = ", ".join(name for name in names if name in space) + _in_cell(names, labels)
+        raise BadStudy(("forbid",), f"refuses every value of {refused}, so that no trial could be drawn")
+
+
+def _in_cell(names: Sequence[str], labels: Mapping[str, Any]) -> str:
+    given = [f"{name} = {labels[name]!r}" for name in names if name in labels]
+    return f" where {' and '.join(given)}" if given else ""
 
 
 def _some(values: Mapping[str, list[Any]], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -45,8 +45,14 @@ def changed(tables: Tables, labels: Labels, overrides: Sequence[tuple[Expression
     for where, more in overrides:
         if where.holds(labels):
             for name, inner in more.items():
-                changed[name] = {**changed.get(name, {}), **inner}
+                changed[name] = {**_without_other_pruner(changed.get(name, {}), inner), **inner}
     return changed
+
+
+def _without_other_pruner(table: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a table without the numbers of its pruner if a [[cell]] names another one."""
+    gone = ("halving", "percentile") if inner.get("pruner", table.get("pruner")) != table.get("pruner") else ()
+    return {name: value for name, value in table.items() if name not in gone}
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from fts.jobs.study_file.faults import At, BadStudy, dotted
 
 LONGEST = 1_000_000  # characters of a file
 HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
-KEY = re.compile(r"""\s*([\w.-]+|"[^"]*"|'[^']*')\s*=""")
+KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
+PART = re.compile(r"""(?:^|(?<=\.))(\s*"[^"]*"\s*|\s*'[^']*'\s*|[^.]*)(?:$|\.)""")  # of a dotted key
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 ESCAPED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
 LINE = 118  # characters; a longer list is written on several lines
@@ -37,7 +38,7 @@ def _cure(text: str, error: str) -> str:
     if error.startswith(("Cannot overwrite a value", "Cannot declare")):
         return "; it is there twice: keep one"
     place = re.search(r"line (\d+), column (\d+)", error)
-    lines = text.splitlines()
+    lines = text.split("\n")  # as TOML counts them: a separator of Unicode within a text ends no line
     if place is None or int(place[1]) > len(lines):
         return ""
     rest = lines[int(place[1]) - 1][int(place[2]) - 1 :]
@@ -54,7 +55,7 @@ def lines_of(text: str) -> dict[At, int]:
     found: dict[At, int] = {}
     header: At = ()
     cells = 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if (match := HEADER.fullmatch(line)) is not None:
             header = _parts(match[2])
             if match[1] == "[[":
@@ -76,7 +77,8 @@ def line_of(lines: Mapping[At, int], at: At) -> int | None:
 
 
 def _parts(text: str) -> At:
-    return tuple(part.strip().strip("\"'") for part in text.split("."))
+    """Splits a key at the dots that are not within quotes."""
+    return tuple(part.strip().strip("\"'") for part in PART.findall(text))
 
 
 def with_value(tables: Mapping[str, Any], setting: str) -> tuple[dict[str, Any], At]:

@@ -28,10 +28,16 @@ def words(value: Any) -> str | tuple[str, ...]:
     """One text, or a list of words."""
     if isinstance(value, str):
         return text(value)
-    found = texts(value)
-    if not found:
+    if not isinstance(value, Sequence) or not value:
         raise ValueError
-    return found
+    return text(value[0]), *(argument(each) for each in value[1:])
+
+
+def argument(value: Any) -> str:
+    """One word of a command behind its program, which may be empty or blank: `--separator " "`."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError
+    return value
 
 
 def flag(value: Any) -> bool:
@@ -79,7 +85,7 @@ def seconds(low: float, high: float) -> Reader:
 
     def read(value: Any) -> float:
         if isinstance(value, str):
-            value = sum(read_duration(part, "it") for part in value.split())
+            value = sum(read_duration(part, "it") for part in text(value).split())
         if not low <= number(value) <= high:
             raise ValueError
         return float(value)
@@ -102,7 +108,9 @@ def environment(value: Any) -> dict[str, str]:
     for name, each in value.items():
         if not name or "=" in name or "\0" in name or isinstance(each, bool) or not isinstance(each, str | int | float):
             raise ValueError
-        found[str(name)] = str(each)
+        if "\0" in (found_text := str(each)):  # no process can be started with it
+            raise ValueError
+        found[str(name)] = found_text
     return found
 
 

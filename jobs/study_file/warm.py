@@ -193,7 +193,15 @@ def _inside(at: At, name: str, value: Any, distribution: Mapping[str, Any], whos
     sound = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     if not sound or (distribution["kind"] == "int" and value != int(value)):
         raise BadStudy(at, f"{whose}gives {name} = {value!r:.40}, expected {low:g} to {high:g}")
+    if (step := distribution.get("step")) is not None and not _is_whole((value - low) / step):
+        expected = f"expected {low:g} to {high:g} in steps of {step:g}"
+        raise BadStudy(at, f"{whose}gives {name} = {value!r:.40}, {expected}")
     return int(value) if distribution["kind"] == "int" else float(value)
+
+
+def _is_whole(steps: float) -> bool:
+    """Is it a whole number of steps? As near as Optuna wants it, which refuses to search on from any other value."""
+    return abs(steps - round(steps)) < 1e-8
 
 
 def _plain(at: At, name: Any, value: Any) -> Any:

@@ -12,13 +12,23 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from fts.jobs.records import exports
+from fts.jobs.records import exports, frames
 from fts.jobs.records.code_version import _git
-from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trials, exporting
+from fts.jobs.records.exports import (
+    catch_up,
+    export_all,
+    export_job,
+    export_results,
+    export_trials,
+    exporting,
+    written,
+)
+from fts.jobs.records.optuna import _fill
 from fts.jobs.records.pending_exports import PendingExports
 from fts.jobs.records.results_cache import RowCache
 from fts.jobs.settings import Places, WorkerSettings
@@ -286,8 +296,45 @@ def test_a_start_writes_what_a_failed_export_left_out_although_its_row_is_in_the
     assert contents(places.exports) == before
 
 
+def test_a_long_fact_in_the_table_and_a_damaged_table_do_not_keep_a_worker_from_its_start(tmp_path: Path):
+    table = tmp_path / "train_results.csv"
+    table.write_text(f"timestamp,experiment,facts.x\n2026,train,{'9' * 200_000}\n")
+    assert written(table) == {("train", "2026")}
+    table.write_bytes(b"timestamp,experiment\r2026,train\r\n")
+    assert written(table) <= {("train", "2026")}
+
+
 def test_a_folder_that_cannot_be_written_is_trouble_of_the_disk_not_of_the_job():
     assert is_disk_trouble(CannotWrite(13, "this user may not write to outputs/models"))
+
+
+# -- for Optuna and pandas
+
+
+def test_an_axis_of_the_name_of_a_field_has_its_own_attribute_in_optuna():
+    given: dict[str, Any] = {}
+    study = SimpleNamespace(set_user_attr=given.__setitem__)
+    job: Any = SimpleNamespace(
+        id=7, labels={"job": "a", "size": "S"}, goals={"value": "minimize"}, metric="value", spec={"space": {}}
+    )
+    _fill(study, None, job, (), None)
+    assert given == {"axis.job": "a", "size": "S", "job": 7}
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ([1, 2.5, None], [1.0, 2.5, None]),
+        ([2**62 + 1, 0], [2**62 + 1, 0]),
+        ([2**63 + 1, 5], [str(2**63 + 1), "5"]),
+        ([2**60 + 1, 0.5, None], [str(2**60 + 1), "0.5", None]),
+        ([10**99 + 1, True], [str(10**99 + 1), "true"]),
+        ([10**400, 5], [str(10**400), "5"]),
+    ],
+)
+def test_a_column_of_numbers_keeps_every_digit(values: list[Any], kept: list[Any]):
+    pa = pytest.importorskip("pyarrow")
+    assert frames._array(pa, None, values).to_pylist() == kept
 
 
 # -- formulas

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -238,6 +239,27 @@ def test_a_waiting_job_without_trials_takes_any_change(db: Database, tmp_path: P
     assert [line.state for line in enqueued(db, tmp_path, "space.lr.high=2.0", "search.sampler=random")] == [
         "extended", "extended",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "now"), [("[1, 2]", "[1.0, 2.0]"), ("[1, 2]", "[true, 2]")])
+def test_a_choice_of_another_type_is_a_change_although_python_calls_it_equal(
+    db: Database, tmp_path: Path, before: str, now: str
+) -> None:
+    enqueued(db, tmp_path, f"space.n={before}")
+    (line, _) = enqueued(db, tmp_path, f"space.n={now}")
+    assert f"space.n.choices {before} -> {now}" in line.told
+    assert json.dumps(specs(db)[0]["space"]["n"]["choices"]) == now
+    begin(db, 1)
+    with pytest.raises(StudyChanged, match=re.escape(f"space.n.choices {now} -> {before} (job 1 has begun)")):
+        enqueued(db, tmp_path, f"space.n={before}")
+
+
+def test_cells_with_similar_values_keep_apart_if_they_are_enqueued_one_by_one(db: Database, tmp_path: Path) -> None:
+    file = study(tmp_path, BEFORE, "matrix.size=['a b', 'a-b']")
+    for size in ("a b", "a-b"):
+        enqueue_cells(db, file.cells(lambda _title, labels, size=size: labels["size"] == size))
+    assert [job.cell for job in begun_cells(queries.jobs(db))] == ["a b", "a-b"]
+    assert {job.experiment for job in queries.jobs(db)} == {cell.experiment for cell in file.cells()}
 
 
 def test_other_parameters_of_as_many_first_trials_are_named(db: Database, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from fts.jobs.api import grid
+from fts.jobs.api.code import whole_md5
 from fts.jobs.api.function import code_md5
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.study_file import code, keys, matrix
@@ -423,6 +426,20 @@ FAULTS = [
     (MINIMAL + '[baseline]\nobjective = "train:gone"', "baseline.objective: "),
     (MINIMAL + '[notify]\nurls = ["ntfy://x"]', "notify.urls is secret, and this file is copied and committed; use"),
     (MINIMAL + '[notify]\non = ["done"]', "notify.on has 'done'; did you mean cell done? expected some of cell done"),
+    (MINIMAL + "[space]\nx = [inf, 1.0]", "study.toml line 4: space.x has the choice inf, expected a number up to"),
+    (MINIMAL + f"[space]\nx = [1{'0' * 200}]", "expected a number up to 1e+100"),
+    ('[study]\ncommand = "echo"\n[metrics]\nval-loss = { goal = "minimize", regex = "l=(.)" }\nb = { regex = "b=(.)" }',
+     "study.toml line 4: metrics.val-loss.regex cannot be joined with others: no group can have this name"),
+    (MINIMAL + "[matrix]\nsize = ['S', 'L']\n[space]\nx = ['a']\n[forbid]\nr = \"x == 'a' and size == 'L'\"",
+     "forbid refuses every value of x where size = 'L', so that no trial could be drawn"),
+    (MINIMAL + "[space]\nx = [nan]", "space.x has the choice nan"),
+    (MINIMAL + '[space]\n"a.b" = [inf]', "study.toml line 4: space.a.b has the choice inf"),
+    (MINIMAL + 'env = { A = "a\u2028b" }\nseed = -1', "study.toml line 4: study.seed is -1"),
+    (MINIMAL + 'env = { A = "a\\u0000b" }', "line 3: study.env is {'A': 'a\\x00b'}, expected a table of texts"),
+    ('[study]\ncommand = "echo"\ngrace = ""', "line 3: study.grace is '', expected a time such as"),
+    ('[study]\ncommand = "echo"\ngrace = "5\u017f"', "line 3: study.grace is '5\u017f', expected a time such as"),
+    (MINIMAL + '[resources]\nmemory = "8\u212aB"', "line 4: resources.memory is '8\u212aB', expected"),
+    (MINIMAL + '[search]\nsampler = "grid"\n[space]\nx = { low = -9e99, high = 1, step = 1e-299 }', "x has too many"),
     (MINIMAL + '[notify]\nurl = ["ntfy://x"]', "notify.url is an unknown key of [notify]; did you mean urls?"),
 ]  # fmt: skip
 
@@ -457,6 +474,58 @@ def test_a_setting_is_checked_as_the_file_is(tmp_path: Path, setting: str, sente
     with pytest.raises(BadSpec) as caught:
         cells(tmp_path, WHOLE, setting)
     assert sentence in str(caught.value)
+
+
+def test_a_setting_names_a_key_with_dots_in_quotes(tmp_path: Path) -> None:
+    text = MINIMAL + '[space]\n"opt.lr" = { low = 0.0, high = 1.0 }\n'
+    (cell,) = cells(tmp_path, text, 'space."opt.lr".high=2.0').values()
+    assert cell.space == {"opt.lr": {"kind": "float", "low": 0.0, "high": 2.0, "log": False}}
+
+
+def test_a_cell_with_another_pruner_takes_no_numbers_of_the_one_of_the_study(tmp_path: Path) -> None:
+    text = (
+        MINIMAL + "[matrix]\nsize = ['S', 'M', 'L']\n[search]\npruner = 'halving'\nhalving = { keep = 0.5 }\n"
+        "[[cell]]\nwhere = \"size == 'L'\"\nsearch = { pruner = 'percentile', percentile = 50 }\n"
+        "[[cell]]\nwhere = \"size == 'M'\"\nsearch = { parallel = 2 }\n"
+    )
+    made = cells(tmp_path, text).values()
+    assert [(cell.pruner, cell.halving and cell.halving.keep) for cell in made] == [
+        ("halving", 0.5), ("halving", 0.5), ("percentile", None),
+    ]  # fmt: skip
+
+
+def test_words_of_a_command_may_be_blank_and_expressions_have_their_own_flags(tmp_path: Path) -> None:
+    text = """
+    [study]
+    command = ["echo", "--separator", " ", ""]
+    [metrics]
+    loss = { goal = "minimize", regex = '(?i)loss=(\\d+)' }
+    acc = { regex = "(?x) acc = (\\\\d+)  # of it" }
+    """
+    (cell,) = cells(tmp_path, text).values()
+    assert cell.command[1:] == ("--separator", " ", "")
+    found = re.match(cell.regex, "LOSS=3 acc=5 ACC=7")
+    assert found is not None and found.groupdict() == {"loss": "3", "acc": "5"}
+
+
+def test_a_first_trial_lies_on_a_step_of_its_range(tmp_path: Path) -> None:
+    text = (
+        MINIMAL + "[space]\nx = { low = 0.0, high = 0.3, step = 0.1 }\nn = { low = 1, high = 9, step = 4 }\n[search]\n"
+    )
+    (cell,) = cells(tmp_path, text + "warm_start = [{ x = 0.3, n = 5 }, { x = 0.1, n = 9 }]").values()
+    assert [list(each.values()) for each in cell.warm_start] == [[0.3, 5], [0.1, 9]]
+    for one, steps in (("x = 0.15", "0 to 0.3 in steps of 0.1"), ("n = 4", "1 to 9 in steps of 4")):
+        with pytest.raises(BadSpec, match=f"gives {one}, expected {steps}"):
+            cells(tmp_path, text + f"warm_start = [{{ {one} }}]")
+
+
+def test_a_file_of_the_code_may_have_any_name(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"gr\xf6\xdfe.txt")).write_text("x")
+    assert whole_md5("own", tmp_path, ["."]) not in ("own", whole_md5("own", tmp_path, ["gone.py"]))
+
+
+def test_no_point_of_a_grid_lies_above_its_range() -> None:
+    assert grid.values_of("x", {"kind": "float", "low": 0.0, "high": 0.3, "step": 0.1}) == [0.0, 0.1, 0.2, 0.3]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

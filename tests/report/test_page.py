@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from fts.jobs import commands
 from fts.jobs.api.function import FunctionStudy
 from fts.jobs.report.data import study_report
-from fts.jobs.report.matrix import heat
+from fts.jobs.report.matrix import heat, matrix
+from fts.jobs.report.outcome import command_of
 from fts.jobs.report.page import page
 from fts.jobs.report.report import write_report
 from fts.jobs.report.script import SCRIPT, hash_of
+from fts.jobs.report.sentences import _again
 from fts.jobs.report.style import STYLE
-from fts.jobs.report.svg import Chart, linear, pixels
+from fts.jobs.report.svg import Chart, linear, logarithmic, pixels
 from fts.jobs.supervisor.extra_trials import next_extra_trial
 from fts.state import queries
 from fts.state.pareto_front import front
@@ -154,6 +159,43 @@ def test_long_and_hostile_names_stay_within_their_charts_and_as_they_are(tmp_pat
     assert drawn and all(pixels(unescape(one)) <= 560 for one in drawn)
     assert any("x…" in one and one.endswith("`a`") for one in drawn)  # both ends
     assert f"<td>{named[0].name}</td>" in text and "<img" not in text
+
+
+def test_the_command_of_a_winner_has_the_program_that_the_search_has_chosen(tmp_path: Path):
+    (made,) = commands.cells(["{program:echo,true}", "--x", "{x:1..4}"], tmp_path, 3, metric="loss")
+    job = SimpleNamespace(spec=json.loads(json.dumps(made.to_json())))
+    best = SimpleNamespace(params={"program": "echo", "x": 2}, seed=1, number=0)
+    cell: Any = SimpleNamespace(job=job)
+    assert command_of(cell, cast("Any", best)) == "echo --x 2"
+
+
+def test_a_cell_without_a_value_on_an_axis_is_in_the_matrix(tmp_path: Path):
+    labels = [{"size": "S", "depth": 1}, {"size": "M", "depth": 2}, {"size": "L"}, {"depth": 1}]
+    cells = [
+        SimpleNamespace(job=SimpleNamespace(labels=one), name=f"c{n}", trials=(), best=None, replicates=None, ended=n)
+        for n, one in enumerate(labels)
+    ]
+    study: Any = SimpleNamespace(cells=cells, axes={"size": ("S", "M", "L"), "depth": (1, 2)}, label=str)
+    section = matrix(study)
+    assert section is not None and all(f"{n} of 0 complete" in section.body for n in range(4))
+
+
+@pytest.mark.parametrize(("n", "runs"), [(1, "one run with another seed"), (2, "2 runs with other seeds")])
+def test_equal_values_of_other_seeds_are_counted_in_words(n: int, runs: str):
+    again = SimpleNamespace(trials=[SimpleNamespace(value=0.5)] * n, curse=0.0)
+    cell = SimpleNamespace(replicates=again, best=SimpleNamespace(value=0.5), metric="acc", direction="maximize")
+    study: Any = SimpleNamespace(cells=[cell], with_result=[cell])
+    (told,) = _again(study)
+    assert told.text == f"{runs} gave the same acc to the last digit: perhaps it uses no seed."
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 5e-324), (0.0, 4e-322), (5e-324, 1.0), (5e-324, 1e-322), (1e-310, 1e-300)]
+)
+def test_the_smallest_numbers_have_an_axis(low: float, high: float):
+    for scale in (linear(low, high), *([logarithmic(low, high)] if low > 0 else [])):
+        assert all(-0.05 <= place <= 1.05 for place, _ in scale.ticks)
+        assert scale(low) < scale(high)
 
 
 def test_wide_numbers_push_the_axis_to_the_right():

@@ -152,15 +152,21 @@ ODD = ["a b", "it's", 'say "x"', "$HOME `id` $(id)", "back\\slash", "", "*", "tw
         '"$(printf %s {v})"',
         '"$(printf %s "{v}")"',
         "# don't\nprintf %s {v}",
+        ": $((1<<2));printf %s '{v}'",
+        ': $((1 << (2)));printf %s "{v}"',
+        "cat > /dev/null <<E; printf %s '{v}'\nit's\nE",
+        "cat > /dev/null <<-'E N'\n\"\n\tE N\nprintf %s '{v}'",
+        "`echo printf` %s '{v}'",
+        '"`printf %s {v}`"',
     ],
 )
 def test_a_place_in_a_shell_is_quoted_as_its_own_quotes_need(tmp_path: Path, place: str):
-    text = place if place.startswith("#") else f"printf %s {place}"
+    text = place if place[:2] in ("# ", ": ", "ca", "`e") else f"printf %s {place}"
     cell = cell_of(tmp_path, text, shell=True, space={"v": {"kind": "choice", "choices": ODD}})
     for value in ODD:
         words = filled(cell, {"v": value}, {})
         said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-        assert said == (f"<{value}>" if "<" in place else value), words
+        assert said == (f"<{value}>" if "<{" in place else value), words
 
 
 def test_an_awk_line_is_read_by_a_regular_expression(tmp_path: Path):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from fts.jobs.actions import by_id
 from fts.jobs.actions.run import run_action
 from fts.tui.data.messages import Arrived
-from fts.tui.data.view import EVENTS, HARDWARE, LOGS, QUEUE
+from fts.tui.data.view import EVENTS, HARDWARE, LOGS, QUEUE, TRIALS
 from fts.tui.navigation import Navigation
 from fts.tui.widgets.pane import Pane
 from tests.tui import any_study, study
@@ -125,9 +125,12 @@ async def test_a_click_on_the_metric_of_a_study_sorts_its_trials(tmp_path):
 
 
 def test_another_log_is_followed_and_a_chart_is_shifted_only_as_far_as_it_goes():
-    navigation = Navigation(screen=QUEUE, job_id=1, scroll=7, follow=False)
-    navigation.choose(2)
-    assert (navigation.scroll, navigation.follow) == (0, True)
+    for screen in (QUEUE, TRIALS):
+        navigation = Navigation(screen=screen, job_id=1, trial_id=1, scroll=7, follow=False)
+        navigation.choose(1)
+        assert (navigation.scroll, navigation.follow) == (7, False)
+        navigation.choose(2)
+        assert (navigation.scroll, navigation.follow) == (0, True)
     for _ in range(9):
         navigation.shift_chart(1)
     assert navigation.chart_shift == 0, "all of the chart is shown"

@@ -7,6 +7,7 @@ import pytest
 from fts.state import transitions
 from fts.state.db import open_database
 from fts.tui.data.view import SCREENS
+from fts.tui.replay import neighbour
 from tests.tui import study
 from tests.tui.stories import monitor, press, shown, until
 
@@ -141,3 +142,11 @@ async def test_freeze_keeps_the_body_and_the_header_lives(db_path):
         assert next(j for j in app.view().snapshot.jobs if j.id == 7).status == "queued"
         await press(pilot, "f")
         assert next(j for j in app.view().snapshot.jobs if j.id == 7).status == "paused"
+
+
+def test_a_replay_goes_through_all_moments_though_the_clock_was_set_back():
+    times, at, seen = [10.0, 20.0, 5.0, 15.0], None, []
+    for step in (-1, -1, -1, -1, -1, 1, 1, 1, 1):
+        at = neighbour(times, at, step)
+        seen.append(at)
+    assert seen == [20.0, 15.0, 10.0, 5.0, 5.0, 10.0, 15.0, 20.0, None]
