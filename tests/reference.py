@@ -316,7 +316,8 @@ def exit_codes_page() -> str:
         (errors.SCHEMA, "The database is of another version of fts."),
         (errors.NO_DATA, "What is named is not recorded: no such database, study, job, trial, worker, node, data "
          "set or target of messages. Nothing was written."),
-        (130, "Ctrl-C."),
+        (130, "Ctrl-C. A stop at a checkpoint is no failure: `fts worker` ends with 0, `fts run` with 1, as its job is "
+         "not done."),
     ]  # fmt: skip
     glance = {
         "WELL": "nothing to do",

@@ -58,7 +58,7 @@ class Agent:
         self.lease_s, self.grace_s, self.beat_s = 60.0, 60.0, 5.0
         self.disconnected = ""  # why the connection to the worker has ended; empty: it is open
         self.preempted = False
-        self.writer = Writer(stdout, lambda: bool(self.disconnected), magic=True)
+        self.writer = Writer(stdout, lambda: bool(self.disconnected))
         self.reader = Reader(stdin, MOST_FROM_HEAD)
         self.inbox: queue.Queue[Frame | None] = queue.Queue(INBOX)
         self.sensors = from_env(disk=scratch)
@@ -75,10 +75,11 @@ class Agent:
             signal.signal(number, self._preempt)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        self.writer.send(Kind.HELLO, self.hello())
-        threading.Thread(target=self._read, name="orders", daemon=True).start()
-        threading.Thread(target=self._watch_silence, name="silence", daemon=True).start()
         try:
+            self.writer.begin()  # here, not above: the worker may be gone by now
+            self.writer.send(Kind.HELLO, self.hello())
+            threading.Thread(target=self._read, name="orders", daemon=True).start()
+            threading.Thread(target=self._watch_silence, name="silence", daemon=True).start()
             while not self._step():
                 pass
         except BrokenPipeError as error:

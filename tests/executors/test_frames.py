@@ -6,6 +6,8 @@ import contextlib
 import errno
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fts.jobs.api.protocol import STOPPED
 from fts.jobs.executors.channel import MOST_LOG, Channel
 from fts.jobs.executors.frames import (
     HEADER,
@@ -232,6 +235,17 @@ def test_a_checkpoint_that_changes_while_it_is_sent_is_taken_back_and_a_log_that
     assert seen[:2] == [False, True] and all(seen[1:])
     assert (here / "checkpoint" / "a").read_bytes() == b"2" * (3 * MOST_BODY)
     assert (here / "steps.csv").read_text().startswith("1\n2\n")
+
+
+def test_an_agent_whose_worker_was_killed_while_it_started_says_so_in_one_line(tmp_path: Path) -> None:
+    nobody_reads, its_output = os.pipe()
+    os.close(nobody_reads)
+    words = [sys.executable, "-m", "fts.jobs.executors.agent", "--scratch", str(tmp_path)]
+    agent = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=its_output, stderr=subprocess.PIPE, text=True)
+    os.close(its_output)
+    assert agent.returncode == STOPPED
+    assert agent.stderr == "the worker is gone: [Errno 32] Broken pipe; this agent leaves\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_goes_before_it_is_read_holds_up_no_other(tmp_path: Path) -> None:
