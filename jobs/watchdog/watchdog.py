@@ -338,7 +338,7 @@ class PaceWatch:
             allowed_s = max(limits.stall_min_s, limits.stall_factor * median(self._steps))
         if quiet_s <= allowed_s or cpu is None or busy:
             return None
-        usual = f"its median step takes {median(self._steps):.3g} s" if self._steps else "its first step has not ended"
+        usual = f"its median step takes {median(self._steps):.3g} s" if self._steps else "no step time is known"
         message = f"no step for {quiet_s:.0f} s at {cpu:.1f} % of a core ({usual}): killed"
         return Decision(Action.KILL, message, cause=Cause.STALLED)
 

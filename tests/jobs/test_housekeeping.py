@@ -1,8 +1,9 @@
 """Once a day a worker copies the database, and never more than the last seven are kept."""
 
-import inspect
+import io
 import os
 import queue
+import signal
 import threading
 import time
 from pathlib import Path
@@ -11,13 +12,16 @@ from types import SimpleNamespace
 import pytest
 
 from fts.jobs.maintenance.cleanup import Freed, unique
-from fts.jobs.settings import Places
-from fts.jobs.worker import heartbeat
+from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.worker import worker as worker_of_fts
+from fts.jobs.worker.console import Console
 from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Maintenance
-from fts.jobs.worker.worker import UNUSED_S, Worker
+from fts.jobs.worker.worker import UNUSED_S, Worker, work
+from fts.state import queries
 from fts.state.backup import KEEP, check_file
 from fts.state.db import open_database
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 def make(tmp_path):
@@ -92,22 +96,34 @@ def test_a_copy_that_another_worker_removes_meanwhile_is_no_error_of_the_heartbe
     assert "the daily backup failed and will be tried again" in caplog.text
 
 
-def test_the_heartbeat_does_not_wait_for_a_backup(monkeypatch):
+def test_the_heartbeat_does_not_wait_for_a_backup(tmp_path, monkeypatch):
     """A backup of some hundred megabytes took as long as a lease on a busy machine."""
-    over, looks = threading.Event(), []
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    open_database(places.db).close()
+    seen = set()
 
-    class House:
+    class SlowHouse:
         def __init__(self, *_):
             pass
 
         def look(self):
-            looks.append(threading.current_thread().name)
-            over.set()
+            """Ends after three more heartbeats; then the worker is stopped."""
+            db = open_database(places.db, readonly=True)
+            while len(seen) < 4:
+                seen.add(queries.snapshot(db).workers[0].heartbeat_at)
+            db.close()
+            places.stop_file.parent.mkdir(exist_ok=True)
+            places.stop_file.touch()
 
-    monkeypatch.setattr(worker_of_fts, "Maintenance", House)
+    monkeypatch.setattr(worker_of_fts, "Maintenance", SlowHouse)
     monkeypatch.setattr(worker_of_fts, "AGAIN_S", 0.01)
-    Worker._keep_house(SimpleNamespace(heartbeat=SimpleNamespace(over=over), owed=[], db=None, places=None))
-    assert looks and "maintenance" not in inspect.getsource(heartbeat)
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    try:
+        assert work(places, WorkerSettings(poll_s=0.02, beat_s=0.05), Console(io.StringIO())) == 0
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    assert len(seen) == 4
 
 
 def test_a_slot_whose_processes_cannot_be_ended_stays_a_slot():
