@@ -53,11 +53,13 @@ def _patch(module: ModuleType) -> None:
     said: set[str] = set()
 
     def join_exited_workers(pool: list[Any]) -> Any:
-        for worker in pool:
+        before = list(pool)
+        found = joins(pool)  # first: a process that ends between a look of ours and its own would be missed
+        for worker in before:
             if worker.exitcode and (how := _ending(worker.exitcode)) not in said:
                 said.add(how)  # once: a Pool whose initializer raises starts processes for ever
                 say(f"process {worker.pid} of a multiprocessing.Pool ended {how}, and {CURE}")
-        return joins(pool)
+        return found
 
     join_exited_workers.is_ours = True  # type: ignore[attr-defined]
     module.Pool._join_exited_workers = staticmethod(join_exited_workers)

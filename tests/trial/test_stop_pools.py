@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing.pool
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from fts.jobs.supervisor import attempt as attempts
 from fts.jobs.supervisor.attempt import Attempt, Ended
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.trial_end import message_of
+from fts.jobs.trial import pools
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from tests.trial.harness import Fact, Record, attempt, cell_of, log_of, run_one, spec_of, start
 
@@ -239,6 +242,29 @@ def test_a_trial_that_hangs_because_its_pool_lost_a_process_says_so(tmp_path: Pa
     assert "no step: killed (train.py line 8); process " in said, said
     assert f"of a multiprocessing.Pool {LOSSES[how]}, and a Pool waits for its result for ever" in said, said
     assert log_of(cell).count("multiprocessing.Pool ended") == 1, "once"
+
+
+def test_a_process_of_a_pool_that_ends_between_two_looks_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pools, "say", said.append)
+
+    class EndsBetween:
+        pid, codes = 7, [None, 3, 3, 3]
+
+        @property
+        def exitcode(self) -> int | None:
+            return self.codes.pop(0) if len(self.codes) > 1 else self.codes[0]
+
+        def join(self) -> None:
+            pass
+
+    joins = multiprocessing.pool.Pool._join_exited_workers  # type: ignore[attr-defined]
+    module: Any = SimpleNamespace(Pool=type("Pool", (), {"_join_exited_workers": staticmethod(joins)}))
+    pools._patch(module)
+    pool = [EndsBetween()]
+    while pool:
+        module.Pool._join_exited_workers(pool)
+    assert len(said) == 1 and said[0].startswith("process 7 of a multiprocessing.Pool ended with exit code 3")
 
 
 def test_a_pool_that_ends_as_it_should_has_lost_nothing(tmp_path: Path) -> None:
