@@ -93,8 +93,8 @@ def predict_bars(
 
 
 def _vix_warnings(bars: pd.DataFrame, closes: pd.Series, origin: str) -> tuple[str, ...]:
-    """Says how many of the newest days have no probability. Raises WrongBars if the VIX lacks as many days as a build
-    refuses: the last known close would stand in for each of them.
+    """Says how many of the newest days have no probability. Raises WrongBars if the VIX lacks more days than a
+    build accepts, because the last known close would stand in for each of them.
     """
     first, last = closes.index[0], closes.index[-1]
     try:

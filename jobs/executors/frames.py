@@ -152,17 +152,15 @@ class Reader:
 class Writer:
     """Writes frames to a descriptor. Thread-safe."""
 
-    def __init__(self, fd: int, gives_up: Callable[[], bool], magic: bool = False) -> None:
+    def __init__(self, fd: int, gives_up: Callable[[], bool]) -> None:
         """`gives_up` is called while the pipe is full; True ends the connection."""
         self.fd, self.gives_up = fd, gives_up
         self._lock = threading.Lock()
         self._broken = False
         os.set_blocking(fd, False)
-        if magic:
-            self.begin()
 
     def begin(self) -> None:
-        """Writes MAGIC. Raises BrokenPipeError."""
+        """Writes MAGIC, which an agent sends before its first frame. Raises BrokenPipeError."""
         with self._lock:
             self._write(MAGIC)
 

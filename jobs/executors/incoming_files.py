@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.shared_checkpoints import SUFFIX, Pointer, write
-from fts.state.files import ABSENT, atomic_write, make_folder, naming, refuse_links, remove, sync_folder
+from fts.state.files import ABSENT, atomic_write, make_folder, naming, refuse_links, remove, sync_folder, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,9 +56,7 @@ class IncomingFiles:
             raise BadFile(f"a part of {name} came inside {opened}")
         if len(body) > missing:
             raise BadFile(f"{name} has more bytes than were announced")
-        written = 0
-        while written < len(body):
-            written += os.write(fd, body[written:])
+        write_all(fd, body)
         md5.update(body)
         missing -= len(body)
         self._open = (name, fd, missing, md5)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.executors.incoming_files import MD5, BadFile, checked_name
 from fts.jobs.executors.outgoing_files import open_plain, state_of
-from fts.state.files import atomic_write, make_folder, remove
+from fts.state.files import atomic_write, make_folder, remove, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,9 +77,7 @@ class DataSets:
         opened, fd, so_far = self._open
         if opened != md5:
             raise BadFile(f"a part of data set {md5[:40]} came inside {opened}")
-        written = 0
-        while written < len(body):
-            written += os.write(fd, body[written:])
+        write_all(fd, body)
         so_far.update(body)
         if "md5" not in meta:
             return

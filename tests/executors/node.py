@@ -27,7 +27,9 @@ def main() -> None:
     if (folder / f"other-{name}").exists():
         from fts.jobs.executors.frames import Kind, Writer
 
-        Writer(1, lambda: False, magic=True).send(Kind.HELLO, {"host": name, "code": "0" * 32, "fingerprint": "f" * 32})
+        writer = Writer(1, lambda: False)
+        writer.begin()
+        writer.send(Kind.HELLO, {"host": name, "code": "0" * 32, "fingerprint": "f" * 32})
         sys.stdin.read()
         return
     if (folder / f"gpus-{name}").exists():

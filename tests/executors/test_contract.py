@@ -620,7 +620,8 @@ from pathlib import Path
 from fts.jobs.executors.fingerprint import code_md5
 from fts.jobs.executors.frames import *
 from fts.jobs.executors.frames import MOST_FROM_HEAD
-reader, writer = Reader(0, MOST_FROM_HEAD), Writer(1, lambda: False, magic=True)
+reader, writer = Reader(0, MOST_FROM_HEAD), Writer(1, lambda: False)
+writer.begin()
 writer.send(Kind.HELLO, {"host": "n", "code": code_md5(), "fingerprint": "f", "scratch": "/s", "cores": 1})
 while (frame := reader.next()) is not None:
     if frame.kind is Kind.START:

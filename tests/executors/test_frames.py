@@ -226,7 +226,8 @@ def test_a_checkpoint_that_changes_while_it_is_sent_is_taken_back_and_a_log_that
 
     thread = threading.Thread(target=take)
     thread.start()
-    writer = Writer(into, lambda: False, magic=True)
+    writer = Writer(into, lambda: False)
+    writer.begin()
     for _ in range(3):
         outgoing.send(writer, {})
     os.close(into)
@@ -344,7 +345,8 @@ def test_a_machine_that_sleeps_calls_no_node_silent_and_blames_none(channel: Cha
 
 def test_a_beat_waits_for_nothing_and_a_part_of_a_frame_is_a_sign_of_life() -> None:
     out, into = os.pipe()
-    writer, full = Writer(into, lambda: False, magic=True), []
+    writer, full = Writer(into, lambda: False), []
+    writer.begin()
     reader = Reader(out, 1000)
     sending = threading.Thread(target=lambda: (full.append(1), writer.send(Kind.FILE, {}, bytes(MOST_BODY))))
     sending.start()

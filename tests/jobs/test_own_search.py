@@ -1,4 +1,4 @@
-"""A script has its own search with Optuna: what of it a cell does not have is said, another direction is refused."""
+"""A script has its own search with Optuna. fts names its other settings, and refuses another direction."""
 
 from __future__ import annotations
 
