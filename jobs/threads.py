@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import threading
 
+from fts.raising import chain
+
 HALF_RAISED = "error return without exception set"  # Python's SystemError where it had no memory for a MemoryError
 NO_THREAD = "can't start new thread"  # Python's RuntimeError
 REFUSED = "no thread can be started: this user, container or machine has reached its limit of processes or memory"
@@ -13,12 +15,11 @@ STARTS_S = 30.0  # on a busy machine; Python itself would wait for ever for a th
 
 def no_room(error: BaseException | None) -> str | None:
     """Returns a sentence if an error, or one that it followed, means too little memory or too many threads."""
-    while error is not None:
-        if isinstance(error, MemoryError) or (isinstance(error, SystemError) and HALF_RAISED in str(error)):
+    for one in chain(error):
+        if isinstance(one, MemoryError) or (isinstance(one, SystemError) and HALF_RAISED in str(one)):
             return "this machine or container has not enough free memory for that"
-        if isinstance(error, RuntimeError) and NO_THREAD in str(error):
+        if isinstance(one, RuntimeError) and NO_THREAD in str(one):
             return REFUSED
-        error = error.__cause__ or error.__context__
     return None
 
 

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.raising import raise_as
 from fts.state import schema
 from fts.state.damage import APPLICATION_ID, COPY_NAME, copies, corrupt_sentence, file_damage
 from fts.state.errors import (
@@ -70,7 +71,7 @@ def check_file(path: Path) -> None:
                 raise CopyDamaged(path, f"it has no table {lost}")
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in NOT_READ:  # so it may be intact
-            raise translate(error, path) from error
+            raise_as(translate(error, path), error)
         raise CopyDamaged(path, str(error)) from error
     if number > SCHEMA:
         raise SchemaTooNew(f"{path} has schema {number}, this fts knows schema {SCHEMA}: update fts")
@@ -128,4 +129,4 @@ def copy_pages(source: sqlite3.Connection, path: Path, target: Path, named: Path
             connection.execute("PRAGMA journal_mode = delete")  # one file, without -wal and -shm
     except sqlite3.DatabaseError as error:
         of_source = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        raise translate(error, path if of_source else named) from error
+        raise_as(translate(error, path if of_source else named), error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fts.raising import raise_as
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -82,7 +84,7 @@ class Cursor(sqlite3.Cursor):
         if isinstance(error, sqlite3.IntegrityError):
             raise error
         if not self._is_text(error):
-            raise self.connection.translate(error) from error
+            raise_as(self.connection.translate(error), error)
         self.connection.text_factory = readable
         super().execute(*self.statement)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee
 
+from fts.raising import raise_as
 from fts.state import errors
 from fts.state.cursors import Connection
 from fts.state.damage import overwritten_sentence
@@ -283,7 +284,7 @@ class Database(peewee.SqliteDatabase):
         except peewee.IntegrityError:
             raise  # one of our constraints: the transition that violated it knows what it means
         except peewee.DatabaseError as error:
-            raise translate(error, self.path) from error
+            raise_as(translate(error, self.path), error)
 
 
 def _pragmas(readonly: bool) -> dict[str, object]:

@@ -63,9 +63,9 @@ class GroupCommit:
                     group = self._begun()
                     group.urgent |= urgent
                     first = group.changes == 0  # no other change is in the transaction, so no savepoint is needed
+                    if not first:
+                        self._set_savepoint(group)
                     try:
-                        if not first:
-                            self._db.execute_sql("SAVEPOINT one")
                         yield
                         if not first:
                             self._db.execute_sql("RELEASE one")
@@ -132,6 +132,16 @@ class GroupCommit:
             self._db.begin("IMMEDIATE")
             self._group = Group()
         return self._group
+
+    def _set_savepoint(self, group: Group) -> None:
+        """Raises what SAVEPOINT raises: this change has written nothing, so the others of an open transaction stay."""
+        assert self._shared is not None, "the change runs on it"
+        try:
+            self._db.execute_sql("SAVEPOINT one")
+        except BaseException as error:
+            if not self._shared.in_transaction:
+                self._fail(group, error)
+            raise
 
     def _roll_back(self, group: Group, error: BaseException, whole: bool) -> None:
         """Rolls back this change alone; the whole group if it is the first, or if SQLite has rolled back everything."""

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from fts.raising import chain
 from fts.state import errors
 from fts.state.damage import damaged, incomplete_sentence, restore_sentence
 from fts.state.disk import cure_of_access, full_sentence, is_full, is_read_only, read_only_sentence, refused_sentence
@@ -72,6 +73,4 @@ def translate(error: Exception, path: Path) -> Exception:
 
 def _code(error: BaseException | None) -> str | None:
     """Returns the name of SQLite's error code; peewee wraps the error once or twice."""
-    while error is not None and not hasattr(error, "sqlite_errorname"):
-        error = error.__context__
-    return None if error is None else str(error.sqlite_errorname)
+    return next((str(one.sqlite_errorname) for one in chain(error) if hasattr(one, "sqlite_errorname")), None)

@@ -19,6 +19,7 @@ from fts.jobs.cli.paths import PathType
 from fts.jobs.cli.work import MEMORY_LIMIT, executor_options, where_of
 from fts.jobs.settings import BadSetting, Where, worker_settings
 from fts.jobs.status import formatting
+from fts.raising import raise_as
 from fts.state.cursors import Connection
 from fts.state.db import is_small, open_database, open_for_reading
 from fts.state.disk import reading_uri
@@ -134,7 +135,7 @@ def run_query(database: Path, sql: str, limit: int) -> tuple[list[str], list[tup
         rows = cursor.fetchmany(limit + 1) if names else []
     except (sqlite3.Error, sqlite3.Warning) as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in FILE_ERRORS:
-            raise translate(error, database) from error
+            raise_as(translate(error, database), error)
         raise click.UsageError(f"SQLite says: {error}") from error
     finally:
         connection.close()

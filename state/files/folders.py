@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.raising import raise_as
 from fts.state.files.reasons import CannotWrite, cannot
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
                 if not level.is_dir():
                     raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(level)) from error
     except OSError as error:
-        raise cannot(error, folder) from error
+        raise_as(cannot(error, folder), error)
 
 
 def below(folder: Path) -> Iterator[Path]:
@@ -118,7 +119,7 @@ def open_log(path: Path, root: Path | None = None) -> int:
         with suppress(PermissionError):  # a file of another user that we may write to
             os.fchmod(handle, 0o600)
     except OSError as error:
-        raise cannot(error, path) from error
+        raise_as(cannot(error, path), error)
     return handle
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.raising import raise_as
 from fts.state.files.folders import make_folder, make_own, remove, sync_file, sync_folder
 from fts.state.files.reasons import DRAFT, NAME_KEPT, CannotWrite, cannot
 
@@ -81,12 +82,12 @@ def _drafted(
     try:
         draft, lock = _new_draft(path, make)
     except OSError as error:
-        raise cannot(error, path) from error
+        raise_as(cannot(error, path), error)
     try:
         yield draft
         place(draft)
     except OSError as error:
-        raise cannot(error, path) from error
+        raise_as(cannot(error, path), error)
     finally:
         try:
             remove(draft)
@@ -111,7 +112,7 @@ def take(source: Path, path: Path, move: bool = False) -> None:
     except shutil.Error as error:  # from copying a folder: holds a list of failures
         raise CannotWrite(None, f"{source} cannot be copied: {error.args[0][0][2]}") from error
     except OSError as error:
-        raise cannot(error, path) from error
+        raise_as(cannot(error, path), error)
 
 
 def cannot_take(source: Path) -> Path | None:

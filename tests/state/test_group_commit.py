@@ -108,6 +108,39 @@ def test_a_commit_that_fails_is_told_to_all_of_its_group_and_the_next_one_works(
     assert notes(together) == {"after"}
 
 
+@pytest.mark.parametrize("rolled_back", [False, True], ids=["", "SQLite rolls back everything"])
+@pytest.mark.parametrize("statement", ["SAVEPOINT", "RELEASE", "INSERT", "ROLLBACK TO"])
+def test_a_statement_that_fails_is_told_as_it_was_and_takes_no_change_along_that_is_told_as_written(
+    statement: str, rolled_back: bool, together: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "MAX_OPEN_S", 60.0)
+    execute, failed = peewee.SqliteDatabase.execute_sql, []
+
+    def fails_once(db: Database, sql: str, params: object = None) -> object:
+        if sql.startswith(statement) and together._groups._group.changes and not failed:
+            failed.append(sql)
+            if rolled_back:
+                db.connection().rollback()
+            raise peewee.OperationalError("database or disk is full")
+        return execute(db, sql, params)
+
+    monkeypatch.setattr(peewee.SqliteDatabase, "execute_sql", fails_once)
+
+    def act(n: int) -> None:
+        with together.write():
+            transitions.note(together, f"{n}")
+            if statement == "ROLLBACK TO" and together._groups._group.changes == 2:
+                raise ValueError(n)
+
+    raised = at_once([lambda n=n: act(n) for n in range(12)])
+    assert failed
+    assert {str(type(error)) for error in raised if error} <= {str(DiskFull), str(ValueError)}
+    assert all(error.__cause__ is not error for error in raised if error)
+    assert notes(together) == {str(n) for n in range(12) if raised[n] is None}
+    if statement != "ROLLBACK TO" and not rolled_back:
+        assert sum(error is not None for error in raised) == 1, "the others stay"
+
+
 BAD_EPOCH = "INSERT INTO epoch (trial_id, epoch, step, at) VALUES (77, 0, 0, 0)"  # of no trial
 
 

@@ -1,0 +1,24 @@
+"""Raises an error from another, and walks from an error to those that it followed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error and the errors that it followed, each once: code of a library or a user can make a circle."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def raise_as(translated: Exception, error: Exception) -> NoReturn:
+    """Raises `translated` from `error`; only the error itself if they are the same, which would be its own cause."""
+    if translated is error:
+        raise error
+    raise translated from error
