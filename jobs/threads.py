@@ -1,11 +1,21 @@
-"""Starts a thread, or raises an OSError that says why this machine allows no more of them, as it does for a process."""
+"""Starts a thread, or raises an OSError that says why this machine allows no more of them, as it does for a process.
+
+`repeat` is the loop of a thread that must live as long as its process.
+"""
 
 from __future__ import annotations
 
 import errno
+import logging
 import threading
+from typing import TYPE_CHECKING
 
 from fts.raising import chain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger("fts.worker")
 
 HALF_RAISED = "error return without exception set"  # Python's SystemError where it had no memory for a MemoryError
 NO_THREAD = "can't start new thread"  # Python's RuntimeError
@@ -36,6 +46,31 @@ def begin(thread: threading.Thread) -> threading.Thread:
             raise
         raise OSError(errno.EAGAIN, REFUSED) from error
     return thread
+
+
+def repeat(
+    step: Callable[[], float | None],
+    over: threading.Event,
+    what: str,
+    after_error_s: float = 1.0,
+    foreseen: tuple[type[Exception], ...] = (OSError,),
+) -> None:
+    """Calls `step`, which returns the seconds until its next call, until it returns None or `over` is set.
+
+    Continues after any error, because no other thread does this work. Logs each different error once, and with its
+    traceback unless it is `foreseen`.
+    """
+    logged = ""
+    while True:
+        try:
+            wait_s, logged = step(), ""
+        except Exception as error:  # see above
+            wait_s = after_error_s
+            if repr(error) != logged:
+                logged = repr(error)
+                log.warning("%s: %s", what, str(error) or logged, exc_info=not isinstance(error, foreseen))
+        if wait_s is None or over.wait(wait_s):
+            return
 
 
 class _Started(threading.Event):

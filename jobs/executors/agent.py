@@ -36,6 +36,7 @@ from fts.jobs.sensors.detect import from_env
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import best_device
 from fts.jobs.supervisor.child import PATIENCE
+from fts.jobs.threads import repeat
 from fts.jobs.trial.process import JOBS
 from fts.jobs.watchdog.policy import HeatPolicy, MemoryLimits, Thresholds
 from fts.state.files import remove
@@ -128,6 +129,10 @@ class Agent:
         except (BadFrame, OSError) as error:
             why = str(error)
             self._refuse(why)
+        except Exception as error:  # an unknown content must end the connection, not only this thread
+            log.exception("a frame of the worker cannot be handled")
+            why = f"what the worker sent cannot be used: {error}"
+            self._refuse(why)
         self.disconnected = self.disconnected or why
         self.inbox.put(None)
 
@@ -147,13 +152,18 @@ class Agent:
 
     def _watch_silence(self) -> None:
         """Notices the silence of the worker; sends heartbeats while the main loop carries out an order."""
-        while not self.disconnected:
-            time.sleep(min(1.0, self.lease_s / 10))
+
+        def look() -> float | None:
+            if time.monotonic() - self.reader.heard > self.lease_s and not self.inbox.full():  # full: we do not read
+                self.disconnected = self.disconnected or f"no word from the worker for {self.lease_s:g} s"
+            if self.disconnected:
+                return None
             if time.monotonic() < self._blocked_until:
                 with contextlib.suppress(BrokenPipeError):  # the main loop notices it
                     self._beat()
-            if time.monotonic() - self.reader.heard > self.lease_s and not self.inbox.full():  # full: we do not read
-                self.disconnected = f"no word from the worker for {self.lease_s:g} s"
+            return min(1.0, self.lease_s / 10)
+
+        repeat(look, threading.Event(), "heartbeat to the worker")
 
     def _preempt(self, signum: int, frame: Any) -> None:
         self.preempted = True

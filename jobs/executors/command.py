@@ -28,7 +28,7 @@ from fts.jobs.executors.slurm_look import drained, with_reason
 from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
-from fts.jobs.threads import begin
+from fts.jobs.threads import begin, repeat
 from fts.state import queries, transitions
 from fts.state.errors import StateError
 from fts.state.values import Node, NodeState
@@ -103,6 +103,7 @@ class CommandExecutor:
         self._drained: frozenset[str] = frozenset()  # nodes drained by the engine: running trials go on, no new ones
         self._blamed: dict[tuple[str, str], float] = {}  # (node, losses or failures) -> when one was last counted
         self._over = threading.Event()
+        self._every_s = min(1.0, settings.node_lease_s / 6)  # between two passes of a keeper thread
         self._keepers = [threading.Thread(target=work, daemon=True) for work in (self._keep_beating, self._keep_rows)]
         for each in self._keepers:
             begin(each)
@@ -421,15 +422,21 @@ class CommandExecutor:
 
     def _keep_beating(self) -> None:
         """Sends heartbeats to the agents until the executor closes; waits for neither the database nor an engine."""
-        while not self._over.wait(min(1.0, self.settings.node_lease_s / 6)):
+
+        def beat() -> float:
             for slot in self.slots:
                 if (channel := slot.channel) is not None:
                     channel.beat()
+            return self._every_s
+
+        repeat(beat, self._over, "heartbeats to the agents", self._every_s)
 
     def _keep_rows(self) -> None:
         """Writes the node rows until the executor closes."""
         written = asked = time.monotonic()
-        while not self._over.wait(min(1.0, self.settings.node_lease_s / 6)):
+
+        def look() -> float:
+            nonlocal written, asked
             now = time.monotonic()
             if now - asked > ENGINE_S:
                 asked = now
@@ -437,6 +444,9 @@ class CommandExecutor:
             with contextlib.suppress(StateError):  # the next pass tries again
                 if self.rows.refresh(self._drained, due=now - written >= TELL_S):
                     written = now
+            return self._every_s
+
+        repeat(look, self._over, "the states of the nodes", self._every_s)
 
     def _leave_drained(self) -> None:
         """Closes idle agents on nodes that Slurm drains: they would keep the node busy."""

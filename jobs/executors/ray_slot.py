@@ -23,6 +23,7 @@ from typing import Any
 from fts.jobs.executors.frames import END, HEADER, MAGIC, Frame, Kind, encode, last_line, ready
 from fts.jobs.executors.ray_look import nodes
 from fts.jobs.python import python
+from fts.jobs.threads import repeat
 
 AGENT = "fts.jobs.executors.agent"
 LOOK_S = 1.0  # between two checks whether Ray wants the node back, or why it has none
@@ -271,12 +272,14 @@ class Forwarder:
         """Forwards SIGTERM to the agent when Ray drains the node or this process gets SIGTERM."""
         from ray._private.state import state
 
-        while not self._over.is_set():
-            asked = self._asked_back.wait(LOOK_S)
-            with contextlib.suppress(self.ray.exceptions.RayError, RuntimeError):
-                if asked or self.node_id in state.get_draining_nodes():
-                    self.ray.get(self.actor.preempt.remote())
-                    return
+        def look() -> float | None:
+            if self._asked_back.wait(LOOK_S) or self.node_id in state.get_draining_nodes():
+                self.ray.get(self.actor.preempt.remote())
+                return None
+            return 0.0
+
+        foreseen = (self.ray.exceptions.RayError, RuntimeError, OSError)
+        repeat(look, self._over, "Ray does not say whether it drains the node", LOOK_S, foreseen)
 
     def _report_failed_start(self, code: int, printed: str) -> None:
         """Reports the node on which no agent started: Ray would choose it again, so the next launch excludes it."""

@@ -12,7 +12,7 @@ from fts.jobs.devices import BadSetting
 from fts.jobs.notify import targets
 from fts.jobs.notify.notifier import last_event, take_turn
 from fts.jobs.python import python
-from fts.jobs.threads import begin
+from fts.jobs.threads import begin, repeat
 from fts.state.errors import StateError
 from fts.state.files import open_log
 
@@ -49,17 +49,11 @@ class Keeper:
                 log.warning("some messages were not sent; the next worker sends them")
 
     def _keep(self) -> None:
-        text = ""
-        while True:
-            try:
-                self._look()
-                text = ""
-            except (OSError, StateError, BadSetting) as error:
-                if str(error) != text:
-                    text = str(error)
-                    log.warning("messages: %s", error)
-            if self._over.wait(LOOK_EVERY_S):
-                return
+        def look() -> float:
+            self._look()
+            return LOOK_EVERY_S
+
+        repeat(look, self._over, "messages", LOOK_EVERY_S, (OSError, StateError, BadSetting))
 
     def _look(self) -> None:
         if self._child is not None and self._child.poll() is None:

@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from fts.jobs.sensors.reading import PRESSURES, as_number, believable
+from fts.jobs.threads import repeat
 
 EVERY_S = 5.0
 STALE_S = 30.0  # after a sleep the stored values are old
@@ -44,11 +45,14 @@ class MacPart:
 
     def _ask_on(self) -> None:
         powermetrics = may_run_powermetrics()
-        while not self._closing.is_set():
+
+        def ask() -> float:
             asked_at = time.time()
             self._found = ask_all(powermetrics)
             self._found_at = asked_at
-            self._closing.wait(self._every_s)
+            return self._every_s
+
+        repeat(ask, self._closing, "the sensors of this Mac", self._every_s)
 
 
 def ask_all(powermetrics: bool) -> dict[str, Any]:

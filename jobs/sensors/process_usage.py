@@ -20,6 +20,7 @@ SHARED_EVERY_S = 10.0  # between two measurements of proportional sizes, which c
 SHARED_GROWTH = 0.05  # measure earlier when the tree's size has changed by this fraction: new pages may be unshared
 RUSAGE_WORDS = 24  # uint64 after the uuid, more than rusage_info_v0 has
 FOOTPRINT_WORD = 7  # ri_phys_footprint
+ENDED = (FileNotFoundError, ProcessLookupError, PermissionError, psutil.Error)  # or of another user; not: unreadable
 
 
 class TreeUse:
@@ -72,14 +73,17 @@ class TreeUse:
 
 
 def occupied(process: psutil.Process) -> int:
-    """Returns the bytes of one process: resident plus swapped (Linux), physical footprint (macOS); 0 if it ended."""
+    """Returns the bytes of one process: resident plus swapped (Linux), physical footprint (macOS); 0 if it has ended.
+
+    Raises OSError if they cannot be read, for example with too many open files.
+    """
     try:
         if sys.platform == "linux":
             return resident_and_swapped(Path(f"/proc/{process.pid}/status").read_bytes())
         if sys.platform == "darwin" and (footprint := physical_footprint(process.pid)) is not None:
             return footprint
         return process.memory_info().rss
-    except (OSError, psutil.Error):
+    except ENDED:
         return 0
 
 
@@ -107,19 +111,23 @@ def shared_share(processes: Iterable[psutil.Process]) -> float:
 
 
 def cpu_seconds(process: psutil.Process) -> float:
+    """Returns the processor seconds of a process and its reaped children; 0 if it has ended. Raises OSError."""
     try:
         times: Any = process.cpu_times()
-    except psutil.Error:
+    except ENDED:
         return 0.0
     reaped = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
     return float(times.user + times.system + reaped)
 
 
 def queue_seconds(pid: int) -> float:
-    """Returns how long a process's main thread has waited for a core so far; 0 where it cannot be read."""
+    """Returns how long a process's main thread has waited for a core so far; 0 where there is no such number.
+
+    Raises OSError if it cannot be read.
+    """
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
+    except (*ENDED, NotADirectoryError, ValueError, IndexError):
         return 0.0
 
 

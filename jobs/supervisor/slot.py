@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -159,8 +160,9 @@ class Slot:
             return
         self._kept_at = time.monotonic()
         self.room.grow(self.index, self.peak())
-        if (total := self.host_share()) is not None:
-            self._keep_within(max(total - self.room.taken_by_others(self.index), 1))
+        with contextlib.suppress(OSError):  # memory cannot be read now: the limit stays
+            if (total := self.host_share()) is not None:
+                self._keep_within(max(total - self.room.taken_by_others(self.index), 1))
 
     def _keep_within(self, allowed: int | None) -> None:
         assert self._child is not None and self._watchdog is not None, "a trial process runs"

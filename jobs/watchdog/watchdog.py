@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 from fts.frozen import dataclass
 from fts.jobs.sensors.process_usage import TreeUse
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.threads import begin
+from fts.jobs.threads import begin, repeat
 from fts.jobs.watchdog.policy import (
     Action,
     Decision,
@@ -178,11 +178,16 @@ class Watchdog:
         return self._look(now, wall)
 
     def _look(self, now: float, wall: float) -> list[Decision]:
-        reading = self.sensors.read()
-        slept_s = self._count_work(now, wall)
+        try:
+            reading = self.sensors.read()
+            tree = self.use.memory(self.limits.soft and int(0.8 * self.limits.soft))
+            cpu_s, waited_s = self.use.cpu_s(), self.use.waited_s()
+        except OSError as error:  # for example too many open files: unknown is neither idle nor small
+            return self._say_unmeasured(error.strerror or str(error))
+        self._reported.discard("unmeasured")
+        slept_s = self._count_work(now, wall, cpu_s, waited_s)
         if self._swap_at_start is None:
             self._swap_at_start = reading.swap_used
-        tree = self.use.memory(self.limits.soft and int(0.8 * self.limits.soft))
         heat = self._freeze_new_child(self.guard.step(reading))
         self.memory.add(tree)
         self.latest = Vitals(
@@ -193,6 +198,14 @@ class Watchdog:
             found.append(Decision(Action.NONE, f"the machine slept {slept_s:.0f} s, or its clock was set"))
         found += self._judge(reading, tree)
         return self._most_important(found)
+
+    def _say_unmeasured(self, why: str) -> list[Decision]:
+        """Reports once that the trial cannot be measured."""
+        if "unmeasured" in self._reported:
+            return []
+        self._reported.add("unmeasured")
+        what = "the memory and processor time of the trial cannot be measured"
+        return [Decision(Action.NONE, f"{what} ({why}): its limits are not enforced until they can")]
 
     def _freeze_new_child(self, heat: Decision) -> Decision:
         """Freezes this child too when the guard is already frozen: the guard returns FREEZE only once."""
@@ -228,19 +241,19 @@ class Watchdog:
         self._ended_by = ending.action
         return [ending]
 
-    def _count_work(self, now: float, wall: float) -> float:
+    def _count_work(self, now: float, wall: float, cpu_s: float, waited_s: float) -> float:
         """Adds the time since the last measurement as working time unless frozen; returns seconds slept."""
         if self._looked_at is None:
             self._before_looks_s = self._since_look_s()
         before, self._looked_at = self._looked_at, (now, wall)
         if before is None:
-            self.pace.start(self.use.cpu_s(), self.use.waited_s())
+            self.pace.start(cpu_s, waited_s)
             return 0.0
         passed, passed_on_wall = now - before[0], wall - before[1]
         slept_s = passed_on_wall - passed if passed_on_wall - passed > SLEPT_S else 0.0
         disturbed = self.child.frozen or slept_s > 0 or passed > COUNTED_AT_MOST_S
         counted = 0.0 if self.child.frozen else min(passed, COUNTED_AT_MOST_S)
-        self.pace.work(counted, self.use.cpu_s(), disturbed, self.use.waited_s())
+        self.pace.work(counted, cpu_s, disturbed, waited_s)
         return slept_s
 
 
@@ -395,7 +408,9 @@ class MemoryWatch:
 
     def start(self) -> None:
         """Raises OSError if there is no room for a thread; `close` is allowed nevertheless."""
-        self._thread = begin(threading.Thread(target=self._watch, name=f"memory of {self.child.pid}", daemon=True))
+        name = f"memory of {self.child.pid}"
+        loop = (self._look, self._closing, f"the {name} cannot be measured", SLOWEST_LOOK_S)
+        self._thread = begin(threading.Thread(target=repeat, args=loop, name=name, daemon=True))
 
     def add(self, tree: int) -> None:
         """Adds a value that was measured elsewhere."""
@@ -406,17 +421,18 @@ class MemoryWatch:
         if self._thread is not None:
             self._thread.join()
 
-    def _watch(self) -> None:
-        while self.child.poll() is None:
-            hard = self.limits.hard  # read each time: a new trial, or the end of another slot's trial, changes it
-            tree = self.use.memory(hard and int(0.8 * hard))
-            self.add(tree)
-            if hard is not None and tree >= hard:
-                self.killed = over_hard(hard, tree)
-                self.child.kill()
-                return
-            if self._closing.wait(seconds_to_next_sample(hard, tree)):
-                return
+    def _look(self) -> float | None:
+        """Measures once; returns the seconds until the next measurement, None when the process has ended."""
+        if self.child.poll() is not None:
+            return None
+        hard = self.limits.hard  # read each time: a new trial, or the end of another slot's trial, changes it
+        tree = self.use.memory(hard and int(0.8 * hard))
+        self.add(tree)
+        if hard is not None and tree >= hard:
+            self.killed = over_hard(hard, tree)
+            self.child.kill()
+            return None
+        return seconds_to_next_sample(hard, tree)
 
 
 def seconds_to_next_sample(hard: int | None, tree: int) -> float:

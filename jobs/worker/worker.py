@@ -33,7 +33,7 @@ from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobLeft, JobStarted, Note
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
-from fts.jobs.threads import begin
+from fts.jobs.threads import begin, repeat
 from fts.jobs.worker import messages
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.consumer import SlotConsumer
@@ -376,10 +376,15 @@ class Worker:
         In its own thread, because the heartbeat must not wait for a disk.
         """
         maintenance = Maintenance(self.db, self.places)
-        while not self.heartbeat.over.wait(AGAIN_S):
+
+        def keep_house() -> float:
             if self.owed:
                 self.owed.write(now=False)
             maintenance.look()
+            return AGAIN_S
+
+        if not self.heartbeat.over.wait(AGAIN_S):
+            repeat(keep_house, self.heartbeat.over, "exports or the daily backup", AGAIN_S)
 
     # -- leaving
 

@@ -147,6 +147,31 @@ def test_the_peak_is_that_of_the_trial(tmp_path: Path) -> None:
         assert 0 < post.dog.memory.peak < GiB
 
 
+def test_a_trial_that_cannot_be_measured_is_neither_small_nor_idle_and_the_user_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with at_work(BUSY, tmp_path, pace=PaceLimits(stall_first_s=20.0)) as post:
+        real = Path.read_bytes
+        for name in ("cpu_times", "memory_info", "children", "ppid"):
+            monkeypatch.setattr(psutil.Process, name, no_files_left)
+        monkeypatch.setattr(Path, "read_bytes", lambda path: no_files_left() if "/proc" in str(path) else real(path))
+        found = post.watch(300)
+        assert [decision.message for decision in found] == [
+            "the memory and processor time of the trial cannot be measured (Too many open files): its limits are not "
+            "enforced until they can"
+        ]
+        for measure in (post.dog.use.memory, post.dog.use.cpu_s):
+            with pytest.raises(OSError, match="Too many open files"):
+                measure()
+        monkeypatch.undo()
+        assert actions(post.watch(3)) == [], "the time in which it could not be measured does not count as idle"
+        assert post.dog.latest is not None and post.dog.latest.tree_bytes > 0
+
+
+def no_files_left(*_: object, **__: object) -> Any:
+    raise OSError(24, "Too many open files")
+
+
 def test_memory_of_grandchildren_counts(tmp_path: Path) -> None:
     body = (
         "held = subprocess.Popen([sys.executable, '-S', '-c', 'b = bytearray(200 << 20); input()'],"
