@@ -113,6 +113,7 @@ class WorkerSettings:
     stop_grace_s: float = 120.0  # a checkpoint of 2B parameters takes tens of seconds
     checkpoint_every_s: float = 60.0
     memory_limit: int | None = None  # bytes for one trial; None: 85 % of what is available, shared by the slots
+    stuck_s: float = 900.0  # a slot whose thread does nothing for this time is reported (worker/slot_watch.py)
     outage_pause_s: float = 1.0  # pause before the third try after two machine faults; doubles up to a minute
     max_idle_attempts: int = 3  # attempts without an epoch or a checkpoint; then the job fails
     stall: dict[str, float] = field(default_factory=dict)  # overrides of fts.jobs.watchdog.watchdog.PaceLimits
@@ -146,7 +147,7 @@ def worker_settings(
             f"{cores_in_words(cores)} here; more threads than cores make trials 2-16x slower; use --slots "
             f"{max(1, cores // max(1, threads))}"
         )
-    names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s", "outage_pause_s")
+    names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s", "outage_pause_s", "stuck_s")
     timings = {name: seconds(f"FTS_{name.upper()}") for name in names}
     chosen = {name: value for name, value in {**timings, **flags}.items() if value is not None}
     if not planning:
@@ -201,6 +202,7 @@ def remote_settings(
         "poll_s",
         "checkpoint_every_s",
         "outage_pause_s",
+        "stuck_s",
         "node_lease_s",
         "launch_s",
     ):

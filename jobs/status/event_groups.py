@@ -20,6 +20,8 @@ WORKER_LOST = frozenset({Verb.WORKER_LOST})
 WORKER_GONE = frozenset({Verb.WORKER_LOST, Verb.WORKER_STOPPED})
 TRIAL_RESTARTED = frozenset({"trial_restarted"})  # its process died or was killed; it continues from a checkpoint
 WAITS = frozenset({"waits"})  # a trial waits for memory, or for the machine to recover from a fault
+SLOT_STUCK = "slot_stuck"  # the thread of a slot does nothing: it neither works nor waits for something known
+SLOT_WORKS = "slot_works"  # it works again
 GUARDED = ("frozen", "cooling")  # states of the guard in which no trial trains
 # Events on the Queue screen; screen 7 has all.
 NEWSWORTHY = (

@@ -25,7 +25,14 @@ from fts.jobs.status.conditions import (
     running,
     silent_worker,
 )
-from fts.jobs.status.event_groups import GUARDED, TRIAL_RESTARTED, WORKER_LOST, guard_since
+from fts.jobs.status.event_groups import (
+    GUARDED,
+    SLOT_STUCK,
+    SLOT_WORKS,
+    TRIAL_RESTARTED,
+    WORKER_LOST,
+    guard_since,
+)
 from fts.jobs.status.surface import Surface, by
 from fts.state.scheduling import FULL_DISK, OF_DISK, resumes_by_itself
 from fts.state.values import Event, JobStatus, Snapshot, Worker
@@ -55,6 +62,7 @@ def losses(
     if len(lost) >= CRASH_LOOP and (running(snapshot) or runnable(snapshot)):
         yield Concern(Word.ACT, f"crash loop: {len(lost)} workers lost within an hour", "crash loop", "7")
     yield from _restarts(snapshot, now)
+    yield from _stuck_slots(snapshot, now)
     for job in snapshot.jobs:
         if job.status is JobStatus.FAILED and failed_again(snapshot, job) and not is_seen(job):
             reason = f"{name_of(snapshot, job)} failed again after retry: {cause_of(job)}"
@@ -88,6 +96,21 @@ def _restarts(snapshot: Snapshot, now: float) -> Iterator[Concern]:
         which = f"t{one.number}" if one is not None else "trials"
         loop = f"crash loop: {which} of {name_of(snapshot, job)} restarted {len(events)} times"
         yield Concern(Word.ACT, f"{loop} within an hour", loop, "5", job.id)
+
+
+def _stuck_slots(snapshot: Snapshot, now: float) -> Iterator[Concern]:
+    """Reports slots whose thread does nothing, such as in a call to a disk that never returns."""
+    latest: dict[tuple[int, int], Event] = {}
+    for event in snapshot.journal:
+        worker, slot = event.data.get("worker_id"), event.data.get("slot")
+        if event.verb in (SLOT_STUCK, SLOT_WORKS) and isinstance(worker, int) and isinstance(slot, int):
+            latest[worker, slot] = event
+    for worker in snapshot.workers:
+        for (number, slot), event in latest.items():
+            if number == worker.id and event.verb == SLOT_STUCK and is_live(worker, now):
+                since = f"worker {worker.id} (pid {worker.pid}), at {formatting.when(event.at, now)}: {event.message}"
+                cure = f"its log has the stack. If it does not continue, `kill -9 {worker.pid}` and start it again"
+                yield Concern(Word.ACT, f"{since}; {cure}: nothing is lost", f"slot {slot} is stuck", "7")
 
 
 def _silent_workers(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:

@@ -84,7 +84,13 @@ class JobRunner:
         self.parallel = parallel_of(self.cell)
         self.history = JobHistory(db, self.job.id)
         self.parallel_trials = ParallelTrials(
-            self.parallel, self._next_trial, self._run_trial, self._after_trial, self._may_start, call_slot
+            self.parallel,
+            self._next_trial,
+            self._run_trial,
+            self._after_trial,
+            self._may_start,
+            call_slot,
+            look=lambda: ordered(self.job.id),
         )
         self.work = Work(
             db, places, settings, slot, claim, self.study, self.cell, self.ordered, tell, self.history, backoff=backoff

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from fts.jobs.watchdog.stop_request import StopReason
@@ -16,6 +17,7 @@ class Orders:
     """The orders to one worker. Thread-safe. A signal stays in force; a database order can be withdrawn."""
 
     def __init__(self) -> None:
+        self.looks: Counter[int] = Counter()  # thread -> how often it has looked for orders (worker/slot_watch.py)
         self._lock = threading.RLock()  # reentrant: a signal handler may run in the thread that holds it
         self._signalled: WorkerOrder | None = None
         self._signalled_by = ""  # empty: the worker itself cannot go on
@@ -68,6 +70,7 @@ class Orders:
     def order(self) -> WorkerOrder | None:
         """Returns the strongest order for the worker as a whole."""
         with self._lock:
+            self.looks[threading.get_ident()] += 1
             return stronger(self._signalled, self._asked)
 
     @property
@@ -86,6 +89,7 @@ class Orders:
     def for_job(self, job_id: int) -> StopReason | None:
         """Returns why a job must stop: LOST, STOP, CANCEL, PAUSE or DRAIN; None: it may go on."""
         with self._lock:
+            self.looks[threading.get_ident()] += 1
             if job_id in self._lost:
                 return StopReason.LOST
             if self.order is WorkerOrder.STOP:

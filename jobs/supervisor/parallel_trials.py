@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fts.state.values import Trial
 
 Live = frozenset[int]  # numbers of the running trials
+LOOK_S = 60.0
 
 
 class ParallelTrials:
@@ -28,7 +29,8 @@ class ParallelTrials:
 
     `open_trial` records the next trial (None: none may start now), `run_trial` runs it in a slot, `after_trial` is
     called when it has ended; the last two return a StopRequest if the job must be left. `may_start`: may another trial
-    start now? Then `call_slot` asks the worker for another slot. Thread-safe.
+    start now? Then `call_slot` asks the worker for another slot. `look` is called now and then while the leading slot
+    waits for others. Thread-safe.
     """
 
     def __init__(
@@ -39,10 +41,11 @@ class ParallelTrials:
         after_trial: Callable[[Trial], StopRequest | None],
         may_start: Callable[[Live], bool],
         call_slot: Callable[[], object],
+        look: Callable[[], object] = bool,
     ) -> None:
         self.parallel = parallel
         self._open_trial, self._run_trial, self._after_trial = open_trial, run_trial, after_trial
-        self._may_start, self._call_slot = may_start, call_slot
+        self._may_start, self._call_slot, self._look = may_start, call_slot, look
         self._changed = threading.Condition(threading.RLock())
         self._live: set[int] = set()
         self._waiting_until: dict[
@@ -66,7 +69,7 @@ class ParallelTrials:
             self._fail(error)
         with self._changed:
             while self._live:
-                self._changed.wait()
+                self._wait()
             self._closed = True
             if self._error is not None:
                 raise self._error
@@ -135,8 +138,13 @@ class ParallelTrials:
                     return trial
             if not leads or not self._live:
                 return None
-            self._changed.wait(min((until - time.monotonic() for until in self._waiting_until.values()), default=None))
+            self._wait(min((until - time.monotonic() for until in self._waiting_until.values()), default=LOOK_S))
         return None
+
+    def _wait(self, at_most_s: float = LOOK_S) -> None:
+        """Waits for a change by another slot, at most LOOK_S."""
+        self._look()
+        self._changed.wait(min(at_most_s, LOOK_S))
 
     def _begun(self) -> Live:
         """Returns the trials that run or wait for their next try: no other slot may start them."""

@@ -76,6 +76,7 @@ class Heartbeat:
                     tickets.missing_tickets(self.db)
                 self.worker.disk_wait.look()
                 self.worker.release_unused()
+                self.worker.slot_watch.look()
             except (DatabaseGone, DatabaseCorrupt) as error:
                 self.worker.stop_without_database(error)
             except (WrongStatus, NoSuchRow) as error:  # others took us for dead: our claims are lost, no new ones

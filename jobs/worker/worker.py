@@ -43,6 +43,7 @@ from fts.jobs.worker.heartbeat import Heartbeat
 from fts.jobs.worker.maintenance import Maintenance
 from fts.jobs.worker.reserve import DiskReserve
 from fts.jobs.worker.shared_jobs import SharedJobs
+from fts.jobs.worker.slot_watch import SlotWatch
 from fts.jobs.worker.startup import clean_up_after_dead_workers, hold_slot
 from fts.jobs.worker.wake_lock import keep_awake
 from fts.state import queries, tickets, transitions
@@ -162,6 +163,8 @@ class Worker:
         self.slots = self.executor.slots
         for slot in self.slots:
             self._free.put(slot)
+        # a trial that was asked to stop has the grace; nobody looks for orders meanwhile
+        self.slot_watch = SlotWatch(self.orders, settings.stuck_s + settings.stop_grace_s, self._report_slot)
         self.heartbeat = Heartbeat(self)
         self.owed = PendingExports(db, places)
         self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
@@ -212,7 +215,9 @@ class Worker:
         claim = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, job_id)
         if claim is None:
             raise WrongStatus("; ".join(why(queries.job(self.db, job_id), queries.snapshot(self.db))))
-        self._run_claim(self._free.get(), claim)
+        slot = self._free.get()
+        with self.slot_watch.working(slot.index):
+            self._run_claim(slot, claim)
 
     def close(self) -> None:
         """Ends the executor and records that this worker has stopped; its supervisors have released their jobs."""
@@ -297,23 +302,27 @@ class Worker:
     def _work_in(self, slot: Slot) -> None:
         """Joins running jobs that have a trial for the slot, else claims the next job."""
         try:
-            while not self.check_own_code() and self.orders.takes_work():
-                self.reserve.fill()
-                claims = self._shared.claims
-                if self._shared.join(slot):
-                    continue
-                with self._claiming:
-                    if self._shared.claims != claims:  # another slot has claimed meanwhile: try to join its job
-                        continue
-                    claim = self._claim()
-                    if claim is not None:
-                        self._shared.claimed(claim)
-                if claim is None:
-                    return
-                self._run_claim(slot, claim)
+            with self.slot_watch.working(slot.index):
+                self._run_jobs(slot)
         finally:
             self._used_at[slot.index] = time.monotonic()
             self._free.put(slot)
+
+    def _run_jobs(self, slot: Slot) -> None:
+        while not self.check_own_code() and self.orders.takes_work():
+            self.reserve.fill()
+            claims = self._shared.claims
+            if self._shared.join(slot):
+                continue
+            with self._claiming:
+                if self._shared.claims != claims:  # another slot has claimed meanwhile: try to join its job
+                    continue
+                claim = self._claim()
+                if claim is not None:
+                    self._shared.claimed(claim)
+            if claim is None:
+                return
+            self._run_claim(slot, claim)
 
     def _claim(self) -> Claim | None:
         try:
@@ -369,6 +378,11 @@ class Worker:
                         slot.release()
                 finally:
                     self._free.put(slot)
+
+    def _report_slot(self, verb: str, message: str, slot: int) -> None:
+        """Records and prints that a slot is stuck, or works again."""
+        transitions.record_intervention(self.db, self.id, verb, message, {"slot": slot})
+        self.progress.tell(Note(message))
 
     def _keep_house(self) -> None:
         """Writes exports that failed or are late, and the daily backup, which takes a minute for a large database.

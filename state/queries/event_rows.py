@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EVENTS_IN_SNAPSHOT = 200
 OLDER = (  # kinds of events from which `fts status` judges; all others tell about one moment
     Verb.ACKNOWLEDGED, Verb.WORKER_LOST, Verb.WORKER_STOPPED, Verb.WORKER_ASKED, Verb.GUARD, Verb.RETRIED, Verb.FAILED,
-    Verb.PARKED, "trial_restarted",
+    Verb.PARKED, "trial_restarted", "slot_stuck", "slot_works",
 )  # fmt: skip
 OF_EACH = 20  # older events of each of these kinds
 OF_TRIALS = (  # kinds of which each trial has some

@@ -91,6 +91,21 @@ SITUATIONS = {
         make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 5),),
                       events=tuple(make_event(n, NOW - n * 600, "worker_lost") for n in range(3, 0, -1))),
         Word.IDLE, "finished"),
+    "a slot that is stuck": (
+        healthy(events=(make_event(1, NOW - 600, "slot_stuck", data={"worker_id": 1, "slot": 0}),)),
+        Word.ACT, "nothing is lost"),
+    "a slot that works again": (
+        healthy(events=tuple(make_event(n, NOW - 600 + n, verb, data={"worker_id": 1, "slot": 0})
+                             for n, verb in ((1, "slot_stuck"), (2, "slot_works")))),
+        Word.WELL, "running"),
+    "another slot that works again": (
+        healthy(events=tuple(make_event(n, NOW - 600 + n, verb, data={"worker_id": 1, "slot": n})
+                             for n, verb in ((1, "slot_stuck"), (2, "slot_works")))),
+        Word.ACT, "kill -9"),
+    "a stuck slot of a worker that was ended": (
+        healthy(workers=(make_worker(2),),
+                events=(make_event(1, NOW - 600, "slot_stuck", data={"worker_id": 1, "slot": 0}),)),
+        Word.WELL, "running"),
     "two workers lost": (
         healthy(events=tuple(make_event(n, NOW - n * 600, "worker_lost") for n in (2, 1))), Word.WELL, "running"),
     "a trial process that keeps dying": (

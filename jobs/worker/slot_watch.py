@@ -1,0 +1,107 @@
+"""Reports a slot whose thread does nothing for long, such as in a call to a disk or a driver that does not return.
+
+A thread that works or waits looks for orders several times a second (Orders.looks). One that no longer does would keep
+its job `running` for ever, while the heartbeats of its worker go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fts.jobs.status.event_groups import SLOT_STUCK, SLOT_WORKS
+from fts.jobs.status.formatting import spell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from fts.jobs.supervisor.orders import Orders
+
+log = logging.getLogger("fts.worker")
+
+COUNTED_AT_MOST_S = 5.0  # of one gap between two looks: this process may have been stopped or asleep itself
+
+
+class SlotWatch:
+    """Watches the threads of one worker. `report` records a verb, a message and the number of the slot."""
+
+    def __init__(
+        self,
+        orders: Orders,
+        stuck_s: float,
+        report: Callable[[str, str, int], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.orders, self.stuck_s, self.report, self.clock = orders, stuck_s, report, clock
+        self._looked_at = clock()
+        self._watched: dict[int, _Thread] = {}  # by identity of the thread
+        self._ended: list[_Thread] = []  # reported as stuck, and has ended since
+
+    @contextmanager
+    def working(self, slot: int) -> Iterator[None]:
+        """Watches this thread while it runs jobs in a slot."""
+        mine = threading.get_ident()
+        self._watched[mine] = _Thread(slot, self.orders.looks[mine])
+        try:
+            yield
+        finally:
+            ended = self._watched.pop(mine)
+            if ended.reported:
+                self._ended.append(ended)
+
+    def look(self) -> None:
+        """Reports each thread that has got stuck or works again. After an error of `report` it reports again."""
+        now = self.clock()
+        passed_s, self._looked_at = min(now - self._looked_at, COUNTED_AT_MOST_S), now
+        while self._ended:
+            self._report_works(self._ended[0])
+            del self._ended[0]
+        for thread, one in list(self._watched.items()):
+            looks = self.orders.looks[thread]
+            if looks != one.looks:
+                if one.reported:
+                    self._report_works(one)
+                one.looks, one.quiet_s, one.reported = looks, 0.0, False
+                continue
+            one.quiet_s += passed_s
+            if one.quiet_s >= self.stuck_s and not one.reported:
+                self._report_stuck(thread, one)
+
+    def _report_stuck(self, thread: int, one: _Thread) -> None:
+        frame = sys._current_frames().get(thread)
+        if frame is None:
+            return
+        text = f"slot {one.slot} has done nothing for {spell(one.quiet_s)}: it is {place_of(frame)}"
+        self.report(SLOT_STUCK, text, one.slot)
+        one.reported = True
+        log.error("%s\n%s", text, "".join(traceback.format_stack(frame)).rstrip())
+
+    def _report_works(self, one: _Thread) -> None:
+        self.report(SLOT_WORKS, f"slot {one.slot} works again, after {spell(one.quiet_s)}", one.slot)
+
+
+class _Thread:
+    def __init__(self, slot: int, looks: int) -> None:
+        self.slot, self.looks = slot, looks
+        self.quiet_s = 0.0  # observed time in which it did not look for orders
+        self.reported = False
+
+
+def place_of(frame: FrameType) -> str:
+    """Says where a thread is: `in wait (subprocess.py, line 1264), called by reap (supervisor/child.py, line 358)`."""
+    caller: FrameType | None = frame
+    while caller is not None and caller.f_globals.get("__name__", "").split(".")[0] in sys.stdlib_module_names:
+        caller = caller.f_back
+    text = f"in {_named(frame)}"
+    return text if caller is None or caller is frame else f"{text}, called by {_named(caller)}"
+
+
+def _named(frame: FrameType) -> str:
+    return f"{frame.f_code.co_name} ({'/'.join(Path(frame.f_code.co_filename).parts[-2:])}, line {frame.f_lineno})"

@@ -1,0 +1,162 @@
+"""A slot whose thread does nothing is reported, with the line at which it is; one that works or waits never is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs.records import exports
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor.orders import Orders
+from fts.jobs.supervisor.parallel_trials import ParallelTrials
+from fts.jobs.worker.console import Console
+from fts.jobs.worker.slot_watch import SlotWatch
+from fts.jobs.worker.worker import run_job
+from fts.state import queries
+from fts.state.db import open_database
+from fts.state.errors import DatabaseBusy
+from tests.fts_process import Study
+
+
+class Watched:
+    """A slot's thread that does what the test says, and a clock of the test."""
+
+    def __init__(self, stuck_s: float = 60.0) -> None:
+        self.now, self.said, self.fails = 0.0, [], False
+        self.orders = Orders()
+        self.watch = SlotWatch(self.orders, stuck_s, self.report, lambda: self.now)
+        self.go, self.done, self.over = threading.Semaphore(0), threading.Semaphore(0), False
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+        self.done.acquire()
+
+    def report(self, verb: str, message: str, slot: int) -> None:
+        if self.fails:
+            raise DatabaseBusy("locked")
+        self.said.append((verb, message, slot))
+
+    def run(self) -> None:
+        with self.watch.working(3):
+            self.done.release()
+            while self.go.acquire() and not self.over:
+                self.orders.for_job(1)
+                self.done.release()
+        self.done.release()
+
+    def works(self, over: bool = False) -> None:
+        self.over = over
+        self.go.release()
+        self.done.acquire()
+
+    def passes(self, seconds: float, by: float = 5.0) -> None:
+        for _ in range(int(seconds / by)):
+            self.now += by
+            self.watch.look()
+
+
+def test_only_a_thread_that_does_nothing_is_reported_and_once(caplog: pytest.LogCaptureFixture) -> None:
+    one = Watched()
+    with caplog.at_level(logging.ERROR):
+        for _ in range(10):
+            one.passes(55)
+            one.works()
+        one.passes(55, by=50.0)  # the worker itself was stopped meanwhile
+        assert one.said == []
+        one.passes(55)
+        one.passes(300)
+    ((verb, message, slot),) = one.said
+    assert (verb, slot) == ("slot_stuck", 3)
+    assert message.startswith("slot 3 has done nothing for 60 s: it is in ")
+    assert ", called by run (jobs/test_slot_watch.py, line " in message
+    assert "in run\n" in caplog.text and "self.go.acquire()" in caplog.text, "the stack"
+    one.works()
+    one.passes(5)
+    assert one.said[1:] == [("slot_works", "slot 3 works again, after 6 min", 3)]
+    one.works(over=True)
+    one.passes(600)
+    assert len(one.said) == 2, "it has ended"
+
+
+def test_a_report_that_cannot_be_written_is_written_later_also_the_end() -> None:
+    one = Watched()
+    one.fails = True
+    for _ in range(3):
+        with pytest.raises(DatabaseBusy):
+            one.passes(70)
+    one.fails = False
+    one.passes(5)
+    assert [verb for verb, *_ in one.said] == ["slot_stuck"]
+    one.works(over=True)
+    one.thread.join()
+    one.fails = True
+    with pytest.raises(DatabaseBusy):
+        one.passes(5)
+    one.fails = False
+    one.passes(5)
+    assert [verb for verb, *_ in one.said] == ["slot_stuck", "slot_works"]
+
+
+def test_a_leading_slot_that_waits_for_another_still_looks_for_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fts.jobs.supervisor.parallel_trials.LOOK_S", 0.01)
+    looks, looked = [], threading.Event()
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) > 3:
+            looked.set()
+
+    one: Any = ParallelTrials(2, lambda live: None, bool, bool, lambda live: False, bool, look)
+    one._live.add(7)
+    leads = threading.Thread(target=one.lead, args=(None,))
+    leads.start()
+    assert looked.wait(60)
+    with one._changed:
+        one._live.discard(7)
+        one._changed.notify_all()
+    leads.join(60)
+    assert not leads.is_alive()
+
+
+def test_a_worker_whose_disk_does_not_answer_says_where_it_is_and_works_on_when_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(tmp_path / "study")
+    (study.folder / "f.py").write_text("def objective(trial):\n    return trial.suggest_float('x', 0, 1)\n")
+    study.fts("enqueue", "f.py:objective", "--trials", "2")
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # run_job takes over the signals of its process
+    answers, real, path = threading.Event(), exports.export_trials, study.outputs / "fts.db"
+    events: list[Any] = []
+
+    def reports() -> None:
+        db = open_database(path)
+        while not events:
+            events.extend(queries.events(db, verbs=["slot_stuck"]))
+        db.close()
+        answers.set()
+
+    def hangs(*given: Any) -> None:
+        if not answers.is_set():
+            read_end, write_end = os.pipe()
+            threading.Thread(target=lambda: answers.wait() and os.close(write_end)).start()
+            os.read(read_end, 1)
+            os.close(read_end)
+        real(*given)
+
+    monkeypatch.setattr(exports, "export_trials", hangs)
+    person = threading.Thread(target=reports)
+    person.start()
+    settings = WorkerSettings(poll_s=0.05, stuck_s=0.3, stop_grace_s=0.3, stall={})
+    assert run_job(Places(path, study.folder), settings, 1, Console(live=False)) == 0
+    person.join()
+    db = open_database(path)
+    (stuck,) = events
+    said = stuck.message
+    assert "it is in hangs (jobs/test_slot_watch.py, line " in said, said
+    (trial, other) = queries.trials(db, 1)
+    assert (trial.status, other.status) == ("complete", "complete")
+    db.close()
