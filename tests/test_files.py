@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fts.jobs.cli import main
@@ -406,6 +406,7 @@ def test_a_reason_that_was_said_is_not_said_twice(tmp_path):
 # -- cells of CSV files
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("=+-@\t\r\n'\" ,;.0123456789eEabc＝"), max_size=12))  # noqa: RUF001
 def test_a_cell_is_never_a_formula_and_comes_back_to_the_letter(text):
     out = io.StringIO(newline="")

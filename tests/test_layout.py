@@ -224,3 +224,16 @@ def test_every_file_opens_with_the_sentence_it_exists_for():
 
 def test_the_longest_files_of_tests_are_there():
     assert [name for name in LONGEST if not (ROOT / "tests" / name).exists()] == []
+
+
+def test_no_random_test_has_a_time_limit():
+    """Hypothesis lets an example fail after 200 ms, which any busy machine takes."""
+    limited = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        if "@given" not in (text := path.read_text()):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            words = [ast.unparse(one) for one in getattr(node, "decorator_list", ())]
+            if any(one.startswith("given(") for one in words) and "deadline=None" not in " ".join(words):
+                limited.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert not limited, "\n".join(limited)

@@ -4,7 +4,7 @@ from datetime import date
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fts.data.splits import BadSplit, DateSplit, FractionSplit, SplitTooSmall, borders, check_counts, parse, window_ends
@@ -14,6 +14,7 @@ def days(first: str, last: str) -> np.ndarray:
     return np.arange(np.datetime64(first, "D"), np.datetime64(last, "D") + 1)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 120), st.integers(1, 20))
 def test_a_window_and_its_horizon_lie_wholly_inside(start, length, context, horizon):
     stop = start + length
@@ -23,6 +24,7 @@ def test_a_window_and_its_horizon_lie_wholly_inside(start, length, context, hori
     assert ends.tolist() == slow
 
 
+@settings(deadline=None)
 @given(st.integers(5, 3000), st.floats(0.05, 0.9), st.floats(0.05, 0.9), st.integers(1, 90), st.integers(1, 9))
 def test_parts_share_no_day_not_even_through_labels(rows, train, val, context, horizon):
     if train + val > 1 or int(rows * train) == 0:

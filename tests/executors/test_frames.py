@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fts.jobs.api.protocol import STOPPED
@@ -89,6 +89,7 @@ def test_a_frame_that_is_none_ends_the_connection(sent: bytes, words: str | None
         read(MAGIC + sent)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_at_all_do_anything_but_read_or_refuse(sent: bytes) -> None:
     try:

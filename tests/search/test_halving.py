@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fts.jobs.api.halving import BEFORE_FREEZING, HALVING, BadHalving, Halving
@@ -94,6 +94,7 @@ def test_what_is_no_rule_is_refused_in_one_sentence(text):
         Halving.parse(text)
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         Halving, first_rung=st.integers(1, 50), growth=st.integers(2, 9), keep=st.floats(0.01, 1),
