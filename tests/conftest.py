@@ -2,9 +2,11 @@
 
 import compileall
 import gc
+import importlib
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,17 @@ def pytest_configure(config: pytest.Config) -> None:
         # Once here, or each of the thousand processes that tests start compiles all of ours again (0.1 s each).
         for folder in ("fts", "jobs", "state", "tui", "tests"):
             compileall.compile_dir(ROOT / folder, quiet=2, rx=re.compile(r"/test_\w+\.py$"))
+
+
+def pytest_collection() -> None:
+    """Each worker of xdist imports another part of the files first, so that they do not all compile the same ones."""
+    count, name = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("_COUNT", ""))
+    if not name.startswith("gw"):
+        return
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    for path in files[int(name[2:]) :: int(count)]:
+        with suppress(Exception, pytest.skip.Exception):  # collecting the file reports it
+            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
 def pytest_collection_finish() -> None:
