@@ -19,7 +19,7 @@ from click.shell_completion import (
 )
 
 from fts.jobs.cli.output import put, say
-from fts.state.files import atomic_write, expanded, home, make_folder
+from fts.state.files import atomic_write, expanded, home, make_folder, shell_path
 
 SHELLS = ("bash", "zsh", "fish")
 BASH_COMPLETION = (  # where the package bash-completion is, which loads our script
@@ -162,7 +162,9 @@ def next_step(shell: str, path: Path) -> str:
             "put this into ~/.zshrc, then open a new terminal: fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit"
         )
     if shell == "bash" and not any(each.exists() for each in BASH_COMPLETION):
-        return f"the package bash-completion is missing: install it, or put this into ~/.bashrc: source '{path}'"
+        return (
+            f"the package bash-completion is missing: install it, or put this into ~/.bashrc: source {shell_path(path)}"
+        )
     return "open a new terminal: fts <Tab> completes"
 
 

@@ -13,6 +13,7 @@ Every call reads the database again.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
@@ -139,7 +140,9 @@ class Loaded:
         with self.reading() as db:
             found = [row for job in _meant(db, cell) for row in _best_rows(db, job)]
         if not found and cell is not None:
-            raise NoSuchCell(f"{cell} has no complete trial yet; `fts trials {cell}` lists what it has")
+            raise NoSuchCell(
+                f"{cell} has no complete trial yet; `fts trials {shlex.quote(str(cell))}` lists what it has"
+            )
         return found
 
     def _pivot(self, rows: str, columns: str, value: str | None = None, **where: Any) -> Rows:

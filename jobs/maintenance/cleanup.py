@@ -83,7 +83,9 @@ def orphans(db: Database, places: Places) -> list[Path]:
 
     root = places.outputs / "trials"
     known = {folder_of(places, job, None).parent.name for job in queries.jobs(db)}
-    return [path for path in sorted(root.iterdir()) if path.name not in known] if root.is_dir() else []
+    if not root.is_dir():
+        return []
+    return [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in known]  # no .DS_Store
 
 
 def folder_of(places: Places, job: Job, trial: Trial | None) -> Path:
