@@ -38,6 +38,7 @@ from fts.state.files import no_space, room, shell_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from fts.jobs.api.study import Study
     from fts.state.db import Database
 
 PACKAGES = ("optuna", "huey", "peewee", "textual")
@@ -339,23 +340,31 @@ def leftovers(places: Places) -> Iterator[Diagnosis]:
 
 
 def data(places: Places) -> Iterator[Diagnosis]:
-    """Runs the checks of each installed study, unless all jobs here belong to other studies."""
+    """Loads each installed study, and runs its checks unless all jobs here belong to other studies."""
     here = studies_in(places)
     for name in sorted(installed()):
-        if here and name not in here:
-            continue
         try:
-            for status, text, cure in study(name).checks(places):
-                yield Diagnosis("data", status, text, cure)
-        except ModuleNotFoundError as missing:  # the study's packages are not installed
-            yield Diagnosis(
-                "data", "ok", f"not checked: the study {name} needs {missing.name}", installing(f"fts-hpo[{name}]")
-            )
-        except UnknownStudy as error:
-            yield Diagnosis("data", "bad", clean(str(error)), "install its package again, or uninstall it")
-        except Exception as error:  # noqa: BLE001  # the code of another package may raise anything
-            text = f"the checks of the study {name} failed: {type(error).__name__}: {clean(str(error))}"
-            yield Diagnosis("data", "bad", text, "tell its authors, or uninstall its package")
+            made = study(name)
+        except UnknownStudy as error:  # also one without jobs here: its commands are missing
+            cure = "install its package again, or uninstall it"
+            yield Diagnosis("data", "bad" if name in here else "warn", clean(str(error)), cure)
+            continue
+        if not here or name in here:
+            yield from checks_of(made, name, places)
+
+
+def checks_of(made: Study, name: str, places: Places) -> Iterator[Diagnosis]:
+    """Runs the checks of one study; whatever its code raises becomes a finding."""
+    try:
+        for status, text, cure in made.checks(places):
+            yield Diagnosis("data", status, text, cure)
+    except ModuleNotFoundError as missing:  # the study's packages are not installed
+        yield Diagnosis(
+            "data", "ok", f"not checked: the study {name} needs {missing.name}", installing(f"fts-hpo[{name}]")
+        )
+    except Exception as error:  # noqa: BLE001  # the code of another package may raise anything
+        text = f"the checks of the study {name} failed: {type(error).__name__}: {clean(str(error))}"
+        yield Diagnosis("data", "bad", text, "tell its authors, or uninstall its package")
 
 
 def studies_in(places: Places) -> set[str]:
