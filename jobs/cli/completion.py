@@ -28,19 +28,20 @@ BASH_COMPLETION = (  # where the package bash-completion is, which loads our scr
     Path("/usr/local/share/bash-completion/bash_completion"),
 )
 
+# bash 3.2, which macOS has, knows neither nosort nor compopt: there, file names complete what nothing else does
 BASH = """\
 _fts_completion() {
     local type value
     COMPREPLY=()
     while IFS=',' read -r type value; do
         case $type in
-            dir) compopt -o dirnames ;;
-            file) compopt -o default ;;
+            dir) compopt -o dirnames 2>/dev/null ;;
+            file) compopt -o default 2>/dev/null ;;
             plain) COMPREPLY+=("$value") ;;
         esac
     done < <(env COMP_WORDS="${COMP_LINE:0:COMP_POINT}" COMP_BREAKS="$COMP_WORDBREAKS" _FTS_COMPLETE=bash_complete "$1")
 }
-complete -o nosort -F _fts_completion fts
+complete -o nosort -F _fts_completion fts 2>/dev/null || complete -o default -F _fts_completion fts
 """
 BREAKS = "@><=;|&(:"  # outside of quotes, bash starts a new word after each of these
 SAFE = re.compile(r"[^\w@%+=:,./-]")
