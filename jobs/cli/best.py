@@ -59,9 +59,9 @@ def best(cell: str | None, form: str | None, by: str | None) -> None:
         every = front(job, queries.trials(db, job.id))
     found = best_by(job, every, by)
     if found is None:
-        raise NothingThere(
-            f"job {job.id} ({naming.cell_name(job)}) has no complete trial; `fts trials {job.id}` lists what it has"
-        )
+        why, lists = formatting.without_best(job), f"`fts trials {job.id}`"
+        more = "" if lists in why else f"; {lists} lists what it has"
+        raise NothingThere(f"job {job.id} ({naming.cell_name(job)}) has no best trial: {why}{more}")
     cell_of_command = command_of(job)
     line = None if cell_of_command is None else command_line(cell_of_command, found, here().outputs, job)
     if form == "json":

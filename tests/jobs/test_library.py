@@ -80,7 +80,7 @@ def test_tables_name_axes_parameters_and_metrics_and_are_fresh_at_each_call(toy:
     assert len(best) == 1 and best["trial"].tolist() == [1] and loaded.trials.records() == loaded.trials.records(1)
     with pytest.raises(NoSuchCell, match="no job matches 'mnist/X'; did you mean"):
         loaded.trials("mnist/X")
-    with pytest.raises(NoSuchCell, match="cifar/S has no complete trial yet"):
+    with pytest.raises(NoSuchCell, match="cifar/S has no best trial: no complete trial yet"):
         loaded.best("cifar/S")
 
 
@@ -130,7 +130,7 @@ def test_the_winner_as_words_as_python_and_as_json(toy: Database, capsys: pytest
     found = json.loads(command(toy.path, capsys, "best", "1", "--json")[1])["best"]
     assert (found["value"], found["trial"], found["axes"]) == (0.8, 0, {"data": "mnist", "size": "S"})
     code, out, err = command(toy.path, capsys, "best", "2")
-    assert (code, out) == (6, "") and "job 2 (mnist/M) has no complete trial; `fts trials 2`" in err
+    assert (code, out) == (6, "") and "job 2 (mnist/M) has no best trial: no complete trial yet; `fts trials 2`" in err
 
 
 # ---------------------------------------------------------------- a script that calls optimize
