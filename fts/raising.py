@@ -19,6 +19,11 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def raise_as(translated: Exception, error: Exception) -> NoReturn:
     """Raises `translated` from `error`; only the error itself if they are the same, which would be its own cause."""
-    if translated is error:
-        raise error
-    raise translated from error
+    try:
+        if translated is error:
+            raise error
+        raise translated from error
+    finally:
+        # The traceback keeps this frame. If the frame kept the error, too, both would live until a garbage collection,
+        # with all that the frames below hold: an open file, or a connection with its locks.
+        del translated, error

@@ -87,7 +87,7 @@ class Command:
 def parse_command(words: Sequence[str], folder: Path, shell: bool = False) -> Command:
     """Parses a command: finds its parameters, script and program. Raises BadCommand."""
     command, declared = parse_words([" ".join(words)] if shell else words)
-    plain = shell_words(command[0]) if shell else list(command)
+    plain = shell_paths(command[0]) if shell else list(command)
     for found, quotes in places(command[0], PLACE) if shell else ():
         if found["name"] in WHOLE_ARGS and quotes in (SINGLE, DOUBLE):
             raise BadCommand(f"{found[0]} stands for several words; write it without quotes around it, as {found[0]}")
@@ -182,7 +182,7 @@ def parse_place(name: str, text: str) -> dict[str, Any]:
         raise BadCommand(f"{{{name}:{text}}}: {error}") from None
 
 
-def shell_words(text: str) -> list[str]:
+def shell_paths(text: str) -> list[str]:
     """Splits the text of a shell command into words, without running a shell. Raises BadCommand."""
     try:
         return shlex.split(text, comments=re.search(r"(^|\s)#.*'", text) is not None)  # a comment may contain "don't"

@@ -14,6 +14,7 @@ from fts.state import schema, tickets
 from fts.state.columns import TABLES
 from fts.state.damage import copies, corrupt_sentence, file_damage, newest_backup, restore_sentence
 from fts.state.errors import DatabaseCorrupt, StateError
+from fts.state.files import shell_path
 from fts.state.identity import sidecar, stat_of
 from fts.state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
 from fts.state.transitions.base import transaction
@@ -172,7 +173,7 @@ def _finding_of(db: Database, found: Difference) -> Finding:
         "foreign": f"the {found.kind} {found.name} is not part of the schema: somebody added it to {found.table}",
     }[found.what]
     if found.what == "foreign":
-        cure = f'if you did not add it: `sqlite3 {db.path} "DROP {found.kind.upper()} {found.name}"`'
+        cure = f'if you did not add it: `sqlite3 {shell_path(db.path)} "DROP {found.kind.upper()} {found.name}"`'
         return Finding(False, words, grave=found.grave, cure=cure)
     if found.fixable:
         return Finding(False, words, fixable=True, cure="`fts doctor --fix` creates it again")
@@ -186,7 +187,7 @@ def unreadable_rows(db: Database) -> list[Finding]:
     for table in TABLES:
         for row in unreadable_of(db, table):
             if len(found) < LISTED:
-                mend = f'`sqlite3 {db.path} "{row.cure}"`' if row.cure else "write the right value by hand"
+                mend = f'`sqlite3 {shell_path(db.path)} "{row.cure}"`' if row.cure else "write the right value by hand"
                 found.append(Finding(False, str(row), cure=f"{mend}, or {restore_sentence(db.path)}"))
             else:
                 more += 1

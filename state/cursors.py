@@ -81,10 +81,12 @@ class Cursor(sqlite3.Cursor):
 
     def _restart(self, error: sqlite3.DatabaseError) -> None:
         """Restarts the statement with `readable` text; raises any other error translated."""
-        if isinstance(error, sqlite3.IntegrityError):
-            raise error
         if not self._is_text(error):
-            raise_as(self.connection.translate(error), error)
+            kept = isinstance(error, sqlite3.IntegrityError)
+            try:
+                raise_as(error if kept else self.connection.translate(error), error)
+            finally:
+                del error  # see raise_as
         self.connection.text_factory = readable
         super().execute(*self.statement)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.state import errors, schema
 from fts.state.disk import reading_uri
+from fts.state.files import shell_path
 
 if TYPE_CHECKING:
     import re
@@ -92,20 +93,22 @@ def overwritten_sentence(path: Path, seen: str) -> str:
     found = confirmed_damage(path)
     state = f"damaged ({found[:160]})" if found else "whole, but older"
     newest = newest_backup(path)
-    cure = f"`fts restore {newest}` puts the newest backup back" if newest else "there is no backup beside it"
+    cure = (
+        f"`fts restore {shell_path(newest)}` puts the newest backup back" if newest else "there is no backup beside it"
+    )
     return f"{path} was written over while it was open ({seen}) and is {state}; {cure}"
 
 
 def empty_sentence(path: Path) -> str:
     newest = newest_backup(path)
-    cure = f", `fts restore {newest}` brings back the newest backup" if newest else ""
+    cure = f", `fts restore {shell_path(newest)}` brings back the newest backup" if newest else ""
     return f"{path} is empty, there is no study in it yet; `fts enqueue train.py:objective` begins one{cure}"
 
 
 def restore_sentence(path: Path) -> str:
     """Names the newest intact backup, the cure for a damaged file."""
     if (good := newest_backup(path)) is not None:
-        return f"restore the newest good backup with `fts restore {good}`"
+        return f"restore the newest good backup with `fts restore {shell_path(good)}`"
     if bad := len(copies(path.parent / "backups")):
         return f"there is no good backup beside it: {bad} found, all damaged"
     return "there is no backup beside it"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from fts.state import errors
 from fts.state.damage import empty_sentence, newest_backup, restore_sentence
-from fts.state.files import expanded
+from fts.state.files import expanded, shell_path
 
 BEGIN = "`fts enqueue` begins one (`fts` alone says how)"
 DEFAULT_PATH = Path("outputs/fts.db")
@@ -47,9 +46,9 @@ def no_study(path: Path, cure: str) -> str:
     other = nearest_study(Path.cwd()) if path == DEFAULT_PATH or path == Path.cwd() / DEFAULT_PATH else None
     if other is None:
         newest = newest_backup(path)
-        back = f"; `fts restore {newest}` brings back the newest backup" if newest else ""
+        back = f"; `fts restore {shell_path(newest)}` brings back the newest backup" if newest else ""
         return f"there is no study at {path}{back}; {cure}"
-    return f"there is no study at {path}, but there is one in {other}: `cd {shlex.quote(str(other))}`"
+    return f"there is no study at {path}, but there is one in {other}: `cd {shell_path(other)}`"
 
 
 def nearest_study(folder: Path) -> Path | None:

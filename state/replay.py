@@ -27,6 +27,7 @@ from fts.state.rows import (  # fmt: skip
     to_sample,
     to_trial,
 )
+from fts.state.trial_usage import id_list, parallel_seconds
 from fts.state.values import (
     Cause,
     Epoch,
@@ -72,8 +73,11 @@ def rebuild(db: Database, when: float, user: str | None = None, known: queries.K
         of_job: dict[int, list[Trial]] = {}
         for trial in trials:
             of_job.setdefault(trial.job_id, []).append(trial)
+        seen_at = _seen_at(db, when)
         past = [
-            job if job.id in settled else _job_at(job, when, before.get(job.id, {}), of_job.get(job.id, []), reset)
+            job
+            if job.id in settled
+            else _job_at(job, when, before.get(job.id, {}), of_job.get(job.id, []), reset, seen_at.get(job.id))
             for job in now.jobs
             if job.created_at <= when
         ]
@@ -127,14 +131,17 @@ MOVED_SQL = "SELECT DISTINCT job_id FROM trial WHERE ended_at IS NULL OR ended_a
 
 
 def _worked_at(db: Database, past: Iterable[Job], trials: Iterable[Trial], when: float) -> dict[int, float]:
-    found = {job.id: 0.0 for job in past if job.attempt > 1 or (job.status in WAITING and job.started_at)}
-    theirs = [trial for trial in trials if trial.job_id in found]
-    for trial in theirs:
-        found[trial.job_id] += trial.train_seconds
-    without_times = [trial.id for trial in theirs if not trial.train_seconds]
-    for job_id, seconds in queries.in_processes(db, without_times, when).items():
+    """Returns the seconds of work by job, as `queries.worked` does for now."""
+    again = {job.id for job in past if job.attempt > 1 or (job.status in WAITING and job.started_at)}
+    found: dict[int, float] = {}
+    without_times = []
+    for trial in trials:
+        if trial.job_id in again:
+            found[trial.job_id] = found.get(trial.job_id, 0.0) + trial.train_seconds
+            without_times += [] if trial.train_seconds else [trial.id]
+    for job_id, seconds in queries.in_processes(db, id_list(without_times), when).items():
         found[job_id] += seconds
-    return found
+    return found | parallel_seconds(db, found, when)
 
 
 def _margins_at(db: Database, when: float) -> tuple[Margin, ...]:
@@ -180,7 +187,19 @@ def _changes_of(event: Event) -> list[tuple[int | None, Any]]:
     return changes
 
 
-def _job_at(job: Job, when: float, old: dict[str, Any], mine: list[Trial], reset: set[int]) -> Job:
+def _seen_at(db: Database, when: float) -> dict[int, float]:
+    """Maps jobs to the latest time by `when` at which a person acknowledged their end; a retry clears the column."""
+    query = EventRow.select(ALL).where(EventRow.verb == Verb.ACKNOWLEDGED.value, EventRow.at <= when)
+    found: dict[int, float] = {}
+    for event in map(to_event, db.rows(query.order_by(EventRow.id))):
+        jobs = event.data.get("jobs")
+        found |= {job: event.at for job in jobs if isinstance(job, int)} if isinstance(jobs, list) else {}
+    return found
+
+
+def _job_at(
+    job: Job, when: float, old: dict[str, Any], mine: list[Trial], reset: set[int], seen_at: float | None
+) -> Job:
     complete = [trial for trial in mine if trial.status is TrialStatus.COMPLETE]
     pruned = sum(trial.status is TrialStatus.PRUNED for trial in mine)
     failed = sum(trial.status is TrialStatus.FAILED and trial.id not in reset for trial in mine)
@@ -190,6 +209,11 @@ def _job_at(job: Job, when: float, old: dict[str, Any], mine: list[Trial], reset
     status = status_of(old.get("status", job.status), None if best is None else best.number, ended)
     cause = old.get("cause", job.cause)
     changed = "status" in old and status is not job.status
+    ended_at = old.get("ended_at", job.ended_at)
+    if status in ENDED:  # an earlier time was about an earlier end
+        acknowledged_at = seen_at if seen_at is not None and seen_at >= (ended_at or 0.0) else None
+    else:
+        acknowledged_at = _if_by(job.acknowledged_at, when)
     return replace(
         job,
         status=status,
@@ -209,8 +233,8 @@ def _job_at(job: Job, when: float, old: dict[str, Any], mine: list[Trial], reset
         best_trial=None if best is None else best.number,
         front=tuple(trial.number for trial in best_ones) if len(job.goals) > 1 else (),
         started_at=_if_by(job.started_at, when),
-        ended_at=old.get("ended_at", job.ended_at),
-        acknowledged_at=_if_by(job.acknowledged_at, when),
+        ended_at=ended_at,
+        acknowledged_at=acknowledged_at,
     )
 
 
@@ -232,8 +256,7 @@ def _trials_at(db: Database, when: float, settled: set[int]) -> tuple[list[Trial
     begun = "started_at <= ? OR EXISTS (SELECT 1 FROM attempt WHERE trial_id = t1.id AND n = 1 AND began_at <= ?)"
     started = TrialRow.select(ALL).where(SQL(f"({begun})", (when, when))).order_by(TrialRow.job_id, TrialRow.number)
     if settled:
-        numbers = ",".join(map(str, settled))  # our own integers; there may be more than SQLite accepts as parameters
-        started = started.where(SQL(f"t1.job_id NOT IN ({numbers})"))
+        started = started.where(TrialRow.job_id.not_in(id_list(settled)))
     found = _with_first_start(db, [to_trial(row) for row in db.rows(started)], when)
     resets = _resets(db, when)
     unended = [trial.id for trial in found if trial.ended_at is None or trial.ended_at > when]
@@ -250,7 +273,7 @@ def _with_first_start(db: Database, trials: list[Trial], when: float) -> list[Tr
     """Returns the trials; one that has started again since `when` gets its first start."""
     again = [trial.id for trial in trials if trial.started_at > when]
     first = AttemptRow.select(AttemptRow.trial_id, AttemptRow.began_at).where(AttemptRow.n == 1)
-    began = dict(first.where(AttemptRow.trial_id.in_(again)).tuples().execute(db)) if again else {}
+    began = dict(first.where(AttemptRow.trial_id.in_(id_list(again))).tuples().execute(db)) if again else {}
     return [replace(t, started_at=began[t.id]) if t.id in began else t for t in trials]
 
 
@@ -294,7 +317,7 @@ def _trial_at(trial: Trial, statuses: dict[int, TrialStatus], counts: dict[int, 
 def _latest_events(db: Database, trial_ids: Iterable[int], when: float) -> dict[int, tuple[int, TrialStatus]]:
     """Maps each of these trials to its latest event by `when` and the status that it gave the trial."""
     changes = EventRow.select(EventRow.id, EventRow.trial_id, EventRow.verb).where(
-        EventRow.at <= when, EventRow.trial_id.in_(list(trial_ids)), EventRow.verb.in_(list(TRIAL_STATUS))
+        EventRow.at <= when, EventRow.trial_id.in_(id_list(trial_ids)), EventRow.verb.in_(list(TRIAL_STATUS))
     )
     rows = db.rows(changes.order_by(EventRow.id))
     return {row["trial_id"]: (row["id"], TRIAL_STATUS[Verb(row["verb"])]) for row in rows}
@@ -302,12 +325,12 @@ def _latest_events(db: Database, trial_ids: Iterable[int], when: float) -> dict[
 
 def _epochs_counted(db: Database, trial_ids: list[int], when: float) -> dict[int, tuple[int, float]]:
     query = EpochRow.select(EpochRow.trial_id, fn.COUNT(EpochRow.epoch).alias("n"), fn.SUM(EpochRow.seconds).alias("s"))
-    query = query.where(EpochRow.trial_id.in_(trial_ids), EpochRow.at <= when).group_by(EpochRow.trial_id)
+    query = query.where(EpochRow.trial_id.in_(id_list(trial_ids)), EpochRow.at <= when).group_by(EpochRow.trial_id)
     return {row["trial_id"]: (row["n"], finite_or_none(row["s"]) or 0.0) for row in db.rows(query)}
 
 
 def _epochs_at(db: Database, trial_ids: list[int], when: float) -> tuple[Epoch, ...]:
-    query = EpochRow.select(ALL).where(EpochRow.trial_id.in_(trial_ids), EpochRow.at <= when)
+    query = EpochRow.select(ALL).where(EpochRow.trial_id.in_(id_list(trial_ids)), EpochRow.at <= when)
     return tuple(to_epoch(row) for row in db.rows(query.order_by(EpochRow.trial_id, EpochRow.epoch)))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-from peewee import fn
+from peewee import SQL, fn
 
 from fts.state.models import ALL, AttemptRow, CheckpointRow, EpochRow, EventRow, JobRow, TrialRow
 from fts.state.rows import to_object
@@ -79,14 +80,20 @@ def reported_seconds(db: Database, trial_id: int) -> float:
     return float(EpochRow.select(fn.SUM(EpochRow.seconds)).where(EpochRow.trial_id == trial_id).scalar(db) or 0.0)
 
 
-def parallel_seconds(db: Database, jobs: Iterable[int]) -> dict[int, float]:
-    """Returns the seconds in which at least one process worked, for those of `jobs` that run parallel trials."""
-    several = JobRow.select(JobRow.id).where(JobRow.id.in_(list(jobs)), JobRow.spec.contains('"parallel":'))
+def parallel_seconds(db: Database, jobs: Iterable[int], until: float = math.inf) -> dict[int, float]:
+    """Returns the seconds in which at least one process worked, up to the time `until`, for those of `jobs` that run
+    parallel trials."""
+    several = JobRow.select(JobRow.id).where(JobRow.id.in_(id_list(jobs)), JobRow.spec.contains('"parallel":'))
     chosen = [int(row["id"]) for row in db.rows(several)]
     if not chosen:
         return {}
-    sql = UNION_SQL.format(", ".join("?" * len(chosen)))
-    return {int(job): float(seconds) for job, seconds in db.execute_sql(sql, chosen).fetchall()}
+    sql = UNION_SQL.format(",".join(map(str, chosen)))
+    return {int(job): float(seconds) for job, seconds in db.execute_sql(sql, (until,)).fetchall()}
+
+
+def id_list(ids: Iterable[int]) -> SQL:
+    """Returns ids for `IN`, as text: there may be more than SQLite accepts as parameters, 32,766 in most builds."""
+    return SQL(f"({','.join(str(int(each)) for each in ids)})")
 
 
 # `union_s` in SQL: otherwise each snapshot of the queue would read thousands of attempts
@@ -97,7 +104,7 @@ SELECT job_id, SUM(MAX(0.0, ended_at - MAX(began_at, coalesce(covered, began_at)
       PARTITION BY trial.job_id ORDER BY attempt.began_at, trial.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS covered
   FROM attempt JOIN trial ON trial.id = attempt.trial_id
-  WHERE trial.job_id IN ({}) AND attempt.ended_at IS NOT NULL
+  WHERE trial.job_id IN ({}) AND attempt.ended_at <= ?
 ) GROUP BY job_id"""
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import gc
 import sqlite3
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import peewee
@@ -68,6 +71,32 @@ def test_no_error_of_a_database_or_a_file_is_its_own_cause(tmp_path: Path) -> No
         pass
     for raised in (of_statement, of_row, of_file):
         assert raised.value not in [error.__cause__ for error in chain(raised.value)]
+
+
+class Held:
+    """Something that a frame below the error holds, such as a connection."""
+
+
+def test_a_raised_error_is_freed_at_once_with_all_that_its_frames_hold() -> None:
+    """Else a connection that failed to open would keep its locks until a garbage collection."""
+
+    def failing(make: Callable[[Exception], Exception], held: list[weakref.ref[Held]]) -> None:
+        open_file = Held()
+        held.append(weakref.ref(open_file))
+        try:
+            raise ValueError("theirs")
+        except ValueError as error:
+            raise_as(make(error), error)
+
+    held: list[weakref.ref[Held]] = []
+    gc.disable()
+    try:
+        for make in (lambda error: KeyError("ours"), lambda error: error):
+            with suppress(KeyError, ValueError):
+                failing(make, held)
+        assert [one() for one in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_what_a_function_makes_of_an_error_is_raised_with_raise_as() -> None:

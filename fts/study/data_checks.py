@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
+from fts.state.files import shell_path
 from fts.study import dataset
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def findings(root: Path) -> Iterator[tuple[str, str, str | None]]:
     for problem in problems:
         yield "bad", problem, None
     for path in unknown:
-        yield "warn", f"{path} is not registered", f"fts data register {path}"
+        yield "warn", f"{path} is not registered", f"fts data register {shell_path(path)}"
     if not problems:
         count = formatting.count(len(dataset.listing(root)), "data set")
         yield "ok", f"{count} in {root}, unchanged since registration", None

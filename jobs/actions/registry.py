@@ -77,7 +77,11 @@ class Action:
         numbers = [str(job if isinstance(job, int) else job.id) for job in jobs]
         given = {name: shlex.quote(str(value)) for name, value in args.items() if value is not None}
         words = self.cli.format(jobs=" ".join(numbers) or "JOB", **{"place": "PLACE", "text": '"TEXT"', **given})
-        return f"{words} --job {numbers[0]}" if self.id == "note" and numbers else words
+        about = f" --job {numbers[0]}" if self.id == "note" and numbers else ""
+        if str(args.get("text", "")).startswith("-"):  # else it would be read as an option
+            name = self.cli.removesuffix(" {text}")
+            return f"{name}{about} -- {given['text']}"
+        return f"{words}{about}"
 
     def run(
         self, db: Database, job_ids: Sequence[int] = (), who: str | None = None, dry_run: bool = False, **args: Any

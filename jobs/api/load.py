@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -38,3 +39,13 @@ def installed() -> dict[str, EntryPoint]:
     from importlib import metadata  # here: `fts status` needs no study
 
     return {point.name: point for point in metadata.entry_points(group=GROUP)}
+
+
+@lru_cache(maxsize=1)
+def loadable() -> dict[str, Study]:
+    """Returns the installed studies by name, without those that cannot be loaded: they must not stop the others."""
+    found = {}
+    for name in sorted(installed()):
+        with suppress(UnknownStudy):
+            found[name] = study(name)
+    return found

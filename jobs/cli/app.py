@@ -19,7 +19,7 @@ import click
 
 from fts import __version__
 from fts.frozen import dataclass
-from fts.jobs.api.load import installed, study
+from fts.jobs.api.load import installed, loadable
 from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.newcomer import command_without_dashes, what_to_name
 from fts.jobs.cli.synonyms import command_hint
@@ -235,7 +235,7 @@ EXAMPLES = {
 @lru_cache(maxsize=1)
 def sections() -> tuple[tuple[str, tuple[Entry, ...]], ...]:
     """Returns all commands by section: ours and those of the installed studies."""
-    more = [command for name in sorted(installed()) for command in study(name).commands]
+    more = [command for study in loadable().values() for command in study.commands]
     found = []
     own = dict.fromkeys(command.section for command in more if command.section not in dict(SECTIONS))
     for title, ours in (*SECTIONS, *((title, ()) for title in own)):
@@ -254,7 +254,7 @@ def entries() -> dict[str, Entry]:
 
 
 def _examples_of_studies() -> dict[str, str]:
-    commands = [command for name in sorted(installed()) for command in study(name).commands]
+    commands = [command for study in loadable().values() for command in study.commands]
     return {name: example for command in commands for name, example in command.examples.items()}
 
 
@@ -417,7 +417,9 @@ def _nearest(name: str) -> str:
     if (theirs := command_hint(name, known)) is not None:
         return f"; {theirs}"
     near = nearest(name, known)
-    return f"; did you mean {near!r}?" if near else ""
+    lost = ", ".join(sorted({*installed()} - {*loadable()}))
+    why = f"; the commands of {lost} are missing, because it cannot be loaded: `fts doctor` says why" if lost else ""
+    return f"; did you mean {near!r}?{why}" if near else why
 
 
 def here() -> Places:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs.api.command import SEED_BITS, CommandCell, filled, named, text_of
+from fts.jobs.api.command import PLACE, SEED_BITS, CommandCell, filled, named, text_of
 from fts.jobs.api.load import UnknownStudy
 from fts.jobs.api.load import study as study_of
 from fts.jobs.api.names import variable
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from fts.state.values import Job, Trial
 
 PARAMETERS = "parameters.json"  # file in the folder of a command's trial
-FRESH, FRESH_FOLDER = "FTS_FRESH_FOLDER", '"$(mktemp -d)"'
+FRESH = "FTS_FRESH_FOLDER"  # stands for the path of a new folder
+NEW_FOLDER = '"$(mktemp -d)"'
 
 
 @click.command()
@@ -58,9 +59,9 @@ def best(cell: str | None, form: str | None, by: str | None) -> None:
         every = front(job, queries.trials(db, job.id))
     found = best_by(job, every, by)
     if found is None:
-        raise NothingThere(
-            f"job {job.id} ({naming.cell_name(job)}) has no complete trial; `fts trials {job.id}` lists what it has"
-        )
+        why, lists = formatting.without_best(job), f"`fts trials {job.id}`"
+        more = "" if lists in why else f"; {lists} lists what it has"
+        raise NothingThere(f"job {job.id} ({naming.cell_name(job)}) has no best trial: {why}{more}")
     cell_of_command = command_of(job)
     line = None if cell_of_command is None else command_line(cell_of_command, found, here().outputs, job)
     if form == "json":
@@ -123,26 +124,41 @@ def command_line(cell: CommandCell, trial: Trial, outputs: Path, job: Job) -> st
         "threads": trial.threads or 1,
         "shrink": 0,
     }
-    values = {**trial.params, **cell.axes}
-    words = filled(cell, values, own)
-    if cell.shell:
-        line = words[-1].replace(FRESH, FRESH_FOLDER)
-    else:
-        line = " ".join(with_fresh_folder(shlex.quote(word)) for word in [cell.command[0], *words[1:]])
+    words = filled(cell, {**trial.params, **cell.axes}, own)  # of a shell's command: /bin/sh -c TEXT
+    if not cell.shell and PLACE.search(cell.command[0]) is None:
+        words[0] = cell.command[0]  # as it was typed, without its folder
+    variables = variables_of(cell, trial, own, words)
+    used = sum(text.count(FRESH) for text in (*words, *variables.values()))
+    if cell.shell and not variables and not used:
+        return words[-1]
+    before = f"{FRESH}={NEW_FOLDER}; " if used > 1 else ""  # each `mktemp -d` would make another folder
+    folder = f'"${FRESH}"' if used > 1 else NEW_FOLDER
+    line = [f"{name}={in_shell(text, folder)}" for name, text in variables.items()]
+    return before + " ".join([*line, *(in_shell(word, folder) for word in words)])
+
+
+def variables_of(cell: CommandCell, trial: Trial, own: Mapping[str, Any], words: Sequence[str]) -> dict[str, str]:
+    """Returns the variables that the command needs, without values that are among its words anyway."""
     through = named(cell)
-    if through & {"args", "args_hydra", "params"}:
-        return line
-    text = {f"FTS_PARAM_{variable(name)}": value for name, value in trial.params.items() if name not in through}
-    text |= {f"FTS_CELL_{variable(name)}": value for name, value in cell.axes.items() if name not in through}
+    found = dict(cell.env)
+    if not through & {"args", "args_hydra", "params"}:  # else it gets all values among its words
+        found |= {
+            f"FTS_PARAM_{variable(name)}": text_of(value) for name, value in trial.params.items() if name not in through
+        }
+        found |= {
+            f"FTS_CELL_{variable(name)}": text_of(value) for name, value in cell.axes.items() if name not in through
+        }
     if "seed" not in through:
-        text["FTS_SEED"] = own["seed"]
-    return "".join(f"{name}={shlex.quote(text_of(value))} " for name, value in text.items()) + line
+        found["FTS_SEED"] = str(own["seed"])
+    others = {f"FTS_{name.upper()}": str(value) for name, value in own.items() if name not in ("seed", "number")}
+    others["FTS_TRIAL"] = str(own["number"])
+    return found | {name: text for name, text in others.items() if any(name in word for word in words)}
 
 
-def with_fresh_folder(word: str) -> str:
-    """Replaces the placeholder in a quoted word by the shell code that makes a new folder."""
-    quoted = word.startswith("'")
-    return word.replace(FRESH, f"'{FRESH_FOLDER}'" if quoted else FRESH_FOLDER)
+def in_shell(text: str, folder: str) -> str:
+    """Quotes a word for a shell; `folder` is the shell code in place of FRESH."""
+    word = shlex.quote(text)
+    return word.replace(FRESH, f"'{folder}'" if word.startswith("'") else folder)
 
 
 def as_words(params: Mapping[str, Any]) -> str:

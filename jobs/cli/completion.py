@@ -19,7 +19,7 @@ from click.shell_completion import (
 )
 
 from fts.jobs.cli.output import put, say
-from fts.state.files import atomic_write, expanded, home, make_folder
+from fts.state.files import atomic_write, expanded, home, make_folder, shell_path
 
 SHELLS = ("bash", "zsh", "fish")
 BASH_COMPLETION = (  # where the package bash-completion is, which loads our script
@@ -28,19 +28,20 @@ BASH_COMPLETION = (  # where the package bash-completion is, which loads our scr
     Path("/usr/local/share/bash-completion/bash_completion"),
 )
 
+# bash 3.2, which macOS has, knows neither nosort nor compopt: there, file names complete what nothing else does
 BASH = """\
 _fts_completion() {
     local type value
     COMPREPLY=()
     while IFS=',' read -r type value; do
         case $type in
-            dir) compopt -o dirnames ;;
-            file) compopt -o default ;;
+            dir) compopt -o dirnames 2>/dev/null ;;
+            file) compopt -o default 2>/dev/null ;;
             plain) COMPREPLY+=("$value") ;;
         esac
     done < <(env COMP_WORDS="${COMP_LINE:0:COMP_POINT}" COMP_BREAKS="$COMP_WORDBREAKS" _FTS_COMPLETE=bash_complete "$1")
 }
-complete -o nosort -F _fts_completion fts
+complete -o nosort -F _fts_completion fts 2>/dev/null || complete -o default -F _fts_completion fts
 """
 BREAKS = "@><=;|&(:"  # outside of quotes, bash starts a new word after each of these
 SAFE = re.compile(r"[^\w@%+=:,./-]")
@@ -162,7 +163,9 @@ def next_step(shell: str, path: Path) -> str:
             "put this into ~/.zshrc, then open a new terminal: fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit"
         )
     if shell == "bash" and not any(each.exists() for each in BASH_COMPLETION):
-        return f"the package bash-completion is missing: install it, or put this into ~/.bashrc: source '{path}'"
+        return (
+            f"the package bash-completion is missing: install it, or put this into ~/.bashrc: source {shell_path(path)}"
+        )
     return "open a new terminal: fts <Tab> completes"
 
 

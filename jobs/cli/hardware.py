@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ROWS = 60  # most rows of the table, for any time span
-MOST = 100_000  # most samples read: eleven days of one worker
+MOST = 100_000  # samples read for the table: eleven days of one worker; more are thinned evenly
+MOST_JSON = 1_000_000  # samples of --json
 
 
 @click.command()
@@ -37,9 +38,12 @@ def hardware(since: str, as_json: bool) -> None:
     start = read_time(since)
     with reading() as db:
         now = db.now()
-        samples = queries.samples(db, start, limit=MOST)
-        if len(samples) == MOST and not as_json:  # a span of months: read every n-th sample, over all of it
-            samples = queries.samples(db, start, every_s=(now - start) / MOST, limit=MOST)
+        if as_json and (there := queries.count_samples(db, start)) > MOST_JSON:
+            raise click.UsageError(
+                f"these are {there:,} samples, more than the {MOST_JSON:,} of --json; give a later --since, or read "
+                "them with `fts db query`"
+            )
+        samples = queries.samples(db, start, limit=MOST_JSON if as_json else MOST)
         workers = [worker for worker in queries.workers(db) if worker.status == "running"]
     warn_unreadable(unreadable_in({"sample": samples, "worker": workers}))
     if as_json:

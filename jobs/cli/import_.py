@@ -12,6 +12,7 @@ from fts.jobs.cli.paths import FileType
 from fts.jobs.status import formatting
 from fts.state import queries
 from fts.state.db import open_for_person
+from fts.state.files import shell_path
 
 
 @click.command()
@@ -55,6 +56,6 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
         goal = "" if job.direction == "minimize" else f" --direction {job.direction}"
         if len(job.goals) > 1:
             goal = "".join(f" --goal {name}={one}" for name, one in job.goals.items())
-        more = " ".join([objective, f"--name {job.study}{goal}", f"--trials {2 * len(found.trials)}"])
+        more = " ".join([shell_path(objective), f"--name {job.study}{goal}", f"--trials {2 * len(found.trials)}"])
         say(f"`fts enqueue {more}` continues it: --trials is the total")
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from importlib.util import find_spec
 
 import click
@@ -12,7 +11,7 @@ from fts.jobs.api.load import installed, study
 from fts.jobs.api.nearest import hint
 from fts.jobs.cli.output import say
 from fts.jobs.starters.kinds import KINDS, STUDY_FILE
-from fts.state.files import atomic_write, expanded, make_folder
+from fts.state.files import atomic_write, expanded, make_folder, shell_path
 
 NEXT = (f"fts check {STUDY_FILE}", f"fts enqueue {STUDY_FILE}", "fts worker --until-empty")
 KIND_HELP = "; ".join(f"{kind.name}: {kind.what}" for kind in KINDS.values())
@@ -50,7 +49,7 @@ def init(kind: str, folder: str | None) -> None:
         say(f"Install first: {installing(*chosen.missing)}")
     say("Next:")
     if folder is not None:
-        say(f"  cd {shlex.quote(folder)}")
+        say(f"  cd {shell_path(where)}")
     for words in NEXT:
         say(f"  {words}")
     return None
@@ -66,8 +65,10 @@ def begin_with(name: str) -> None:
         for words in steps:
             say(f"  {words}")
         return
+    if name in installed():
+        raise click.UsageError(f"the study {name} does not say how to begin: `fts` lists its commands")
     known = [*KINDS, *(each for each in installed() if each not in KINDS)]
     near = hint(name, known)
-    if name == "patchtst" and name not in installed():
+    if name == "patchtst":
         near = f"install it with {installing('fts-hpo[patchtst]')}; "
     raise click.UsageError(f"there is no kind {name!r}; {near}there are {', '.join(known)}")

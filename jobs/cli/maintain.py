@@ -201,9 +201,11 @@ def export(
         if not optuna_url and not parquet and (aside := earlier_exports.move_aside(opened, here())) is not None:
             say(f"exports of an earlier database moved to {aside} now")
         if optuna_url or parquet:
-            from fts.jobs.records.optuna import to_optuna
+            from fts.jobs.records.optuna import shown, to_optuna
 
-            written = [f"{optuna_url} {name}" for name in to_optuna(opened, optuna_url, say)] if optuna_url else []
+            written = (
+                [f"{shown(optuna_url)} {name}" for name in to_optuna(opened, optuna_url, say)] if optuna_url else []
+            )
             if parquet:
                 from fts.jobs.records.frames import to_parquet
 

@@ -6,11 +6,11 @@ import ast
 import itertools
 import os
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.state.damage import newest_backup
+from fts.state.files import shell_path
 from fts.state.location import DEFAULT_PATH, has_study, nearest_study
 
 if TYPE_CHECKING:
@@ -38,11 +38,15 @@ def first_steps(folder: Path) -> list[str]:
     if (folder / STUDY_FILE).is_file():
         steps[0] = (f"fts check {STUDY_FILE}", tried)
     elif own is not None:
-        steps = [(f"fts check {own}", tried), (f"fts enqueue {own}", "adds it to the queue"), steps[2]]
+        steps = [
+            (f"fts check {shell_path(own)}", tried),
+            (f"fts enqueue {shell_path(own)}", "adds it to the queue"),
+            steps[2],
+        ]
     width = max(len(words) for words, _ in steps)
     shown = [f"  {words:<{width}}  {why}" for words, why in steps]
     other = nearest_study(folder)
-    there = [] if other is None else [f"There is one in {other}: cd {shlex.quote(str(other))}"]
+    there = [] if other is None else [f"There is one in {other}: cd {shell_path(other)}"]
     return ["There is no study in this folder yet. To begin:", *shown, *there, "All commands: fts --help"]
 
 
@@ -52,7 +56,7 @@ def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
     do = "try" if command == "check" else "enqueue"
     text = f"name what to {do}: {STUDY_FILE}, train.py:objective, or -- and a command"
     if there is not None:
-        return f"{text}; here: fts {command} {there}"
+        return f"{text}; here: fts {command} {shell_path(there)}"
     text += "; `fts init` writes a study and an example"
     text += "; the PatchTST study is `fts enqueue --matrix`" if command == "enqueue" and "data" in commands else ""
     return text
@@ -67,8 +71,8 @@ def which_queue(db: Path, folder: Path | None, began: bool) -> str | None:
         return None
     text = f"{shown(db)} is a new queue" if began else f"the queue is {shown(db)}"
     if began and (copy := newest_backup(db)) is not None:
-        return f"{text}, but there is a backup of an earlier one: `fts restore {shown(copy)}` restores it"
-    return f"{text}; there is another one: --db {shown(other)}" if other is not None and elsewhere else text
+        return f"{text}, but there is a backup of an earlier one: `fts restore {shell_path(shown(copy))}` restores it"
+    return f"{text}; there is another one: --db {shell_path(shown(other))}" if other is not None and elsewhere else text
 
 
 def shown(path: Path) -> str:

@@ -67,7 +67,9 @@ def _drawing(
                 row_of(value)[round((at - first) / max(last - first, 1) * (columns - 1))] = sign
     lines = [f"{_label(n, low, high - low):>8} ┤{''.join(row).rstrip()}" for n, row in enumerate(grid)]
     axis = f"{'':>8} └{'─' * columns}"
-    foot = f"{'':>10}{first}{f'{step} {last}':>{columns - len(str(first))}}"
+    begins, ends = str(first), f"{step} {last}"
+    apart = max(columns - len(begins) - len(ends), 1)  # numbers of many digits may need more than the drawing's width
+    foot = f"{'':>10}{begins}{' ' * apart}{ends}"
     return "\n".join([*lines, axis, foot])
 
 

@@ -6,12 +6,13 @@ Several words make one set, in queue order. A word that matches nothing is an er
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
 from fts.frozen import dataclass
-from fts.jobs.api.load import installed, study
+from fts.jobs.api.load import loadable
 from fts.jobs.api.nearest import hint
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.status.naming import cell_name, with_task
@@ -119,8 +120,8 @@ def _by_study_or_value(jobs: Sequence[Job], word: str) -> list[Job]:
 
 
 def sizes() -> list[str]:
-    """Returns the values of the first axis of each installed study."""
-    return [str(value) for name in sorted(installed()) for axis in study(name).axes[:1] for value in axis.values]
+    """Returns the values of the first axis of each installed study that can be loaded."""
+    return [str(value) for study in loadable().values() for axis in study.axes[:1] for value in axis.values]
 
 
 def _by_shown_name(jobs: Sequence[Job], word: str) -> list[Job]:
@@ -218,7 +219,7 @@ def split_trial(word: str, axes: Sequence[str] = ()) -> tuple[str, int | None]:
         cell = word.partition(":")[0]
         raise click.UsageError(
             f"{word!r} names no trial: a trial is CELL:tN such as {cell}:t3, and epochs have no names; "
-            f"`fts trials {cell}` lists the trials"
+            f"`fts trials {shlex.quote(cell)}` lists the trials"
         )
     return (match[1], int(match[2])) if match else (word, None)
 

@@ -72,7 +72,8 @@ def install(system: bool, kind: str | None, dry_run: bool, more: tuple[str, ...]
     if not _run_commands(commands):
         return 1
     if before not in (None, made.content):
-        say(f"the service has changed: `{_start_command(made, 're')}` stops the worker at a checkpoint and restarts it")
+        restart = made.start_command(again=True)
+        say(f"the service has changed: `{restart}` stops the worker at a checkpoint and restarts it")
     say(f"{made.service.name} is running, and starts with the machine; its log is {made.service.log}")
     _say_logout_effect(made)
     return 0
@@ -92,8 +93,8 @@ def status(system: bool, kind: str | None, as_json: bool) -> int:
         emit_json("service", {"name": made.service.name, "path": made.path, "state": state, "lingers": stays})
     elif there:
         emit(f"{made.service.name}: {state} ({made.path})")
-        if state in ("inactive", "failed"):
-            say(f"`{_start_command(made)}` starts it; its log is {made.service.log}")
+        if state in ("inactive", "failed", "not running"):
+            say(f"`{made.start_command()}` starts it; its log is {made.service.log}")
         _say_logout_effect(made)
     else:
         emit("not installed: `fts service install` writes it")
@@ -116,15 +117,16 @@ def remove(system: bool, kind: str | None, dry_run: bool) -> int:
         say(f"would remove {made.path}")
         return 0
     _require_tool(made)
-    code, said = manager.ask(commands[0], unit.STOP_S + 60.0)
+    failed = []
+    for words in commands:
+        code, said = manager.ask(words, unit.STOP_S + 60.0)
+        if code:
+            failed.append(f"{manager.typed(words)} ended with {code}: {said or 'it said nothing'}")
     made.delete()
     say(f"removed {made.path}")
-    if code:
-        say(
-            f"{manager.typed(commands[0])} ended with {code}: {said or 'it said nothing'}; "
-            "`fts stop` ends a worker that still runs"
-        )
-    return 1 if code else 0
+    for sentence in failed:
+        say(f"{sentence}; `fts stop` ends a worker that still runs")
+    return 1 if failed else 0
 
 
 def chosen(system: bool, kind: str | None, flags: dict[str, Any], more: tuple[str, ...] = ()) -> Manager:
@@ -156,12 +158,6 @@ def _run_commands(commands: list[list[str]]) -> bool:
             say("after fixing that, type: " + " && ".join(manager.typed(each) for each in commands[n:]))
             return False
     return True
-
-
-def _start_command(made: Manager, again: str = "") -> str:
-    if made.kind == LAUNCHD:
-        return f"launchctl kickstart {'-k ' if again else ''}{made.domain}/{made.service.name}"
-    return f"systemctl {'' if made.is_of_machine else '--user '}{again}start {made.service.name}"
 
 
 def _say_logout_effect(made: Manager) -> None:

@@ -41,8 +41,8 @@ class Session:
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the answer, or {"problem": sentence}; never raises."""
-        os.chdir(self.here)
         try:
+            os.chdir(self.here)  # it may have been removed
             method = getattr(self, f"on_{question['ask']}")
             found: dict[str, Any] = method(question)
         except Exception as error:  # noqa: BLE001  # the form shows the sentence; the server must go on

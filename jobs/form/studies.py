@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,9 +190,9 @@ def _of_queue(name: str, jobs: Sequence[Job]) -> Found:
         check_words(words, typed, folder, jobs)
     except Exception as error:  # noqa: BLE001  # see _all
         return Found(key, name, QUEUE, str(folder), note, sentence_of(error))
-    return Found(
-        key_of(WORDS, str(folder), shlex.join([*words, *_as_words(words, typed)])), name, QUEUE, str(folder), note
-    )
+    options = _as_words(words, typed)
+    line = [*options, *words] if words[:1] == ["--"] else [*words, *options]  # what follows -- belongs to the command
+    return Found(key_of(WORDS, str(folder), shlex.join(line)), name, QUEUE, str(folder), note)
 
 
 def _as_words(words: Sequence[str], typed: dict[str, str]) -> list[str]:
@@ -253,7 +254,7 @@ def words_of(jobs: Sequence[Job]) -> tuple[list[str], dict[str, str]]:
     )
     typed |= {name: str(getattr(cell, name)) for name in plain if getattr(cell, name) != default_of(cell, name)}
     times = ("stall_s", "trial_timeout_s", "timeout_s")
-    typed |= {name: f"{getattr(cell, name):g}s" for name in times if getattr(cell, name) is not None}
+    typed |= {name: f"{plain_number(getattr(cell, name))}s" for name in times if getattr(cell, name) is not None}
     if cell.halving is not None:
         typed["halving"] = cell.halving.numbers
     if cell.memory or cell.memory_bytes:
@@ -266,7 +267,12 @@ def words_of(jobs: Sequence[Job]) -> tuple[list[str], dict[str, str]]:
     texts = {
         name: str(getattr(cell, name)) for name in ("regex", "csv", "tensorboard", "results") if getattr(cell, name)
     }
-    return ["--", *cell.command], typed | flags | texts | {"grace_s": f"{cell.grace_s:g}"}
+    return ["--", *cell.command], typed | flags | texts | {"grace_s": plain_number(cell.grace_s)}
+
+
+def plain_number(value: float) -> str:
+    """Returns the number with all its digits and without an exponent, which no duration may have."""
+    return f"{Decimal(repr(value)):f}".removesuffix(".0")
 
 
 def _parameter(name: str, one: Any) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +17,10 @@ from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec, md5_of
 from fts.jobs.api.study import Metric
-from fts.jobs.records.optuna import NoStorage
+from fts.jobs.records.optuna import SQLITE, NoStorage, shown
 from fts.jobs.search.space import data_of, plain_choice
 from fts.state import queries, transitions
+from fts.state.disk import reading_uri
 from fts.state.files import expanded, is_file
 from fts.state.values import Cause, Direction, TrialStatus, bounded
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 STATES = {"COMPLETE": TrialStatus.COMPLETE, "PRUNED": TrialStatus.PRUNED, "FAIL": TrialStatus.FAILED}
 MAX_ATTRIBUTES = 16_000  # characters of JSON, of a trial's user attributes
 MAX_STEP = 2**31 - 1
-SQLITE = "sqlite:///"
+TABLES = {"studies", "trials", "version_info"}  # of Optuna
 
 
 class NoStudy(LookupError):
@@ -53,13 +56,13 @@ def read(url: str, name: str | None) -> Recorded:
     """Reads the study with this name, or the only one. Raises NoStorage, NoStudy."""
     if "://" not in url:
         url = SQLITE + str(expanded(url))  # a plain file name
-    if url.startswith(SQLITE) and not is_file(Path(url.removeprefix(SQLITE))):
-        raise NoStorage(f"there is no file {url.removeprefix(SQLITE)}; expected a storage of Optuna: sqlite:///FILE.db")
+    if url.startswith(SQLITE):
+        require_storage(Path(url.removeprefix(SQLITE)))
     import optuna  # here: 0.4 s
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    source = url.rpartition("@")[2] if "@" in url else url
+    source = shown(url)
     try:
         storage = optuna.storages.RDBStorage(url)
         there = optuna.get_all_study_names(storage)
@@ -84,6 +87,20 @@ def read(url: str, name: str | None) -> Recorded:
     return Recorded(name, source, goals, tuple(taken), tuple(left_out))
 
 
+def require_storage(path: Path) -> None:
+    """Raises NoStorage for a file without Optuna's tables: Optuna would add them to it, also to a database of fts."""
+    expected = "expected a storage of Optuna: sqlite:///FILE.db"
+    if not is_file(path):
+        raise NoStorage(f"there is no file {path}; {expected}")
+    try:
+        with closing(sqlite3.connect(reading_uri(path), uri=True)) as connection:
+            found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error as error:
+        raise NoStorage(f"{path} cannot be read: {error}; {expected}") from None
+    if not found >= TABLES:
+        raise NoStorage(f"{path} has no studies of Optuna: its tables are missing; {expected}")
+
+
 def goals_of(directions: Sequence[Any], names: Sequence[str] | None) -> dict[str, Direction]:
     """Returns metric -> direction. The names are `value`, or for several goals the study's, else `values_0`, ..."""
     several = [f"values_{n}" for n in range(len(directions))]
@@ -94,12 +111,14 @@ def goals_of(directions: Sequence[Any], names: Sequence[str] | None) -> dict[str
 
 def recorded(trial: FrozenTrial, goals: Mapping[str, Direction]) -> transitions.RecordedTrial:
     """Converts an Optuna trial. Raises ValueError if it cannot be imported."""
-    if trial.state.name not in STATES or trial.datetime_start is None:
+    if trial.state.name not in STATES:
         raise ValueError(f"it has not ended ({trial.state.name.lower()})")
+    if trial.datetime_start is None:
+        raise ValueError("it has no start time")
     status = STATES[trial.state.name]
     reports = {step: finite_or_none(value) for step, value in sorted(trial.intermediate_values.items())}
-    if any(not 0 <= step <= MAX_STEP for step in reports):
-        raise ValueError("it has reported at a negative step")
+    if (odd := next((step for step in reports if not 0 <= step <= MAX_STEP), None)) is not None:
+        raise ValueError(f"it has reported at step {odd}, expected 0 to {MAX_STEP}")
     best = next(iter(goals.values())).best(reports.values())
     step_of_best = next((step for step, value in reports.items() if value is not None and value == best), None)
     values = list(trial.values or ())

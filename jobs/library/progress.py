@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from fts.jobs.status.sanitize import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
     from fts.state.values import Job
 
@@ -48,11 +50,14 @@ class ProgressLine:
         return f", about {formatting.spell((time.monotonic() - since) / (ended - before) * (wanted - ended))} left"
 
     def _put(self, line: str) -> None:
+        text = clean(line)
         if not sys.stderr.isatty():
-            print(clean(line), file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)
             return
-        print(f"\r{clean(line):<{len(self._line)}}", end="", file=sys.stderr, flush=True)
-        self._line = line
+        text = formatting.cut(text, columns_of(sys.stderr) - 1)  # \r returns to the last row of a line that wraps
+        blanks = " " * (formatting.width(self._line) - formatting.width(text))  # over the rest of the former line
+        print(f"\r{text}{blanks}", end="", file=sys.stderr, flush=True)
+        self._line = text
 
     def why(self, state: object, reason: str) -> None:
         """Prints why nothing runs, once per state."""
@@ -70,3 +75,11 @@ class ProgressLine:
         if self._line:
             print(file=sys.stderr, flush=True)
             self._line = ""
+
+
+def columns_of(stream: TextIO) -> int:
+    """Returns the width of the stream's terminal; 80 if it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError, AttributeError):
+        return 80

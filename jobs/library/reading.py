@@ -23,6 +23,7 @@ from fts.jobs.records import columns
 from fts.jobs.records.results import spent
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
+from fts.jobs.status.formatting import without_best
 from fts.state import queries
 from fts.state.db import open_for_reading
 from fts.state.pareto_front import best_of, front
@@ -137,9 +138,10 @@ class Loaded:
         the first goal first. Raises NoSuchCell if the named cell has no complete trial.
         """
         with self.reading() as db:
-            found = [row for job in _meant(db, cell) for row in _best_rows(db, job)]
+            jobs = _meant(db, cell)
+            found = [row for job in jobs for row in _best_rows(db, job)]
         if not found and cell is not None:
-            raise NoSuchCell(f"{cell} has no complete trial yet; `fts trials {cell}` lists what it has")
+            raise NoSuchCell(f"{cell} has no best trial: {without_best(jobs[0])}")
         return found
 
     def _pivot(self, rows: str, columns: str, value: str | None = None, **where: Any) -> Rows:
@@ -188,7 +190,8 @@ class Loaded:
             trials = queries.trials(db, job.id)
         found = best_of(job, trials) if number is None else next((one for one in trials if one.number == number), None)
         if found is None:
-            raise NoSuchCell(f"{cell} has no {'complete trial yet' if number is None else f'trial {number}'}")
+            what = f"best trial: {without_best(job)}" if number is None else f"trial {number}"
+            raise NoSuchCell(f"{cell} has no {what}")
         return job, found
 
     def optuna(self, cell: str | int) -> Study:

@@ -304,7 +304,9 @@ class Study:
         if len(study.directions) > 1:
             raise NoResult(f"{self.name} has {len(study.directions)} goals, so no trial is the best; read best_trials")
         if best is None:
-            raise NoResult(f"{self.name or 'the study'} has no complete trial yet")
+            raise NoResult(
+                f"{self.name or 'the study'} has no best trial: no complete one has a finite and valid value"
+            )
         return next(trial for trial in study.trials if trial.user_attrs["trial"].endswith(f":t{best}"))
 
     @property

@@ -17,7 +17,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.supervisor import shared_checkpoints
 from fts.state.files import DRAFT, below, is_abandoned, link_below, remove
-from fts.state.pareto_front import best_of
+from fts.state.pareto_front import front
 from fts.state.values import Job, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ def orphans(db: Database, places: Places) -> list[Path]:
 
     root = places.outputs / "trials"
     known = {folder_of(places, job, None).parent.name for job in queries.jobs(db)}
-    return [path for path in sorted(root.iterdir()) if path.name not in known] if root.is_dir() else []
+    if not root.is_dir():
+        return []
+    return [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in known]  # no .DS_Store
 
 
 def folder_of(places: Places, job: Job, trial: Trial | None) -> Path:
@@ -92,7 +94,7 @@ def folder_of(places: Places, job: Job, trial: Trial | None) -> Path:
 
 def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) -> Iterator[Freed]:
     listed = list(trials)
-    best = best_of(job, listed)
+    best = {trial.number for trial in front(job, listed)}  # with several goals all that no other trial beats
     for trial in listed:
         folder = folder_of(places, job, trial)
         if not _has_ended(trial) or link_below(folder / CHECKPOINTS, places.outputs) is not None:
@@ -104,7 +106,7 @@ def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) 
                 f"checkpoints of a trial that is {trial.status}",
             )
         weights = folder / BEST_WEIGHTS
-        if only_best and weights.is_file() and (best is None or trial.number != best.number):
+        if only_best and weights.is_file() and trial.number not in best:
             yield Freed(weights, size_of(weights), "weights of a trial that is not the best of its cell")
 
 

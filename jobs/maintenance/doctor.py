@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fts import __version__
 from fts.frozen import dataclass
 from fts.installing import installing
-from fts.jobs.api.load import installed, study
+from fts.jobs.api.load import UnknownStudy, installed, study
 from fts.jobs.cgroups import cores_in_words, usable_cores
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.maintenance import cleanup
@@ -28,15 +28,17 @@ from fts.jobs.sensors import detect
 from fts.jobs.settings import BadSetting, Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import disk_low
+from fts.jobs.status.sanitize import clean
 from fts.jobs.supervisor.process_tree import same_process
 from fts.state import checks, queries, slot_lock, transitions
 from fts.state.db import open_database, open_for_reading
 from fts.state.errors import SchemaTooOld, StateError
-from fts.state.files import no_space, room
+from fts.state.files import no_space, room, shell_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from fts.jobs.api.study import Study
     from fts.state.db import Database
 
 PACKAGES = ("optuna", "huey", "peewee", "textual")
@@ -212,7 +214,8 @@ def sensed(places: Places) -> Iterator[Diagnosis]:
         cure = "FTS_SENSORS=file:PATH reads your own sensor; without one the heat guard cannot act"
         yield Diagnosis("temperature", "unknown", "not available here", cure)
     if reading.gpu_percent is not None:
-        yield Diagnosis("gpu", "ok", f"{reading.gpu_percent:.0f} % busy, {formatting.size(reading.gpu_memory)} in use")
+        used = "" if reading.gpu_memory is None else f", {formatting.size(reading.gpu_memory)} in use"  # None on a Mac
+        yield Diagnosis("gpu", "ok", f"{reading.gpu_percent:.0f} % busy{used}")
     else:
         yield Diagnosis("gpu", "unknown", "no GPU found; trials run on the processor")
 
@@ -229,7 +232,7 @@ def database(places: Places) -> Iterator[Diagnosis]:
     mode = places.outputs.stat().st_mode
     if mode & 0o022 and not mode & stat.S_ISVTX:  # with the sticky bit (/tmp), others cannot replace files
         text = f"other users can replace files in {places.outputs}"
-        yield Diagnosis("folder", "warn", text, f"chmod 700 {places.outputs}")
+        yield Diagnosis("folder", "warn", text, f"chmod 700 {shell_path(places.outputs)}")
     try:
         db = open_database(places.db, readonly=True)
     except SchemaTooOld as error:
@@ -262,10 +265,10 @@ def exposed(places: Places) -> Iterator[Diagnosis]:
     if open_files:
         more = f" and {formatting.count(len(open_files) - 1, 'more file', 'more files')}" if len(open_files) > 1 else ""
         text = f"other users can read {min(open_files)}{more} ({places.outputs} has mode {mode})"
-        yield Diagnosis("private", "warn", text, f"chmod -R go-rwx {places.outputs}")
+        yield Diagnosis("private", "warn", text, f"chmod -R go-rwx {shell_path(places.outputs)}")
     else:
         text = f"other users can list {places.outputs} (mode {mode}), but cannot read its files"
-        yield Diagnosis("private", "warn", text, f"chmod 700 {places.outputs}")
+        yield Diagnosis("private", "warn", text, f"chmod 700 {shell_path(places.outputs)}")
 
 
 def others_can_read(path: Path) -> bool:
@@ -337,18 +340,31 @@ def leftovers(places: Places) -> Iterator[Diagnosis]:
 
 
 def data(places: Places) -> Iterator[Diagnosis]:
-    """Runs the checks of each installed study, unless all jobs here belong to other studies."""
+    """Loads each installed study, and runs its checks unless all jobs here belong to other studies."""
     here = studies_in(places)
     for name in sorted(installed()):
-        if here and name not in here:
-            continue
         try:
-            for status, text, cure in study(name).checks(places):
-                yield Diagnosis("data", status, text, cure)
-        except ModuleNotFoundError as missing:  # the study's packages are not installed
-            yield Diagnosis(
-                "data", "ok", f"not checked: the study {name} needs {missing.name}", installing(f"fts-hpo[{name}]")
-            )
+            made = study(name)
+        except UnknownStudy as error:  # also one without jobs here: its commands are missing
+            cure = "install its package again, or uninstall it"
+            yield Diagnosis("data", "bad" if name in here else "warn", clean(str(error)), cure)
+            continue
+        if not here or name in here:
+            yield from checks_of(made, name, places)
+
+
+def checks_of(made: Study, name: str, places: Places) -> Iterator[Diagnosis]:
+    """Runs the checks of one study; whatever its code raises becomes a finding."""
+    try:
+        for status, text, cure in made.checks(places):
+            yield Diagnosis("data", status, text, cure)
+    except ModuleNotFoundError as missing:  # the study's packages are not installed
+        yield Diagnosis(
+            "data", "ok", f"not checked: the study {name} needs {missing.name}", installing(f"fts-hpo[{name}]")
+        )
+    except Exception as error:  # noqa: BLE001  # the code of another package may raise anything
+        text = f"the checks of the study {name} failed: {type(error).__name__}: {clean(str(error))}"
+        yield Diagnosis("data", "bad", text, "tell its authors, or uninstall its package")
 
 
 def studies_in(places: Places) -> set[str]:

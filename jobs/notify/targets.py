@@ -16,7 +16,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.nearest import hint
 from fts.jobs.devices import BadSetting
 from fts.jobs.status.concern import About
-from fts.state.files import atomic_write, expanded, make_folder
+from fts.state.files import atomic_write, expanded, make_folder, shell_path
 
 COMMAND = "command:"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
@@ -108,7 +108,7 @@ def read(path: Path | None = None) -> Settings:
             if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077:
                 raise BadSetting(
                     f"{path} has mode {stat.S_IMODE(found.st_mode):o}, so that others can read the addresses in it: "
-                    f"chmod 600 {shlex.quote(str(path))}"
+                    f"chmod 600 {shell_path(path)}"
                 )
             text = file.read(MOST_BYTES).decode()
         tables = tomllib.loads(text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.exports import numbered_name, shown_of
@@ -25,6 +27,9 @@ SHOWN = (  # fields of a trial that become user attributes in Optuna
 )  # fmt: skip
 OF_SPEC = ("dataset", "data_md5", "code_md5")  # fields of a job's specification that become user attributes
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
+JOB = "job"  # user attribute of every study that fts has written
+SQLITE = "sqlite:///"
+SECRET = re.compile(r"(?<=://)[^:/@]*(:[^@]*)?@")  # user and password of an address
 
 
 class NoStorage(ValueError):
@@ -34,9 +39,12 @@ class NoStorage(ValueError):
 def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> list[str]:
     """Writes one study per cell to the storage `url` (sqlite:///x.db), named by its experiment; returns the names.
 
-    Replaces a study of that name. Omits trials that have not ended, which would stay running for ever in a storage,
-    and trials that Optuna cannot store; calls `tell` for the latter. Raises NoStorage for a URL that it cannot use.
+    Replaces what fts has written there under that name, and no other study. Omits trials that have not ended, which
+    would stay running for ever in a storage, and trials that Optuna cannot store; calls `tell` for the latter. Raises
+    NoStorage for a URL that it cannot use.
     """
+    if is_file_of(url, db.path):
+        raise NoStorage(f"{db.path} is the database of fts itself, which an export must not change; name another file")
     import optuna  # here, not above: 0.4 s, and only this export needs it
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -46,25 +54,49 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
         raise NoStorage(
-            f"Optuna cannot use {url!r}: {reason}; expected an address such as sqlite:///optuna.db"
+            f"Optuna cannot use {shown(url)!r}: {reason}; expected an address such as sqlite:///optuna.db"
         ) from error
 
 
 def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None) -> list[str]:
     storage = optuna.storages.RDBStorage(url)
-    there = {summary.study_name for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)}
+    summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
+    there = {summary.study_name: JOB in summary.user_attrs for summary in summaries}  # name -> whether it is ours
+    cells = begun_cells(queries.jobs(db))
+    names = {job.id: name_of(job, cells) for job in cells}
+    if foreign := next((name for name in names.values() if not there.get(name, True)), None):
+        raise NoStorage(
+            f"{shown(url)} has a study {foreign!r} that fts has not written, and the export would replace it; "
+            "name another file"
+        )
     written = []
-    shown = begun_cells(queries.jobs(db))
-    for job in shown:
-        same = [other for other in shown if other.experiment == job.experiment]  # the others have other axes
-        name = job.experiment if shown_of(same) is job else numbered_name(job)
-        history = queries.history(db, job.id)
+    for job in cells:
+        name, history = names[job.id], queries.history(db, job.id)
         if name in there:
             optuna.delete_study(study_name=name, storage=storage)
         study = optuna.create_study(storage=storage, study_name=name, directions=_directions(job))
         _fill(study, db, job, history, tell)
         written.append(name)
     return written
+
+
+def name_of(job: Job, cells: Sequence[Job]) -> str:
+    """Returns the experiment; with the job's number if it is that of another of these cells, with other axes."""
+    same = [other for other in cells if other.experiment == job.experiment]
+    return job.experiment if shown_of(same) is job else numbered_name(job)
+
+
+def shown(url: str) -> str:
+    """Returns the address without user and password."""
+    return SECRET.sub("", url)
+
+
+def is_file_of(url: str, path: Path) -> bool:
+    """Returns whether the address is that of this SQLite file."""
+    try:
+        return url.startswith(SQLITE) and Path(url.removeprefix(SQLITE).partition("?")[0]).samefile(path)
+    except (OSError, ValueError):  # there is no such file yet
+        return False
 
 
 def in_memory(db: Any, job: Job, tell: Callable[[str], None] | None = None) -> optuna.Study:
@@ -85,8 +117,8 @@ def _directions(job: Job) -> list[optuna.study.StudyDirection]:
 
 def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], None] | None) -> None:
     for name, label in job.labels.items():
-        study.set_user_attr(f"axis.{name}" if name in ("job", *OF_SPEC) else name, label)
-    study.set_user_attr("job", job.id)
+        study.set_user_attr(f"axis.{name}" if name in (JOB, *OF_SPEC) else name, label)
+    study.set_user_attr(JOB, job.id)
     if len(job.goals) > 1 and not job.metric.startswith("values_"):  # "values_" is Optuna's own default name
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna has called it experimental for years

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
 CPU_LEAST_S = 0.2  # over a shorter time the measured processor load is mostly 0
 FRESH_S = 0.4  # several slots share one reading
+HIDDEN = ("", "-1", "none")  # in CUDA_VISIBLE_DEVICES: this GPU and all after it are hidden
 
 
 class Part(Protocol):
@@ -163,10 +165,15 @@ def hottest(chips: Mapping[str, list[Any]]) -> dict[str, Any]:
 
 
 class Nvml:
-    """One NVIDIA GPU from NVML, the one that torch calls cuda:`gpu`; empty without a driver."""
+    """One NVIDIA GPU from NVML, the one that torch calls cuda:`gpu`; empty without a driver, or if all are hidden.
+
+    The heat of a GPU that others use must not pause trials that cannot use it.
+    """
 
     def __init__(self, environ: Mapping[str, str] = os.environ, gpu: int = 0) -> None:
         self._gpu: Any = None
+        if visible_names(environ) == []:
+            return
         try:
             import pynvml  # here: 26 ms, and only machines with a driver need it
 
@@ -211,8 +218,16 @@ class Nvml:
 
 def visible_gpu(environ: Mapping[str, str], gpu: int) -> str:
     """Returns NVML's index or UUID of the GPU that torch calls cuda:`gpu`: CUDA_VISIBLE_DEVICES renumbers them."""
-    visible = [name.strip() for name in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    visible = visible_names(environ) or []
     return visible[gpu] if gpu < len(visible) else str(gpu)
+
+
+def visible_names(environ: Mapping[str, str]) -> list[str] | None:
+    """Returns the GPUs of CUDA_VISIBLE_DEVICES, as CUDA reads it: up to the first -1; None if it is not set."""
+    names = environ.get("CUDA_VISIBLE_DEVICES")
+    if names is None:
+        return None
+    return list(takewhile(lambda name: name not in HIDDEN, (name.strip() for name in names.split(","))))
 
 
 def gpu_handle(nvml: Any, wanted: str) -> Any:

@@ -8,12 +8,13 @@ in another order.
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.amounts import read_size
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.devices import BadSetting, Gpu
-from fts.jobs.sensors.detect import gpu_handle
+from fts.jobs.sensors.detect import gpu_handle, visible_names
 from fts.jobs.status.formatting import count
 
 if TYPE_CHECKING:
@@ -28,10 +29,8 @@ def list_gpus(environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
     text = environ.get(VARIABLE, "").strip()
     if text:
         return () if text.lower() in NONE else named(text)
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip() in ("", *NONE):
-        return ()
-    return by_nvml([name.strip() for name in (visible or "").split(",") if name.strip()])
+    visible = visible_names(environ)
+    return () if visible == [] else by_nvml(visible or [])
 
 
 def too_few_gpus(wanted: int) -> str:
@@ -61,7 +60,10 @@ def named(text: str) -> tuple[Gpu, ...]:
 
 
 def by_nvml(names: list[str]) -> tuple[Gpu, ...]:
-    """Returns the GPUs with these names, or all; empty without a driver."""
+    """Returns the GPUs with these names, up to a number that no GPU has (CUDA ends there, too); without names all.
+
+    Empty without a driver.
+    """
     try:
         import pynvml  # here: 26 ms, and only machines with a driver need it
 
@@ -69,8 +71,11 @@ def by_nvml(names: list[str]) -> tuple[Gpu, ...]:
     except Exception:  # noqa: BLE001  # no library, no driver, or one of another version
         return ()
     try:
-        if not names:
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
+        there = range(pynvml.nvmlDeviceGetCount())
+        if names:
+            names = list(takewhile(lambda name: not name.isdecimal() or int(name) in there, names))
+        else:
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in there]
             names = [text_of(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
         return tuple(Gpu(name, memory_of(pynvml, name), uuid_of(pynvml, name)) for name in names)
     except pynvml.NVMLError:

@@ -59,10 +59,12 @@ class Manager:
     def commands(self, what: str) -> list[list[str]]:
         """Returns the commands of `install` (run after the file is written) or `remove` (run before it is deleted)."""
         name = self.service.name
-        if self.kind == LAUNCHD:
+        if self.kind == LAUNCHD:  # it refuses to load what it has loaded, and to unload what it has not
+            loaded = self.is_loaded()
             if what == "install":
-                return [["launchctl", "bootstrap", self.domain, str(self.path)]]
-            return [["launchctl", "bootout", f"{self.domain}/{name}"]]
+                start = ["launchctl", "kickstart", self.target]  # does nothing if it runs
+                return [start if loaded else ["launchctl", "bootstrap", self.domain, str(self.path)]]
+            return [["launchctl", "bootout", self.target]] if loaded else []
         if what == "install":
             return [self.systemctl("daemon-reload"), self.systemctl("enable", "--now", f"{name}.service")]
         return [self.systemctl("disable", "--now", f"{name}.service")]
@@ -74,6 +76,24 @@ class Manager:
     def domain(self) -> str:
         """The launchd domain of the service."""
         return "system" if self.is_of_machine else f"gui/{os.getuid()}"
+
+    @property
+    def target(self) -> str:
+        """The name by which launchd finds the service."""
+        return f"{self.domain}/{self.service.name}"
+
+    def is_loaded(self) -> bool:
+        """Returns whether launchd knows the service."""
+        return ask(["launchctl", "print", self.target])[0] == 0
+
+    def start_command(self, again: bool = False) -> str:
+        """Returns the command line that starts the service, or with `again` restarts it with its present file."""
+        if self.kind == SYSTEMD:
+            return typed(self.systemctl("restart" if again else "start", self.service.name))
+        load = typed(["launchctl", "bootstrap", self.domain, str(self.path)])  # only this reads the file
+        if not self.is_loaded():
+            return load
+        return f"launchctl bootout {self.target} && {load}" if again else f"launchctl kickstart {self.target}"
 
     def write(self) -> None:
         """Writes the file, and creates the folder of the log, without which the service would not start."""
@@ -98,7 +118,7 @@ class Manager:
         if self.kind == SYSTEMD:
             said = ask(self.systemctl("is-active", f"{self.service.name}.service"))[1]
             return said if said.isalpha() else f"unknown: {said or 'systemd says nothing'}"
-        code, said = ask(["launchctl", "print", f"{self.domain}/{self.service.name}"])
+        code, said = ask(["launchctl", "print", self.target])
         if code:
             return "inactive"
         return next((line.partition("=")[2].strip() for line in said.splitlines() if "state =" in line), "unknown")

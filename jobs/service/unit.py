@@ -37,7 +37,9 @@ class Service:
     user: str | None = None  # user of a machine-wide service; None: a service of the current user
 
     def __post_init__(self) -> None:
-        for text in (*self.command, str(self.folder), str(self.log), *self.environment.values()):
+        for text in (*self.command, str(self.folder), str(self.log), *self.environment, *self.environment.values()):
+            if not is_utf8(text):
+                raise BadSetting(f"{text!r:.120} is not UTF-8: no service can hold it; rename it")
             if CONTROL.search(text):
                 raise BadSetting(f"{text!r:.120} has a line break or another control character: no service can hold it")
 
@@ -46,6 +48,11 @@ class Service:
         """`fts-bank-1a2b3c4d`: the folder's name and a hash of its path."""
         short = re.sub(r"[^A-Za-z0-9]+", "-", self.folder.name).strip("-")[:40] or "study"
         return f"fts-{short}-{hashlib.md5(str(self.folder).encode(), usedforsecurity=False).hexdigest()[:8]}"
+
+
+def is_utf8(text: str) -> bool:
+    """Returns whether the text can be written: Python reads other bytes of a path or a variable as surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def chosen(environ: Mapping[str, str]) -> dict[str, str]:

@@ -106,11 +106,13 @@ def trials_ended(job: Job) -> int:
 
 def without_best(job: Job) -> str:
     """Says why a job has no best trial: `no complete trial yet`, or for an ended job how its trials ended."""
+    unranked = "infeasible" if job.spec.get("constraints") else "diverged"
     if job.status not in ENDED:
-        return "no complete trial yet"
+        if not job.trials_complete:
+            return "no complete trial yet"
+        return f"every complete trial so far {'violates a constraint' if unranked == 'infeasible' else 'diverged'}"
     if not trials_ended(job):
         return f"no complete trial: none has ended (job {job.status})"
-    unranked = "infeasible" if job.spec.get("constraints") else "diverged"
     counts = ((job.trials_pruned, "ended early"), (job.trials_failed, "failed"), (job.trials_complete, unranked))
     parts = [(n, how) for n, how in counts if n]
     every = "all " if trials_ended(job) > 1 else ""

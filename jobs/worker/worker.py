@@ -50,6 +50,7 @@ from fts.state import queries, tickets, transitions
 from fts.state.backup import backup
 from fts.state.db import open_database
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, StaleToken, StateError, WrongStatus
+from fts.state.files import shell_path
 from fts.state.slot_lock import SlotLock
 from fts.state.values import JobStatus, WorkerOrder
 
@@ -275,7 +276,7 @@ class Worker:
                 )
             saved = backup(self.db, self.places.backups, keep=None)
             raise DatabaseGone(
-                f"{self._lost_database}; a copy of its content is saved: `fts restore {saved}` puts it back"
+                f"{self._lost_database}; a copy of its content is saved: `fts restore {shell_path(saved)}` puts it back"
             )
         if self._lost_database is not None:
             raise self._lost_database

@@ -19,7 +19,7 @@ from fts.state.files.folders import (
     sync_folder,
     write_all,
 )
-from fts.state.files.home import NOWHERE, expanded, home
+from fts.state.files.home import NOWHERE, expanded, home, shell_path
 from fts.state.files.reasons import ABSENT, DRAFT, CannotWrite, capacity, naming, no_space, reason_of, room, size
 from fts.state.files.writing import (
     atomic_write,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 NOWHERE = Path("/nonexistent")  # Debian's home for users without one: reads find nothing, and writes fail
@@ -24,3 +25,9 @@ def expanded(path: str | Path) -> Path:
         return given.expanduser()
     except RuntimeError:
         return NOWHERE.joinpath(*given.parts[1:]) if given.parts[0] == "~" else given
+
+
+def shell_path(path: str | Path) -> str:
+    """Returns the path as one word of a shell command: quoted, with `./` before a leading dash (no option then)."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)

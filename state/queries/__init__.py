@@ -27,6 +27,7 @@ from fts.state.queries.job_rows import (
 )
 from fts.state.queries.machine_rows import (
     LIVE_TRIAL,
+    count_samples,
     knows_power,
     latest_powers,
     node,

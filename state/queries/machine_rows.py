@@ -18,13 +18,31 @@ LIVE_TRIAL = ("running", "interrupted")
 
 
 def samples(db: Database, since: float, every_s: float = 0.0, limit: int = 100_000) -> tuple[Sample, ...]:
-    """Returns hardware samples since a time, oldest first; with `every_s` at most one per `every_s` and worker."""
+    """Returns hardware samples since a time, oldest first; with `every_s` at most one per `every_s` and worker.
+
+    Of more than `limit`, about so many are returned: one per worker and equal part of the time, to the newest.
+    """
+    there, workers, span_s = _extent(db, since)
+    if there > limit:
+        every_s = max(every_s, span_s * workers / limit)
     query = SampleRow.select(ALL).where(SampleRow.at >= since)
     if every_s > 0:
         bucket = fn.CAST(SQL(f"at / {float(every_s)} AS INTEGER"))
         newest = SampleRow.select(fn.MAX(SampleRow.id)).where(SampleRow.at >= since)
         query = query.where(SampleRow.id.in_(newest.group_by(SampleRow.worker_id, bucket)))
-    return tuple(to_sample(row) for row in db.rows(query.order_by(SampleRow.at, SampleRow.id).limit(limit)))
+    return tuple(to_sample(row) for row in db.rows(query.order_by(SampleRow.at, SampleRow.id).limit(limit + workers)))
+
+
+def count_samples(db: Database, since: float) -> int:
+    """Returns the number of hardware samples since a time."""
+    return _extent(db, since)[0]
+
+
+def _extent(db: Database, since: float) -> tuple[int, int, float]:
+    """Returns the number of samples since a time, of workers that measured them, and the seconds from first to last."""
+    sql = "SELECT COUNT(*), COUNT(DISTINCT worker_id), MAX(at) - MIN(at) FROM sample WHERE at >= ?"
+    there, workers, span_s = db.execute_sql(sql, (since,)).fetchone()
+    return int(there), int(workers), finite_or_none(span_s) or 0.0
 
 
 def knows_power(db: Database) -> bool:

@@ -30,6 +30,7 @@ from fts.state.transitions.base import (
 )
 from fts.state.transitions.moving import listed
 from fts.state.transitions.retrying import living_twin, reset_failed, runnable_again
+from fts.state.trial_usage import id_list
 from fts.state.values import Cause, Change, Verb, WorkerOrder, strength_of
 
 if TYPE_CHECKING:
@@ -326,7 +327,7 @@ def acknowledge(
         touch_key(db, user)
         if not seen and forecast is None:
             return Change("nothing to acknowledge", None, (), dry_run)
-        JobRow.update(acknowledged_at=db.now()).where(JobRow.id.in_(seen)).execute(db)
+        JobRow.update(acknowledged_at=db.now()).where(JobRow.id.in_(id_list(seen))).execute(db)
         message = f"{numbers(seen)} acknowledged" if seen else "forecast acknowledged; no job had ended"
         data = {"jobs": seen} | ({"forecast": forecast} if forecast is not None else {})
         event_id = emit(db, Verb.ACKNOWLEDGED, user, message, data=data, limit=MAX_CHANGE)

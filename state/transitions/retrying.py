@@ -16,6 +16,7 @@ from fts.state.pareto_front import front_rows
 from fts.state.rows import to_job
 from fts.state.scheduling import RUN_AGAIN_SQL
 from fts.state.transitions.base import get_job
+from fts.state.trial_usage import id_list
 from fts.state.values import UNRANKED, Direction
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def living_twin(db: Database, job: Row) -> int | None:
 def reset_failed(db: Database, job_id: int, trials: Sequence[Row]) -> list[Row]:
     """Resets failed trials so that they run again; returns the undo step, with their former end times."""
     ids = [trial["id"] for trial in trials]
-    TrialRow.update(ended_at=None).where(TrialRow.id.in_(ids), TrialRow.status == "failed").execute(db)
+    TrialRow.update(ended_at=None).where(TrialRow.id.in_(id_list(ids)), TrialRow.status == "failed").execute(db)
     count_trials(db, job_id)
     return [{"job": job_id, "number": trial["number"], "ended_at": trial["ended_at"]} for trial in trials]
 

@@ -19,6 +19,7 @@ from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.slot_lock import SlotLock
 from tests.cli.study import add_epoch, claim, finished_cell, make_study, places_of, start_trial
+from tests.fts_process import Study
 from tests.namespaces import IN_NAMESPACE, can_mount
 
 
@@ -194,10 +195,49 @@ def test_doctor_finds_a_dead_worker_and_fix_puts_its_job_back(fts, db: Database)
 def test_doctor_names_orphan_folders_and_never_calls_the_unknown_well(db: Database, tmp_path: Path, monkeypatch):
     (places_of(tmp_path).outputs / "trials" / "00099_of_another_study").mkdir(parents=True)
     monkeypatch.setenv("FTS_SENSORS", "none")
+    (places_of(tmp_path).outputs / "trials" / ".DS_Store").touch()  # by the Finder of macOS
     found = doctor.examine(places_of(tmp_path))
-    assert any("belongs to no job" in finding.text for finding in found)
+    assert any("00099_of_another_study in" in finding.text for finding in found)
     assert next(f for f in found if f.name == "temperature").state == "unknown"
     assert {finding.state for finding in found} <= {"ok", "warn", "bad", "unknown"}
+
+
+def test_an_installed_study_that_cannot_be_loaded_stops_no_other_study(tmp_path: Path):
+    """Its own code may fail at import, and in the checks that doctor runs."""
+    study, site = Study(tmp_path / "study", starts=True), tmp_path / "site"
+    folder = site / "broken-1.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text("[fts.studies]\nbroken = broken:S\nrough = rough:S\n")
+    (site / "broken.py").write_text("raise RuntimeError('it is broken')\n")
+    (site / "rough.py").write_text(
+        "from fts.jobs.api.study import Study\n"
+        "class S(Study):\n    def checks(self, places):\n        raise KeyError('x')\n"
+    )
+    study.environ["PYTHONPATH"] += f":{site}"
+    (study.folder / "train.py").write_text("def objective(trial):\n    return trial.suggest_float('x', 0, 1)\n")
+    for words in (
+        "--help",
+        "enqueue train.py:objective --trials 1",
+        "worker --until-empty",
+        "results",
+        "enqueue --help",
+    ):
+        said = study.fts(*words.split())
+        assert said.code == 0 and "broken" not in said.err, said
+    found = {one["text"]: one["state"] for one in json.loads(study.fts("doctor", "--json").out)["findings"]}
+    assert found["the study 'broken' cannot be loaded from broken:S: it is broken"] == "warn"
+    assert "`fts doctor` says why" in study.fts("brokn").err
+    elsewhere = Study(tmp_path / "empty", starts=True, PYTHONPATH=study.environ["PYTHONPATH"])
+    found = {one["text"]: one["state"] for one in json.loads(elsewhere.fts("doctor", "--json").out)["findings"]}
+    assert found["the checks of the study rough failed: KeyError: 'x'"] == "bad"
+
+
+def test_a_gpu_that_reports_no_memory_has_no_dash_in_its_sentence(tmp_path: Path, monkeypatch):
+    (tmp_path / "sensors").write_text("gpu_percent=50")  # as on a Mac
+    monkeypatch.setenv("FTS_SENSORS", f"file:{tmp_path / 'sensors'}")
+    (found,) = [one for one in doctor.sensed(places_of(tmp_path)) if one.name == "gpu"]
+    assert (found.state, found.text) == ("ok", "50 % busy")
 
 
 def test_doctor_says_that_a_damaged_database_is_bad(fts, tmp_path: Path):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs.cli.completion import BREAKS, last_word, quoted
+from fts.jobs.cli.completion import BASH, BREAKS, last_word, quoted
 from fts.jobs.python import python
 from tests.cli.toy import make_toy
 from tests.fts_process import ROOT
@@ -137,3 +137,26 @@ def read_until(terminal: int, file: Path) -> None:
 def read_until_quiet(terminal: int, quiet_s: float = 0.5) -> None:
     while select.select([terminal], [], [], quiet_s)[0]:
         os.read(terminal, 65536)
+
+
+OLD = """
+complete() {
+    if [[ " $* " == *" nosort "* ]]; then echo "nosort: invalid option name" >&2; return 1; fi
+    builtin complete "$@"
+}
+compopt() { echo "compopt: command not found" >&2; return 127; }
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_the_script_says_nothing_in_the_bash_of_macos(tmp_path: Path) -> None:
+    """Version 3.2 has no `complete -o nosort` and no `compopt`."""
+    (tmp_path / "train.py").touch()
+    told = "complete -p fts; COMP_LINE='fts import tr'; COMP_POINT=13; _fts_completion fts; echo ${#COMPREPLY[@]}"
+    (tmp_path / "fts").write_text("#!/bin/sh\necho file,tr\n")
+    (tmp_path / "fts").chmod(0o755)
+    done = subprocess.run(
+        ["bash", "--norc", "-c", f"{OLD}{BASH}{told}"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.stderr == "" and done.stdout == "complete -o default -F _fts_completion fts\n0\n", done

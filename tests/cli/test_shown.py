@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from fts.state import transitions
+from fts.jobs.cli import hardware
+from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.values import Cause
 from tests.cli.study import CELL, claim, finished_cell, start_trial, start_worker
@@ -112,3 +113,21 @@ def test_a_row_of_many_samples_is_their_mean_and_says_so(fts, db: Database):
     assert "3" in rows[0] and "1" in rows[0], "three samples with 0, 1 and 2 percent"
     one = fts("hardware", "--since", "103s")
     assert "mean" not in one.err
+
+
+def test_more_samples_than_are_read_are_thinned_to_the_newest_and_json_has_all(fts, db: Database, monkeypatch):
+    """Oldest first, a limit would cut off what the machine does now."""
+    monkeypatch.setattr(hardware, "MOST", 90)
+    ages = [1000.0 - 5 * n for n in range(100)]
+    for _ in range(3):  # workers
+        measured(db, ages)
+    said = fts("hardware", "--since", "1h")
+    newest = db.now() - min(ages)
+    assert said.code == 0 and 40 <= len(hardware_rows(said.out)) <= 63
+    last = json.loads(fts("hardware", "--since", "1h", "--json").out)["samples"]
+    assert len(last) == 300 and abs(last[-1]["at"] - newest) < 5
+    shown = queries.samples(db, db.now() - 3600, limit=90)
+    assert len(shown) <= 93 and abs(shown[-1].at - newest) < 5 and {s.worker_id for s in shown[-6:]} == {1, 2, 3}
+    monkeypatch.setattr(hardware, "MOST_JSON", 299)
+    refused = fts("hardware", "--since", "1h", "--json")
+    assert refused.code == 2 and "300 samples" in refused.err

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import optuna
 
+from fts.jobs.api.spec import trial_folder
 from tests.fts_process import Study
 
 BODY = """
@@ -44,6 +45,13 @@ def test_the_best_trials_stand_first_and_of_several_goals_the_front(tmp_path: Pa
     assert [line.split()[0] for line in listed[:3]] == ["trial", "t1★", "t4"]
     assert len(study.ok("trials", "one", "--top", "2", "--csv").splitlines()) == 3
     assert study.fts("trials", "one", "--top", "0").code == 2
+    for number in range(5):
+        folder = trial_folder(study.outputs, "two", 2, number)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "best.safetensors").touch()
+    freed = [item["path"] for item in study.json("gc", "--only-best", "-n")["gc"]["items"]]
+    of_two = {path.split("/")[-2] for path in freed}
+    assert of_two == {"trial_0002", "trial_0004"}, "with several goals the whole front is the best"
 
 
 def test_a_search_in_which_no_trial_meets_its_constraints_says_so(tmp_path: Path) -> None:

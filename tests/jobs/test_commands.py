@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
@@ -165,6 +166,10 @@ def test_the_command_line_twin_names_the_jobs(db):
     assert by_id("pause_queue").command() == "fts pause --queue"
     assert by_id("ack").command(jobs) == "fts ack", "the key acknowledges everything"
     assert by_id("note").command(jobs, text='a "b"  $HOME') == "fts note 'a \"b\"  $HOME' --job 1"
+    for text in ("-5 is bad", "--job 7"):  # no option
+        typed = shlex.split(by_id("note").command(jobs, text=text))
+        found = fts.get_command(click.Context(fts), "note").make_context("note", typed[2:]).params
+        assert (" ".join(found["text"]), found["cell"]) == (text, "1"), typed
 
 
 def test_the_journal_and_the_glance_agree_who_is_at_the_keyboard():

@@ -252,6 +252,36 @@ def test_what_the_queue_has_is_offered_by_its_file_or_by_its_words(db: Any, tmp_
     assert "train.py has changed since job 1" in changed["look"]["cells"][0]["told"]
 
 
+def test_a_command_or_function_of_the_queue_is_offered_with_the_very_same_specification(
+    db: Any, tmp_path: Path, session: Session
+) -> None:
+    """Options go before the -- of a command; after it they would become words of the command itself."""
+    from fts.jobs.cli import main
+
+    (tmp_path / "train.py").write_text("def objective(trial):\n    return trial.suggest_float('x', 0, 1)\n")
+    enqueued_with = {
+        "long": ["--stall", "1234567", "--timeout", "12d", "train.py:objective"],
+        "words": ["--metric", "loss", "--grace", "12345.678", "--space", "lr=0.1:0.2", "--", "sh", "-c", "x -y"],
+        "axes": ["--metric", "loss", "--axis", "size=S,M", "--trial-timeout", "90.5", "--", "python", "-x", "{size}"],
+        "text": ["--metric", "loss", "--shell", "--regex", "loss=([0-9]+)", "--", "echo {x:0..1} --trials 7"],
+    }
+    for name, words in enqueued_with.items():
+        assert main(["--db", str(session.places.db), "enqueue", "--trials", "3", "--name", name, *words]) == 0
+    before = {job.id: job.spec for job in queries.jobs(db)}
+    for found in [each for each in studies.found(session.places, [tmp_path]) if each.kind == "queue"]:
+        assert not found.problem, found
+        look = session.answer({"ask": "look", "key": found.key, "typed": {}, "fresh": True})["look"]
+        assert not look["problem"] and {cell["state"] for cell in look["cells"]} == {"queued"}, look
+        words = session.answer({"ask": "cost", "ticked": [cell["name"] for cell in look["cells"]]})["cost"]["words"]
+        assert main(["--db", str(session.places.db), *words]) == 0, words
+    assert {job.id: job.spec for job in queries.jobs(db)} == before
+
+
+def test_a_working_folder_that_was_removed_is_a_sentence(tmp_path: Path, session: Session) -> None:
+    session.here = tmp_path / "gone"
+    assert "No such file or directory" in session.answer({"ask": "stamp"})["problem"]
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [

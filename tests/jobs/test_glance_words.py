@@ -37,6 +37,7 @@ def test_lengths_of_time_in_sentences(seconds, said):
         ("done", 0, 0, 2, "2 trials, all diverged: every complete trial diverged; `fts trials 1` says why"),
         ("failed", 0, 0, 0, "no complete trial: none has ended (job failed)"),
         ("running", 4, 0, 0, "no complete trial yet"),
+        ("running", 0, 0, 2, "every complete trial so far diverged"),
     ],
 )
 def test_a_job_without_a_best_trial_says_what_became_of_its_trials(status, pruned, failed, complete, said):

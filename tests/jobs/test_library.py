@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -20,6 +22,7 @@ import fts
 from fts.jobs.api.function import code_md5
 from fts.jobs.cli import main
 from fts.jobs.library.reading import NoPandas, NoSuchCell
+from fts.jobs.records.optuna import shown
 from fts.state.db import Database
 from tests.cli.study import places_of
 from tests.cli.toy import claim, finished_toy, make_toy, run_trial
@@ -77,7 +80,7 @@ def test_tables_name_axes_parameters_and_metrics_and_are_fresh_at_each_call(toy:
     assert len(best) == 1 and best["trial"].tolist() == [1] and loaded.trials.records() == loaded.trials.records(1)
     with pytest.raises(NoSuchCell, match="no job matches 'mnist/X'; did you mean"):
         loaded.trials("mnist/X")
-    with pytest.raises(NoSuchCell, match="cifar/S has no complete trial yet"):
+    with pytest.raises(NoSuchCell, match="cifar/S has no best trial: no complete trial yet"):
         loaded.best("cifar/S")
 
 
@@ -127,7 +130,7 @@ def test_the_winner_as_words_as_python_and_as_json(toy: Database, capsys: pytest
     found = json.loads(command(toy.path, capsys, "best", "1", "--json")[1])["best"]
     assert (found["value"], found["trial"], found["axes"]) == (0.8, 0, {"data": "mnist", "size": "S"})
     code, out, err = command(toy.path, capsys, "best", "2")
-    assert (code, out) == (6, "") and "job 2 (mnist/M) has no complete trial; `fts trials 2`" in err
+    assert (code, out) == (6, "") and "job 2 (mnist/M) has no best trial: no complete trial yet; `fts trials 2`" in err
 
 
 # ---------------------------------------------------------------- a script that calls optimize
@@ -395,3 +398,40 @@ def test_a_study_without_its_function_can_be_read_and_never_runs(
     assert "there is no study 'nix'; " in command(path, capsys, "import", url, "--study", "nix")[2]
     code, _, err = command(path, capsys, "import", "sqlite:///nowhere.db")
     assert code == 2 and "there is no file nowhere.db" in err and not Path("nowhere.db").exists()
+
+
+def test_neither_import_nor_export_changes_a_file_or_study_of_another_program(
+    toy: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_trial(toy, claim(toy), 0, 0.6)
+    other, empty, text = tmp_path / "other.db", tmp_path / "empty.db", tmp_path / "text.db"
+    with contextlib.closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE mine (a)")
+    empty.touch()
+    text.write_text("no database, but long enough for the header of one " * 20)
+    own = tables_of(toy.path)
+    for path in (other, empty, text, toy.path):
+        before = path.read_bytes() if path != toy.path else b""
+        code, _, err = command(toy.path, capsys, "import", str(path))
+        assert code == 2 and "expected a storage of Optuna" in err, (path, err)
+        assert path == toy.path or path.read_bytes() == before, path
+    code, _, err = command(toy.path, capsys, "export", "--optuna", f"sqlite:///{toy.path}")
+    assert code == 2 and "is the database of fts itself" in err and tables_of(toy.path) == own
+
+    url = f"sqlite:///{tmp_path / 'a@b.db'}"
+    theirs = optuna.create_study(storage=url, study_name="train_mnist_S")
+    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    code, _, err = command(toy.path, capsys, "export", "--optuna", url)
+    assert code == 2 and f"{url} has a study 'train_mnist_S' that fts has not written" in err
+    assert len(optuna.load_study(storage=url, study_name="train_mnist_S").trials) == 3
+    assert f"{url} has train_mnist_S" in command(toy.path, capsys, "import", url, "--study", "nix")[2]
+    ours = f"sqlite:///{tmp_path / 'ours.db'}"
+    for _ in range(2):  # our own study is replaced
+        assert command(toy.path, capsys, "export", "--optuna", ours)[0] == 0
+    assert len(optuna.load_study(storage=ours, study_name="train_mnist_S").trials) == 1
+    assert shown("postgresql://me:secret@host:5/db") == "postgresql://host:5/db"
+
+
+def tables_of(path: Path) -> set[str]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}

@@ -5,13 +5,18 @@ import io
 import logging
 import os
 import re
+import termios
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from fts.jobs.library.progress import ProgressLine
+from fts.jobs.status import formatting
 from fts.jobs.supervisor.progress_events import EpochReported, JobLeft, JobStarted, Note, TrialEnded, TrialStarted
 from fts.jobs.worker.console import Console, ConsoleLog, bar
 from fts.state.values import Direction
+from tests.tui.values import make_job
 
 JOB = SimpleNamespace(
     id=1, experiment="phase6a_2M_h1_threshold_1pct", cell="2M/h1", trials_wanted=4, best_value=None, steps=10
@@ -159,3 +164,24 @@ def test_the_message_of_an_error_cannot_steer_the_terminal():
     Console(out, live=False).tell(Note("t1 failed: \x1b[31mred \u202eback\nsecond line"))
     assert "\x1b" not in out.getvalue() and "\u202e" not in out.getvalue()
     assert out.getvalue().split("  ", 1)[1] == "t1 failed: \ufffd[31mred \ufffdback\nsecond line\n"
+
+
+def test_the_line_of_a_script_takes_one_row_of_any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that wraps would leave its first rows behind at each change."""
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24, 30))
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        line = ProgressLine("損失_of_a_study_with_a_long_name")
+        job = make_job(1, trials_complete=0, best_value=None, best_trial=None)
+        for ended in range(3):
+            line.show([replace(job, trials_complete=ended)], 100)
+        line.name = "short"
+        line.show([replace(job, trials_complete=3)], 100)
+        said = b""
+        while b"short" not in said:
+            said += os.read(master, 4096)
+    os.close(master)
+    rows = said.decode().split("\r")[1:]
+    assert len(rows) == 4 and {formatting.width(row) for row in rows} == {29}, rows
+    assert rows[-1].startswith("short: 3 of 100 trials")

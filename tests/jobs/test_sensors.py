@@ -7,6 +7,7 @@ import time
 from collections import namedtuple
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from fts.jobs.cgroups import cores_in_words, memory_groups, usable_cores
 from fts.jobs.sensors import macos
 from fts.jobs.sensors.detect import Machine, Nvml, SystemPart, from_env, hottest, merge
+from fts.jobs.sensors.gpus import list_gpus
 
 Chip = namedtuple("Chip", "label current")
 
@@ -306,3 +308,26 @@ def test_a_tool_that_hangs_fails_or_is_missing_tells_nothing(tmp_path: Path, mon
 def test_a_reading_that_nobody_fills_knows_nothing() -> None:
     reading = asdict(merge([]))
     assert {name for name, value in reading.items() if value is not None} == {"at"}
+
+
+DRIVER = SimpleNamespace(  # NVML with two GPUs, the first of them hot; it lacks the other sensors
+    NVMLError=AttributeError, NVML_TEMPERATURE_GPU=0, nvmlInit=lambda: None, nvmlShutdown=lambda: None,
+    nvmlDeviceGetCount=lambda: 2, nvmlDeviceGetHandleByIndex=range(2).__getitem__, nvmlDeviceGetUUID="GPU-{}".format,
+    nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(used=1, total=24 << 30),
+    nvmlDeviceGetTemperature=lambda gpu, _: (88, 40)[gpu],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("visible", "names", "degrees"),
+    [
+        (None, ["GPU-0", "GPU-1"], 88.0), ("", [], None), ("-1", [], None), ("none", [], None), ("1", ["1"], 40.0),
+        ("1,-1,0", ["1"], 40.0), ("0, 1", ["0", "1"], 88.0), ("1,7,0", ["1"], 40.0),
+    ],
+)  # fmt: skip
+def test_a_hidden_gpu_is_neither_given_nor_measured(monkeypatch, visible: str | None, names: list[str], degrees):
+    """CUDA hides the first number that no GPU has and all after it; somebody else's heat must not pause our trials."""
+    monkeypatch.setitem(sys.modules, "pynvml", DRIVER)
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert [gpu.name for gpu in list_gpus(environ)] == names
+    assert Nvml(environ).read().get("temperature") == degrees

@@ -150,3 +150,53 @@ def test_install_asks_systemd_status_reads_it_and_remove_leaves_nothing(
     monkeypatch.setitem(study.environ, "PATH", str(Path(sys.executable).parent))
     said = study.fts("service", "install", "--manager", SYSTEMD)
     assert said.code == 1 and "there is no systemctl here: -n shows the service" in said.err, said
+
+
+LAUNCHCTL = """#!/bin/sh
+# as launchctl: what is loaded cannot be loaded again, and what is not can be neither found nor unloaded
+echo launchctl "$@" >> {0}/asked
+case "$1" in
+    print) test -f {0}/loaded || exit 113; echo "	state = $(cat {0}/loaded)" ;;
+    bootstrap) test ! -f {0}/loaded || exit 5; echo running > {0}/loaded ;;
+    kickstart) test -f {0}/loaded || exit 113; echo running > {0}/loaded ;;
+    bootout) test -f {0}/loaded || exit 3; rm {0}/loaded ;;
+esac
+"""
+
+
+def test_launchd_is_asked_for_what_it_can_do_now(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools, loaded = tmp_path / "tools", tmp_path / "loaded"
+    tools.mkdir()
+    (tools / "launchctl").write_text(LAUNCHCTL.format(tmp_path))
+    (tools / "launchctl").chmod(0o755)
+    monkeypatch.setitem(study.environ, "PATH", f"{tools}:{os.environ['PATH']}")
+    (path,) = [study.folder.parent / "Library" / "LaunchAgents" / f"{unit_of(study).name}.plist"]
+
+    def service(*words: str) -> tuple[int, str]:
+        said = study.fts("service", *words, "--manager", LAUNCHD)
+        return said.code, said.out + said.err
+
+    assert service("install")[0] == 0 and loaded.read_text() == "running\n" and path.is_file()
+    code, said = service("install")  # once more: nothing has changed
+    assert code == 0 and "has changed" not in said
+    code, said = service("install", "--slots", "1")
+    assert code == 0 and "launchctl bootout" in said and f"launchctl bootstrap gui/{os.getuid()} " in said
+    assert service("status")[0] == 0
+    loaded.write_text("not running\n")  # after `fts stop`
+    code, said = service("status")
+    assert code == 1 and "launchctl kickstart" in said
+    assert service("install", "--slots", "1")[0] == 0 and loaded.read_text() == "running\n"
+    loaded.unlink()  # it was unloaded by hand
+    code, said = service("status")
+    assert code == 1 and "launchctl bootstrap" in said and "kickstart" not in said
+    assert service("remove") == (0, f"removed {path}\n")
+
+
+def unit_of(study: Study) -> Service:
+    return Service(("fts",), study.folder, Path("/log"), {})
+
+
+def test_a_folder_that_is_not_utf_8_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    for made in ({"folder": Path("/caf\udce9")}, {"environment": {"FTS_X": "\udce9"}}):
+        with pytest.raises(BadSetting, match="not UTF-8"):
+            Service(**{"command": ("fts",), "folder": Path("/a"), "log": Path("/l"), "environment": {}, **made})

@@ -228,6 +228,23 @@ def test_a_past_time_is_rebuilt_as_it_was(db: Database) -> None:
         assert [event.id for event in rebuilt.events] == [event.id for event in then.events]
 
 
+def test_what_was_acknowledged_then_stays_so_after_a_retry_and_another_end(db: Database) -> None:
+    """Else a replay asks for decisions that had been taken."""
+    enqueued(db)
+    crew = worker(db)
+    seen: list[Snapshot] = []
+    for _ in range(3):
+        transitions.fail_job(db, claimed(db, crew), Cause.CODE_ERROR, "no such file")
+        for act in (lambda: None, lambda: transitions.acknowledge(db, "ada"), lambda: transitions.retry(db, [1])):
+            act()
+            time.sleep(0.004)  # the database's clock counts milliseconds
+            seen.append(queries.snapshot(db))
+            time.sleep(0.004)
+    for then in seen:
+        (job,), (rebuilt,) = then.jobs, replay.rebuild(db, then.taken_at).jobs
+        assert (rebuilt.acknowledged_at or 0.0) == pytest.approx(job.acknowledged_at or 0.0, abs=0.003)
+
+
 def _a_day(db: Database, crew: int) -> list[Any]:
     held: dict[str, Any] = {}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from fts.jobs.records.results import spent
@@ -54,6 +56,29 @@ def test_trials_side_by_side_share_their_time(db: Database) -> None:
     for trial, (began, ended) in spans.items():
         db.execute_sql("UPDATE attempt SET began_at = ?, ended_at = ? WHERE trial_id = ?", (began, ended, trial))
     assert queries.snapshot(db).worked == {1: 90.0} == {1: union_s(spans.values())}
+    assert replay.rebuild(db, db.now() + 1).worked == {1: 90.0}
+    db.execute_sql("UPDATE attempt SET ended_at = ? WHERE trial_id = 3", (db.now() + 90,))
+    assert replay.rebuild(db, db.now() + 1).worked == {1: 60.0}, "up to that time"
+
+
+def test_a_past_time_is_rebuilt_from_more_trials_than_sqlite_has_parameters(db: Database) -> None:
+    """Most builds of SQLite accept 32,766; a few cells of a cheap function have more trials together."""
+    enqueued(db, 1)
+    claim = claimed(db)
+    trial = started(db, claim)
+    transitions.finish_trial(db, claim, trial, TrialStatus.COMPLETE, Cause.FINISHED, value=1.0)
+    transitions.pause(db, [1])
+    transitions.pause_running(db, claim)
+    columns = [
+        row[1] for row in db.execute_sql("PRAGMA table_info(trial)").fetchall() if row[1] not in ("id", "number")
+    ]
+    copied = f"SELECT {', '.join(columns)}, ? FROM trial WHERE id = {trial}"
+    for number in range(1, 30):
+        db.execute_sql(f"INSERT INTO trial ({', '.join(columns)}, number) {copied}", (number,))
+    db.connection().setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 20)
+    assert replay.rebuild(db, db.now() + 1).jobs[0].trials_complete == 30
+    db.execute_sql("UPDATE trial SET ended_at = ended_at + 10, started_at = started_at + 10 WHERE number > 0")
+    replay.rebuild(db, db.now() + 1)
 
 
 NIGHT_S = 36_000.0  # without power

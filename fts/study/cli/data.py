@@ -13,6 +13,7 @@ from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json, emit_table, plain, say
 from fts.jobs.cli.paths import PathType
 from fts.jobs.status.formatting import count
+from fts.state.files import shell_path
 from fts.study import choices
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def list_(as_json: bool) -> None:
         rows = [(e.dataset, e.version, e.tier, e.rows, e.start, e.end, e.md5[:12]) for e in entries]
         emit_table(columns, rows, right=("version", "rows"))
     for path in unknown:
-        say(f"pending registration: {path} (`fts data register {path}`)")
+        say(f"pending registration: {path} (`fts data register {shell_path(path)}`)")
     return None
 
 
@@ -237,7 +238,7 @@ def verify(as_json: bool) -> None:
     for problem in () if as_json else problems:
         emit(problem)
     for path in () if as_json else unknown:
-        say(f"pending registration: {path} (`fts data register {path}`)")
+        say(f"pending registration: {path} (`fts data register {shell_path(path)}`)")
     for sentence in () if as_json else kept:
         say(sentence)
     if problems:
