@@ -117,7 +117,7 @@ def waking(wake: Wake) -> type[selectors.SelectSelector]:
     return Waking
 
 
-DRAWING: list[Any] = []  # drivers that have switched the terminal to the monitor's screen, and not back
+STARTED: list[Any] = []  # drivers that have switched the terminal to the monitor's screen
 
 
 def suspending(kind: type[Driver]) -> type[Driver]:
@@ -138,14 +138,12 @@ def suspending(kind: type[Driver]) -> type[Driver]:
 
         def start_application_mode(self) -> None:
             self.stopped = False
-            DRAWING.append(self)
+            STARTED.append(self)
             super().start_application_mode()
 
         def stop_application_mode(self) -> None:
             super().stop_application_mode()
             self.stopped = True
-            if self in DRAWING:
-                DRAWING.remove(self)
 
         def write(self, data: str) -> None:
             if not self.stopped:  # 8.2.8 paints a last frame on the shell's screen if an app fails while it starts
@@ -178,12 +176,13 @@ def restoring() -> Iterator[None]:
     try:
         yield
     finally:
-        for driver in DRAWING:
+        for driver in STARTED[-1:]:
             with contextlib.suppress(Exception):  # the writing thread may never have started
-                driver.close()
+                driver.close()  # waits until everything is written
             with contextlib.suppress(Exception):  # the terminal may be gone
-                os.write(driver._file.fileno(), LEAVES)
-        DRAWING.clear()
+                if not driver.stopped:
+                    os.write(driver._file.fileno(), LEAVES)
+        STARTED.clear()
 
 
 @contextlib.contextmanager
