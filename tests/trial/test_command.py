@@ -169,6 +169,37 @@ def test_a_place_in_a_shell_is_quoted_as_its_own_quotes_need(tmp_path: Path, pla
         assert said == (f"<{value}>" if "<{" in place else value), words
 
 
+IN_LINES = [*ODD, '{"a": [1, 2]}', "x\nEOF\necho broken", "`touch broken`", "\\"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat <<EOF\n{v}\nEOF\n",
+        "cat <<'EOF'\n{v}\nEOF",
+        "cat <<-EOF | cat\n\t{v}\n\tEOF\nprintf %s ''",
+        "cat <<A >/dev/null; cat <<EOF\nnot {v}\nA\n{v}\nEOF",
+        "printf '%s\\n' \"$(cat <<EOF\n{v}\nEOF\n)\"",
+        "cat <<EOF\n$(printf %s {v})\nEOF",
+        'cat <<EOF\n$(printf %s "{v}")\nEOF',
+        "cat <<EOF\ndon't\nEOF\nprintf '%s\\n' '{v}'",
+        "sh <<EOF\nprintf '%s\\n' {v}\nEOF",
+        "env A=1 /bin/sh -s <<EOF\nprintf '%s\\n' \"{v}\"; # it's\nEOF",
+        "cat <<EOF | sh\nprintf '%s\\n' '{v}'\nEOF",
+    ],
+)
+def test_a_value_in_a_here_document_is_the_text_itself_and_one_word_of_a_script(tmp_path: Path, text: str):
+    """`cat <<EOF >config.yaml` got `name: 'a b'`, and the shell ran what a value had between backquotes."""
+    cell = cell_of(tmp_path, text, shell=True, space={"v": {"kind": "choice", "choices": IN_LINES}})
+    for value in IN_LINES:
+        words = filled(cell, {"v": value}, {})
+        said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+        quoted = "<<'EOF'" in text  # there nothing can be written in place of a line that would end it
+        said = said.removeprefix("\t").replace("\nEOF \n", "\nEOF\n") if quoted or "<<-" in text else said
+        assert said.removeprefix("don't\n").rstrip("\n") == value.rstrip("\n"), words
+    assert not (tmp_path / "broken").exists()
+
+
 def test_an_awk_line_is_read_by_a_regular_expression(tmp_path: Path):
     program = 'BEGIN { for (i = 0; i < 3; i++) print "epoch " i " val_loss=" {lr:0.1..0.9} * 2 + i; printf "end" }'
     cell = cell_of(tmp_path, "awk", program, regex="val_loss=([-0-9.eE+]+)", best=True)
