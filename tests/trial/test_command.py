@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -439,6 +440,18 @@ def test_a_pool_of_a_command_lives_until_the_checkpoint_that_a_stop_asks_for(tmp
     kept = int((tmp_path / "outputs/trials/j/trial_0000/checkpoint/epoch").read_text())
     assert kept == len(record.epochs) > asked[0] + 1, "the epoch that it was at is not lost"
     assert (tmp_path / "after").exists() == (kind == "a shell"), "what follows in the script had its time"
+
+
+def test_a_command_that_an_engine_ends_before_our_own_process_is_stopped_and_not_failed(tmp_path: Path):
+    def signals_later(child: Any, fact: Fact) -> bool:
+        if fact["fact"] == "epoch":
+            threading.Timer(0.3, os.kill, (child.pid, signal.SIGTERM)).start()
+        return False
+
+    text = "fts log epoch=1 val_loss=0.1; sleep 0.15; exit 1"
+    record = ran(cell_of(tmp_path, text, shell=True), act=signals_later)
+    assert record.end["fact"] == "stopped", record.end
+    assert ran(cell_of(tmp_path, text, shell=True)).end["fact"] == "failed"
 
 
 @pytest.mark.parametrize("script", ["sleep 1000; :", "trap 'exit 0' TERM; sleep 1000", "sleep 1000 & wait"])
