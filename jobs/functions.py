@@ -24,7 +24,7 @@ from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, made_in_mai
 from fts.jobs.api.goals import bound_of, goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
-from fts.jobs.api.names import is_name
+from fts.jobs.api.names import is_name, means_jobs
 from fts.jobs.api.spec import NAME, BadSpec, md5_of
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 from fts.jobs.own_search import Tuner, other_tuner, search_at_import
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from fts.jobs.api.bare_cell import BareCell
+    from fts.state.values import Job
 
 Value = str | int | float
 MOST_CELLS = 10_000
@@ -123,6 +124,13 @@ def checked_name(name: str) -> str:
     if name in installed():
         raise BadSpec(f"{name!r} is the name of an installed study; give this one another with --name")
     return name
+
+
+def refuse_name_of_jobs(study: str, jobs: Iterable[Job] = ()) -> None:
+    """Raises BadSpec for a new study whose name commands would take for jobs. An earlier one can go on: study:7."""
+    if means_jobs(study) and all(job.study != study for job in jobs):
+        meant = "every job" if study.lower() == "all" else "jobs by their numbers"
+        raise BadSpec(f"the study's name is {study!r}, which means {meant} in a command; give another one with --name")
 
 
 def combinations(axes: Mapping[str, Sequence[Value]]) -> list[tuple[Value, ...]]:

@@ -58,13 +58,44 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run(given)
     except KeyboardInterrupt:  # before terminal.quiet(); after it ctrl+c is a key
         return 130
-    except (OSError, MemoryError, RuntimeError, SystemError) as error:
-        sentence = no_room(error) or (str(error) if isinstance(error, OSError) else None)
-        if sentence is None or os.environ.get("FTS_DEBUG"):
+    except Exception as error:  # outermost handler: prints a sentence; FTS_DEBUG=1 shows the traceback
+        if os.environ.get("FTS_DEBUG"):
             raise
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            print(f"fts: {sentence}", file=sys.stderr)
-        return 1
+        return report(error)
+
+
+def report(error: Exception) -> int:
+    """Prints why the monitor ended. Returns the exit code."""
+    say(sentence_of(error))
+    return 1
+
+
+def say(sentence: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"fts: {sentence}", file=sys.stderr)
+
+
+def sentence_of(error: Exception) -> str:
+    """Returns one line for any error that ended the monitor: what was found and what to do."""
+    if (sentence := no_room(error)) is not None:
+        return sentence
+    if isinstance(error, OSError):
+        return str(error)
+    words = " ".join(str(error).split())[:300]
+    if isinstance(error, ImportError):
+        from fts.installing import installing  # here, not above: for this error only
+
+        again = installing("--force-reinstall", "fts-hpo")
+        return f"the monitor is not completely installed: {words}; `{again}` installs it again"
+    try:
+        from fts.tui.render.export import keep_fault  # here, not above: the monitor needs it for faults only
+
+        where = keep_fault(f"the monitor ended: {error!r}", error)
+    except Exception:  # noqa: BLE001  # the sentence matters more
+        where = "FTS_DEBUG=1 shows where"
+    return (
+        f"a fault in fts itself ended the monitor: {type(error).__name__}: {words} ({where}); the study is not affected"
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -94,12 +125,13 @@ def run(given: argparse.Namespace) -> int:
     gc.enable()
     if on_terminal:  # the monitor of a browser has no terminal that could vanish
         terminal.leave_when_terminal_goes(app)
-    with terminal.drawing():
+    with terminal.drawing(), terminal.restoring():
         app.run(mouse=given.mouse)
-    with contextlib.suppress(OSError):  # the terminal may be gone
-        for sentence in app.action_runner.finish():
-            print(f"fts: {sentence}", file=sys.stderr)
-    return app.return_code or 0
+    app.presence.finish()
+    gc.freeze()  # Python would search all objects once more at its end, which takes 50 ms
+    for sentence in app.action_runner.finish(lambda: say("the last change waits until the database is free")):
+        say(sentence)
+    return (app.return_code or 0) if app.fault is None else report(app.fault)
 
 
 def use_one_heap() -> None:

@@ -6,6 +6,7 @@ another in the order of the keys: while the database is locked, an undo must not
 
 from __future__ import annotations
 
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SETTLE_S = 0.3  # destructive keys are refused for this long after a screen or dialog appeared
 MOVED_S = 0.5  # and for this long after the row under the cursor changed
 LEAST_BUSY_S = 0.2  # a change waits at least this long for the lock, however long it waited in our own queue
+SILENT_S = 0.2  # after the screen has closed, so long without a word while a change waits
 PREVIEW_ABOVE = 3  # a change of more jobs than this shows their list and asks first
 
 
@@ -256,10 +258,18 @@ class ActionRunner:
         together = before == reason and key not in keys.split(", ")
         return f"{keys}, {sentence}" if together else sentence
 
-    def finish(self) -> list[str]:
-        """Waits for the pending changes after the screen has closed. Returns the failures that were not shown."""
+    def finish(self, waits: Callable[[], None]) -> list[str]:
+        """Waits for the pending changes after the screen has closed. Returns the failures that were not shown.
+
+        A change that a person has asked for is not dropped because they leave; `waits` is called if that takes a while.
+        """
         if self._runs is not None:
             self._runs.stop()
+        last = self._lane.submit(int)
+        with contextlib.suppress(TimeoutError):
+            last.result(SILENT_S)
+        if not last.done():
+            waits()
         self._lane.shutdown()
         return [self._named(clean(message.sentence)) for message in self._failed]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, ClassVar
 
@@ -96,6 +97,22 @@ class Monitor(App[None]):
 
     def get_driver_class(self) -> type[Driver]:
         return terminal.suspending(self.cost.counting(super().get_driver_class()))
+
+    @property
+    def fault(self) -> Exception | None:
+        """The error that ended the monitor; None: the user left."""
+        return self._exception
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Ends the monitor. Textual would print a traceback; `fts-tui` prints a sentence (FTS_DEBUG=1: both)."""
+        if os.environ.get("FTS_DEBUG"):
+            super()._handle_exception(error)
+            return
+        self._return_code = 1
+        if self._exception is None:
+            self._exception = error
+            self._exception_event.set()
+        self._close_messages_no_wait()
 
     def on_mount(self) -> None:
         self.poller.start()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import signal
 import sys
 import termios
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 CANNOT_MOVE = ("", "dumb", "unknown")  # values of $TERM of terminals that cannot move the cursor
 LOOK_EVERY_S = 1.0
 FOUND: list[list[Any]] = []  # the terminal attributes that the shell had set
+# what LinuxDriver.stop_application_mode sends: paste, wrap, sizes, mouse, keys of kitty, screen, cursor, focus
+LEAVES = (
+    b"\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
+)
 GRACE_S = 2.0  # the app has this long to exit before the process is ended
 
 
@@ -79,10 +85,76 @@ def quiet() -> Iterator[None]:
             termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
+class Wake(threading.Event):
+    """An event that also makes a file descriptor readable, so that a `select` on it returns at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readable, self._writable = os.pipe()
+
+    def set(self) -> None:
+        if not self.is_set():
+            os.write(self._writable, b"x")
+        super().set()
+
+    def clear(self) -> None:
+        if self.is_set():
+            os.read(self.readable, 1)
+        super().clear()
+
+
+def waking(wake: Wake) -> type[selectors.SelectSelector]:
+    """Returns a selector of which `select` returns at once while the event is set."""
+
+    class Waking(selectors.SelectSelector):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register(wake.readable, selectors.EVENT_READ)
+
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            return [found for found in super().select(timeout) if found[0].fd != wake.readable]
+
+    return Waking
+
+
+STARTED: list[Any] = []  # drivers that have switched the terminal to the monitor's screen
+
+
 def suspending(kind: type[Driver]) -> type[Driver]:
-    """Returns a subclass of Textual's driver that restores the shell's terminal settings (echo) during ctrl+z."""
+    """Returns a subclass of Textual's driver that leaves at once and gives the shell its terminal back during ctrl+z.
+
+    Textual's own waits up to 0.2 s for its thread that reads keys. It prints a traceback if that thread fails.
+    """
+    from textual.drivers import linux_driver  # here, not above: `--help` must not wait for Textual
 
     class Suspending(kind):  # type: ignore[valid-type, misc]  # the kind depends on where the monitor runs
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.stopped = False
+            if isinstance(self, linux_driver.LinuxDriver):
+                self.exit_event = Wake()
+                used = SimpleNamespace(SelectSelector=waking(self.exit_event), EVENT_READ=selectors.EVENT_READ)
+                vars(linux_driver)["selectors"] = used  # all of that module that the driver uses
+
+        def start_application_mode(self) -> None:
+            self.stopped = False
+            STARTED.append(self)
+            super().start_application_mode()
+
+        def stop_application_mode(self) -> None:
+            super().stop_application_mode()
+            self.stopped = True
+
+        def write(self, data: str) -> None:
+            if not self.stopped:  # 8.2.8 paints a last frame on the shell's screen if an app fails while it starts
+                super().write(data)
+
+        def _run_input_thread(self) -> None:
+            try:
+                self.run_input_thread()
+            except Exception as error:  # noqa: BLE001  # without this thread no key arrives
+                self._app.call_later(self._app._handle_exception, error)
+
         def suspend_application_mode(self) -> None:
             super().suspend_application_mode()
             with contextlib.suppress(termios.error, OSError, ValueError):
@@ -96,6 +168,21 @@ def suspending(kind: type[Driver]) -> type[Driver]:
             super().resume_application_mode()
 
     return Suspending
+
+
+@contextlib.contextmanager
+def restoring() -> Iterator[None]:
+    """Gives the shell its screen, cursor and mouse back if Textual has failed before it did."""
+    try:
+        yield
+    finally:
+        for driver in STARTED[-1:]:
+            with contextlib.suppress(Exception):  # the writing thread may never have started
+                driver.close()  # waits until everything is written
+            with contextlib.suppress(Exception):  # the terminal may be gone
+                if not driver.stopped:
+                    os.write(driver._file.fileno(), LEAVES)
+        STARTED.clear()
 
 
 @contextlib.contextmanager

@@ -49,6 +49,11 @@ def block_length(series: ArrayLike, horizon: int) -> float:
     return max(float(horizon), math.sqrt(len(values)), chosen if math.isfinite(chosen) else 1.0)
 
 
+def freedom_of(n: int, block: float) -> float:
+    """Returns the degrees of freedom of Student's t for N samples in blocks: only N / block pieces are independent."""
+    return max(3.0, n / block) - 1
+
+
 def widening(series: ArrayLike, block: float) -> float:
     """Returns the factor, at least 1, by which an interval from resampled blocks is too narrow.
 
@@ -58,7 +63,7 @@ def widening(series: ArrayLike, block: float) -> float:
     from scipy.special import ndtri, stdtrit  # here, not above: importing the types does not need it
 
     values = np.asarray(series, dtype=np.float64)
-    pieces = max(3.0, len(values) / block)
+    pieces = freedom_of(len(values), block) + 1
     upper = (1 + LEVEL) / 2
     student = float(stdtrit(pieces - 1, upper) / ndtri(upper) * math.sqrt(pieces / (pieces - 1)))
     seen = blocks_variance(values, block)

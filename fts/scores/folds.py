@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fts.scores.dependence import LEVEL, block_length, widening
+from fts.scores.dependence import LEVEL, block_length, freedom_of, widening
 from fts.scores.intervals import RESAMPLES, SERIES, Interval, checked_labels, percentiles, resample
 from fts.scores.metrics import METRICS
 
@@ -118,7 +118,18 @@ def _interval(
     value = float(combined(lambda p: over_folds(metric, y, p, folds))[0])
     drawn = combined(lambda p: over_folds(metric, y, p, folds, weights))
     name = metric if len(sides) == 1 else f"difference in {metric}"
-    days = percentiles(name, value, drawn, widening(apart, block))
+    days = percentiles(name, value, drawn, widening(apart, block), freedom_of(len(y), block))
     half = luck.half_width(trainings) if luck is not None else 0.0
+    if luck is None or half == 0:
+        return days
     low, high = (float(np.hypot(end - value, half)) for end in (days.low, days.high))
-    return Interval(value, value - low, value + high)
+    both = (((days.high - days.low) / 2, days.freedom), (half, luck.freedom))
+    return Interval(value, value - low, value + high, _freedom_of_sum(both))
+
+
+def _freedom_of_sum(parts: Sequence[tuple[float, float]]) -> float:
+    """Returns the degrees of freedom of a sum of parts (Welch-Satterthwaite), (half width, freedom) each."""
+    from scipy.stats import t  # here, not above: see Luck.half_width
+
+    variances = [(half / float(t.ppf((1 + LEVEL) / 2, freedom))) ** 2 for half, freedom in parts]
+    return sum(variances) ** 2 / sum(v**2 / freedom for v, (_, freedom) in zip(variances, parts, strict=True))

@@ -230,7 +230,10 @@ def live(snapshot: Snapshot) -> list[Worker]:
 
 def latest_undoable(snapshot: Snapshot) -> Event | None:
     """Returns the event that `undo` would undo, among the events of the snapshot."""
+    imported = {job.id for job in snapshot.jobs if job.status is JobStatus.DONE and job.attempt == 0}
     for event in reversed(snapshot.events):
+        if event.verb == Verb.ENQUEUED and event.job_id in imported:
+            continue  # it was done at once, which cannot be undone
         if event.inverse is not None and event.undone_by is None and event.verb != Verb.UNDONE:
             return event
     return None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fts.frozen import dataclass
 from fts.jobs.api.bare_cell import OBJECTIVE, BareCell
+from fts.jobs.api.names import means_jobs
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import Metric, Program, Resources, Study
 
@@ -118,10 +119,10 @@ class FunctionStudy(Study):
 
 
 def title_of(axes: Mapping[str, Any], study: str) -> str:
-    """Returns the name of a cell that people see and type; with its first axis if it looks like a number or option."""
+    """Returns the name of a cell that people see and type; with its first axis if it looks like a job or option."""
     name = "/".join(str(value) for value in axes.values()) or study
     first = next(iter(axes), None)
-    return f"{first}={name}" if first is not None and NO_NAME.fullmatch(name) else name
+    return f"{first}={name}" if first is not None and (NO_NAME.fullmatch(name) or means_jobs(name)) else name
 
 
 def shrinks(recipe: Mapping[str, Any] | None) -> int:

@@ -1,9 +1,15 @@
-"""Valid names of parameters and axes: a Python identifier, or several with dots between them, `optimizer.lr`."""
+"""Valid names of parameters and axes: a Python identifier, or several with dots between them, `optimizer.lr`.
+
+Also the words that cannot name a study.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
+
+OF_JOBS = re.compile(r"\d+|\d+(?:-|\.\.)\d+|all", re.IGNORECASE)
 
 
 def is_name(name: Any) -> bool:
@@ -23,3 +29,8 @@ def alike(names: Iterable[str]) -> tuple[str, str] | None:
         if other is not name:
             return other, name
     return None
+
+
+def means_jobs(word: str) -> bool:
+    """Returns whether commands take the word for jobs, whatever has that name: 7, 3-5, 3..5 or all."""
+    return OF_JOBS.fullmatch(word) is not None

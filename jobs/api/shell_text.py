@@ -1,32 +1,80 @@
-"""Inserts values into a shell command, each quoted for its position: outside quotes, in '...' or in "..."."""
+"""Inserts values into a shell command, each quoted for its position: outside quotes, in '...', in "...", in lines.
+
+The lines of a here-document get values as they are. If a shell reads them (`ssh node <<EOF`), each value is one word.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import PurePath
+
+from fts.frozen import dataclass
 
 PLAIN, SINGLE, DOUBLE = "plain", "single", "double"
+LINES = "lines of a here-document"  # in which the shell replaces $ and `, and quotes mean nothing
 BACK, SUM = "`...`", "$((...))"  # without quotes; between backquotes the shell reads each backslash twice
 # A here-document, and the word that ends it
 HERE = re.compile(r"""(?<!<)<<(-?)[ \t]*((?:'[^'\n]*'|"[^"\n]*"|[^\s'"<>|&;()])+)""")
 
 
-def places(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[re.Match[str], str]]:
+READ_BY_SHELL = {"sh", "bash", "dash", "ksh", "zsh", "ssh", "sbatch", "qsub", "bsub"}  # they read a script from stdin
+
+
+@dataclass(frozen=True)
+class Document:
+    """The lines of a here-document."""
+
+    start: int
+    end: int
+    word: str  # ends it
+    tabs: bool  # <<-: tabs before the word do not count
+    expands: bool  # the shell replaces $ and ` in it: its word is not quoted
+    is_script: bool  # another shell reads it
+    in_back: bool  # it is between backquotes
+    quotes: str = PLAIN  # of the position in the script
+
+
+Place = str | Document  # the quotes around a position, or the here-document that it is in
+
+
+def places(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[re.Match[str], Place]]:
     """Yields each match of the pattern and the quotes around it, as a POSIX shell reads them.
 
-    These are PLAIN, SINGLE, DOUBLE or BACK. Quotes mean nothing inside a here-document: a match in it is PLAIN.
+    These are PLAIN, SINGLE, DOUBLE or BACK, or the Document with the match.
     """
     stack, at = [PLAIN], 0  # a stack, because $(...) inside "..." starts a new command
     coming: list[re.Match[str]] = []  # here-documents that begin with the next line
+    behind: list[Document] = []  # here-documents that were read
     for found in pattern.finditer(text):
         while at < found.start():
-            at = _step(text, at, stack, coming)
-        yield found, PLAIN if stack[-1] == SUM else stack[-1]
+            at = _step(text, at, stack, coming, behind)
+        inside = next((one for one in reversed(behind) if one.start <= found.start() < one.end), None)
+        yield found, (PLAIN if stack[-1] == SUM else stack[-1]) if inside is None else _in_lines(text, found, inside)
         at = max(at, found.end())
 
 
-def _step(text: str, at: int, stack: list[str], coming: list[re.Match[str]]) -> int:
+def _in_lines(text: str, found: re.Match[str], document: Document) -> Place:
+    """Returns the document, with the quotes of its script; or the quotes around a match that is in a $(...) of it."""
+    quotes = _after(text, document.start, found.start(), LINES) if document.expands else LINES
+    if quotes != LINES:
+        return quotes
+    return (
+        replace(document, quotes=_after(text, document.start, found.start(), PLAIN)) if document.is_script else document
+    )
+
+
+def _after(text: str, start: int, end: int, first: str) -> str:
+    """Returns the quotes at the end of a part of the text that begins with the quotes `first`."""
+    stack, at = [first], start
+    while at < end:
+        at = _step(text, at, stack, [], [])
+    return PLAIN if stack[-1] == SUM else stack[-1]
+
+
+def _step(text: str, at: int, stack: list[str], coming: list[re.Match[str]], behind: list[Document]) -> int:
     """Reads one character, a comment or here-documents, and returns the position of the next."""
     sign, now = text[at], stack[-1]
     if now == SINGLE:
@@ -42,20 +90,22 @@ def _step(text: str, at: int, stack: list[str], coming: list[re.Match[str]]) -> 
     elif text.startswith("$(", at):
         stack.append(PLAIN)
         return at + 2
-    elif sign == '"':
+    elif sign == '"' and now != LINES:
         stack.pop() if now == DOUBLE else stack.append(DOUBLE)
-    elif now != DOUBLE:
-        return _step_without_quotes(text, at, stack, coming)
+    elif now not in (DOUBLE, LINES):
+        return _step_without_quotes(text, at, stack, coming, behind)
     return at + 1
 
 
-def _step_without_quotes(text: str, at: int, stack: list[str], coming: list[re.Match[str]]) -> int:
+def _step_without_quotes(
+    text: str, at: int, stack: list[str], coming: list[re.Match[str]], behind: list[Document]
+) -> int:
     sign, now = text[at], stack[-1]
     if sign == "#" and now != SUM and (at == 0 or text[at - 1] in " \t\n;(&|"):
         end = text.find("\n", at)  # skip the comment
         return len(text) if end < 0 else end
     if sign == "\n" and coming:
-        return _behind(text, at + 1, coming)
+        return _behind(text, at + 1, coming, behind, BACK in stack)
     if sign == "<" and now != SUM and (here := HERE.match(text, at)) is not None:
         coming.append(here)
         return here.end()
@@ -68,32 +118,54 @@ def _step_without_quotes(text: str, at: int, stack: list[str], coming: list[re.M
     return at + 1
 
 
-def _behind(text: str, at: int, coming: list[re.Match[str]]) -> int:
+def _behind(text: str, at: int, coming: list[re.Match[str]], behind: list[Document], in_back: bool) -> int:
     """Returns the position behind the here-documents that begin here."""
+    start, line_of = at, text[text.rfind("\n", 0, coming[0].start()) + 1 : at]
+    is_script = any(PurePath(word).name in READ_BY_SHELL for word in re.split(r"[\s;&|()`'\"]+", line_of))
     while coming and at < len(text):
         here = coming[0]
+        word = re.sub(r"""['"\\]""", "", here[2])
         line, newline, _ = text[at:].partition("\n")
         at += len(line) + len(newline)
-        if (line.lstrip("\t") if here[1] else line) == re.sub(r"""['"\\]""", "", here[2]):
+        if (line.lstrip("\t") if here[1] else line) == word or at >= len(text):
+            behind.append(Document(start, at, word, bool(here[1]), word == here[2], is_script, in_back))
             coming.pop(0)
+            start = at
     coming.clear()
     return at
 
 
-def quoted(value: str, quotes: str) -> str:
-    """Quotes a value for a position inside the given quotes."""
-    if quotes == SINGLE:
+def quoted(value: str, place: Place) -> str:
+    """Quotes a value for a position inside the given quotes, or in the lines of a here-document."""
+    if isinstance(place, Document):
+        return _in_document(value, place)
+    if place == SINGLE:
         return value.replace("'", "'\"'\"'")
-    if quotes == DOUBLE:
+    if place == DOUBLE:
         return re.sub(r'([\\"$`])', r"\\\1", value)
     plain = shlex.quote(value)
-    return re.sub(r"([\\$`])", r"\\\1", plain) if quotes == BACK else plain
+    return _escaped(plain) if place == BACK else plain
+
+
+def _in_document(value: str, document: Document) -> str:
+    text = quoted(value, document.quotes) if document.is_script else value
+    text = _escaped(text) if document.expands else text
+    nothing = "``" if document.expands else " "  # a line of the value must not end the document
+    lines = [
+        line + nothing if (line.lstrip("\t") if document.tabs else line) == document.word else line
+        for line in text.split("\n")
+    ]
+    return _escaped("\n".join(lines)) if document.in_back else "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\$`])", r"\\\1", text)
 
 
 def filled(text: str, pattern: re.Pattern[str], fill: Callable[[re.Match[str], Callable[[str], str]], str]) -> str:
     """Replaces each match by `fill(match, quote)`."""
     made, at = "", 0
-    for found, quotes in places(text, pattern):
-        made += text[at : found.start()] + fill(found, lambda value, quotes=quotes: quoted(value, quotes))  # type: ignore[misc]
+    for found, place in places(text, pattern):
+        made += text[at : found.start()] + fill(found, lambda value, place=place: quoted(value, place))  # type: ignore[misc]
         at = found.end()
     return made + text[at:]

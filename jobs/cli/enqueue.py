@@ -245,6 +245,8 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
             check_packages(cell.sampler)
     if note := too_few_gpus(max(cell.gpu for cell in cells)):
         say(note)
+    if began:
+        functions.refuse_name_of_jobs(study.name)  # before a database is created
     if dry_run and began:
         new = Enqueued(0, created=True)
         return [(cell, new, enqueued_sentence(study.title(cell), cell, new, None, dry_run)) for cell in cells]
@@ -252,6 +254,7 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
     try:
         rows = [study.row(cell) for cell in cells]
         before = queries.jobs(db)
+        functions.refuse_name_of_jobs(study.name, before)
         rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
         with transaction(db, dry_run), transitions.one_undo(db):
             taken = [""] * len(cells) if again else take_over(db, cells, limits.typed_fields(), dry_run)

@@ -117,8 +117,9 @@ def enqueue_cells(study: StudyFile, cells: Sequence[BareCell], *, again: bool, d
         if sentence:
             say(sentence)
     began = not has_study(here().db)
+    new = enqueue.preview(cells) if began else []  # raises BadSpec before a database is created
     if dry_run and began:
-        return enqueue.preview(cells)
+        return new
     db = open_for_person(here().db)
     try:
         lines = enqueue.enqueue_cells(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)

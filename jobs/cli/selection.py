@@ -13,6 +13,7 @@ import click
 
 from fts.frozen import dataclass
 from fts.jobs.api.load import loadable
+from fts.jobs.api.names import means_jobs
 from fts.jobs.api.nearest import hint
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.status.naming import cell_name, with_task
@@ -62,8 +63,26 @@ def _matching(jobs: Sequence[Job], word: str) -> list[Job]:
         if not left_out and ":" not in word:  # a typing error; but `!state:failed` may leave out none
             raise nothing(jobs, word[1:])
         return [job for job in jobs if job.id not in left_out]
+    if means_jobs(word):
+        _refuse_jobs_and_a_name(jobs, word)
     found = _by_own_name(jobs, word) or _by_word(jobs, word)
     return _in_its_case(found or _by_shown_name(jobs, word) or _by_study_or_value(jobs, word), word)
+
+
+def _refuse_jobs_and_a_name(jobs: Sequence[Job], word: str) -> None:
+    """Raises UsageError if `7`, `3-5` or `all` also names a study or cell of other jobs: enqueued by an earlier fts."""
+    lower, meant = word.lower(), list(filter(matcher(word), jobs))
+    called = [job for job in jobs if lower in (cell_name(job).lower(), job.experiment.lower(), job.study.lower())]
+    if not called or not meant or {job.id for job in meant} <= {job.id for job in called}:
+        return
+    one = called[0]
+    name = f"study:{one.study}" if one.study.lower() == lower else f"{one.study}/{cell_name(one)}"
+    low, high = min(job.id for job in meant), max(job.id for job in meant)
+    numbers = f"'#{low}'" if low == high else f"{low}-{high}" if ".." in word else f"{low}..{high}"
+    raise click.UsageError(
+        f"{word!r} means {'every job' if lower == 'all' else 'job numbers'} and is also a name: write {name} for what "
+        f"has this name, or {numbers} for the {'jobs' if low < high else 'job'}"
+    )
 
 
 def _in_its_case(found: list[Job], word: str) -> list[Job]:

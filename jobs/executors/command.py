@@ -148,12 +148,15 @@ class CommandExecutor:
         while True:
             place, why = self._choose(slot, want, avoided)
             if place is not None:
-                channel = self._launched(place, slot, want, leaves, waits)
-                if channel is None and leaves():
-                    return False
-                if channel is not None and self._accepts(one, place, channel, want):
-                    return True
-                self._release_place(slot)
+                try:
+                    channel = self._launched(place, slot, want, leaves, waits)
+                    if channel is None and leaves():
+                        return False
+                    if channel is not None and self._accepted(one, place, channel, want):
+                        return True
+                finally:
+                    if one.channel is None:
+                        self._release_place(slot)
                 continue
             if leaves():
                 return False
@@ -277,14 +280,35 @@ class CommandExecutor:
         except OSError as error:
             self._failed_launch(place, f"{argv[0]} cannot be started: {error.strerror}", time.monotonic())
             return None
+        try:
+            ordered = not self._waits_for_hello(place, channel, leaves, waits)
+        except BaseException:  # the database failed: no slot will ever close this agent
+            channel.close(gently=True)
+            raise
+        if ordered:
+            channel.close()
+            return None
+        if channel.hello is not None:
+            return channel
+        ended = f" (exit code {channel.process.returncode})" if channel.has_ended() else ""
+        why = f"no agent comes up on {place.name}{ended}: {channel.last_printed()}"
+        if channel.ended not in ("its connection ended", None):
+            why = channel.ended if channel.refused_by else f"no agent comes up on {place.name}: {channel.ended}"
+        channel.close()
+        self._failed_launch(place, why, channel.began, channel.refused_by)
+        return None
+
+    def _waits_for_hello(
+        self, place: Place, channel: Channel, leaves: Callable[[], bool], waits: Callable[[str], None]
+    ) -> bool:
+        """Waits until the agent answers or its connection ends; False: an order came first."""
         reported, say_at = "", channel.began + SAY_S
         while channel.hello is None and channel.ended is None:
             channel.wait_for_hello(LOOK_S)
             if channel.hello is not None:
                 break
             if leaves():
-                channel.close()
-                return None
+                return False
             if place.fixed and time.monotonic() - channel.began > self.settings.launch_s:
                 channel.ended = f"no word within {self.settings.launch_s:g} s"
                 break
@@ -298,15 +322,7 @@ class CommandExecutor:
                 waits(f"for a node: {place.name} says: {line.removeprefix(f'{place.name}: ')}")
             if time.monotonic() > say_at:
                 say_at = time.monotonic() + SAY_AGAIN_S
-        if channel.hello is not None:
-            return channel
-        ended = f" (exit code {channel.process.returncode})" if channel.has_ended() else ""
-        why = f"no agent comes up on {place.name}{ended}: {channel.last_printed()}"
-        if channel.ended not in ("its connection ended", None):
-            why = channel.ended if channel.refused_by else f"no agent comes up on {place.name}: {channel.ended}"
-        channel.close()
-        self._failed_launch(place, why, channel.began, channel.refused_by)
-        return None
+        return True
 
     def _failed_launch(self, place: Place, why: str, began: float, node: str | None = None) -> None:
         """Records a failed launch of a node; if the node is unknown, the command is tried again after a pause."""
@@ -336,6 +352,17 @@ class CommandExecutor:
         row = self.rows.lost(node, what, ALLOWED if quarantine else 1 << 30)
         if row.state is NodeState.QUARANTINED:
             log.warning("node %s is quarantined: %s", row.id, row.reason)
+
+    def _accepted(self, slot: RemoteSlot, place: Place, channel: Channel, want: Want) -> bool:
+        """Checks a new agent and gives it to the slot; closes it if the check cannot be made."""
+        try:
+            return self._accepts(slot, place, channel, want)
+        except BaseException:  # the database failed: the engine must get its node back
+            if slot.channel is channel:
+                slot.leave_node(gently=True)
+            else:
+                channel.close(gently=True)
+            raise
 
     def _accepts(self, slot: RemoteSlot, place: Place, channel: Channel, want: Want) -> bool:
         """Checks a new agent and gives it to the slot; False: it is closed. A node with other code is quarantined."""

@@ -220,7 +220,7 @@ def one_of(jobs: Sequence[Job], cell: str | int) -> Job:
     from fts.jobs.cli.selection import one_job
 
     try:
-        return one_job(jobs, str(cell))
+        return one_job(jobs, f"#{cell}" if isinstance(cell, int) else str(cell))
     except click.ClickException as refused:
         raise NoSuchCell(refused.format_message()) from None
 

@@ -378,6 +378,7 @@ def enqueue(
     try:
         rule = transitions.SameQuestion(question_of, lambda spec: FunctionCell.from_json(spec).identity)
         with transaction(db):
+            functions.refuse_name_of_jobs(study.name, queries.jobs(db))
             taken = take_over(db, cells, given, dry_run=False)
             found = transitions.enqueue(db, [study.row(cell) for cell in cells], rule=rule)
             known = queries.studies(db).get(study.name)

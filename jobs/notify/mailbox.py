@@ -16,11 +16,13 @@ from fts.jobs.notify.news import Memory, News, from_json, to_json
 from fts.state.files import ABSENT, atomic_write, naming
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 log = logging.getLogger("fts.notify")
 
 MOST_NEWS = 500  # per target; older news can be read in the events
+ABSENT_S = 86_400.0  # time until a target that the file of addresses does not name is a removed one
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Line:
     last_at: float = 0.0  # time of the last try
     sent_at: float = 0.0  # time of the last success; 0: none yet
     why: str = ""  # why the last try failed, without any part of the address
+    absent_since: float = 0.0  # since when the file of addresses has not named the target; 0: it names it
 
     @property
     def trouble(self) -> str:
@@ -86,9 +89,18 @@ class Mailbox:
         else:
             self.is_unsaved = False
 
-    def put(self, news: list[News], names: list[str]) -> None:
-        """Adds news to the queue of each target in `names`, and drops the queues of removed targets."""
-        self.lines = {name: self.lines.get(name, Line()) for name in names}
+    def put(self, news: list[News], names: Collection[str], now: float) -> None:
+        """Adds news to the queues of the targets that the file of addresses names now, or has named lately.
+
+        The file may be missing or half edited for a moment; a queue is dropped after ABSENT_S without its target.
+        """
+        for name, line in self.lines.items():
+            line.absent_since = 0.0 if name in names else line.absent_since or now
+        self.lines = {
+            name: line for name, line in self.lines.items() if abs(now - (line.absent_since or now)) < ABSENT_S
+        }
+        for name in names:
+            self.lines.setdefault(name, Line())
         for line in self.lines.values():
             line.news.extend(news)
             if len(line.news) > MOST_NEWS:
@@ -105,4 +117,5 @@ def _line(given: dict[str, Any]) -> Line:
     tries, last_at = int(given["tries"]), float(given["last_at"])
     sent_at = float(given.get("sent_at", 0.0 if tries else last_at))  # missing in files of earlier versions
     maybe = bool(given["maybe"]) or sending > 0  # the process died while it sent them
-    return Line(news, 0, maybe, tries, last_at, sent_at, str(given.get("why", "")))
+    absent_since = float(given.get("absent_since", 0.0))
+    return Line(news, 0, maybe, tries, last_at, sent_at, str(given.get("why", "")), absent_since)

@@ -105,12 +105,12 @@ class Notifier:
             self._read_at = time.monotonic()
         except StateError as error:
             return self._without_database(error)
-        settings = self._settings()
-        if settings is None:
-            return not self.forever and not glance.has_worker
         has_worker = told.has_live_worker(glance)
         if has_worker:
             self._worked_at = time.monotonic()
+        settings = self._settings()
+        if settings is None:  # the file may be half edited; the events stay unread until it is valid
+            return not self.forever and time.monotonic() - self._worked_at > LINGER_S
         self._collect(glance, events, settings)
         for target in settings.targets:
             self._send(target, settings, glance, at_once=not has_worker)
@@ -158,14 +158,18 @@ class Notifier:
     def _collect(self, glance: glances.Glance, events: Sequence[Event], settings: Settings) -> None:
         before = self._kept()
         found = told.collect(self.mail.memory, glance, events, self.hold_s)
-        self.mail.put(found, [target.name for target in settings.targets])
+        names = [target.name for target in settings.targets]
+        self.mail.put(found, names, time.time())
+        for name in set(self._next) - set(names):  # with its next address it is tried at once
+            del self._next[name]
         if found or before != self._kept():
             self.mail.save()
 
     def _kept(self) -> tuple[object, ...]:
         """Returns the state that must be saved, without times that change at every look."""
         memory = self.mail.memory
-        return memory.event, memory.busy, set(memory.told), set(self.mail.lines)
+        absent = {name: line.absent_since for name, line in self.mail.lines.items()}
+        return memory.event, memory.busy, set(memory.told), absent
 
     # -- sending
 
@@ -212,10 +216,13 @@ class Notifier:
             self._write_event(f"no message could be sent to {target.name} ({target.service}): {why}; fts tries again")
 
     def _is_stuck(self, settings: Settings, alone_s: float) -> bool:
-        """Returns whether no target could be reached for an hour; the next worker sends what is left."""
+        """Returns whether no target with news could be reached, or was in the file, for an hour.
+
+        The next worker sends what is left.
+        """
         quiet = settings.quiet is not None and settings.quiet.until(time.time()) is not None
         waiting = [line for line in self.mail.lines.values() if line.news]
-        return not quiet and all(line.tries for line in waiting) and alone_s > LINGER_S
+        return not quiet and all(line.tries or line.absent_since for line in waiting) and alone_s > LINGER_S
 
     def _write_event(self, sentence: str) -> None:
         try:

@@ -110,6 +110,7 @@ def enqueue_cells(
     rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
     with transaction(db, dry_run), transitions.one_undo(db):
         before = {job.id: job for job in queries.jobs(db)}
+        functions.refuse_name_of_jobs(study.name, before.values())
         there = by_labels(job for job in before.values() if job.study == study.name and job.kind == "cell")
         plans = [Plan(cell) if again else planned(db, cell, there.get(key_of(cell.axes), [])) for cell in cells]
         if not again:
@@ -147,6 +148,7 @@ def _axes(names: Collection[str]) -> str:
 def preview(cells: Sequence[BareCell]) -> list[Line]:
     """Returns what `enqueue_cells` would do without a database."""
     study = BareStudy(cells[0].study)
+    functions.refuse_name_of_jobs(study.name)
     new = Enqueued(0, created=True)
     return [
         Line(

@@ -171,6 +171,8 @@ class CommandTrial:
             code = self._attempt(words)
             if code is None:
                 return {"fact": "pruned", "peak_bytes": peak_bytes()}
+            if code not in (0, protocol.STOPPED):
+                self.orders.await_signal(time.monotonic() + orphans.SIGNALLED_S)
             if self.stop_sent or self.orders.terminated or (code != 0 and self.orders.stop_asked()):
                 return self._stopped()  # the signal of the stop may have reached it before we passed it on
             if code == protocol.STOPPED:

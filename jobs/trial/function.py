@@ -19,6 +19,7 @@ import random
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.trial import pools, process
+from fts.jobs.trial import orphans, pools, process
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, missing_path
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.folders import guard
@@ -97,6 +98,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     log_to(log)
     write_stacks()
     pools.watch()
+    orphans.signalled.watch()
     guard.set(Path(spec.folder).absolute(), log)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # so that its output is in the log when it is killed
@@ -118,6 +120,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             raise Stopped
         returned = call()
         orders.leave_if_forked()
+        orders.await_signal(orphans.signalled.until)  # it may have taken the result of a program that a signal ended
         if running.stopped or orders.terminated or orders.leaving:
             raise Stopped  # the function caught it, and what it returned after that is not its result
         if running.loaded is not None:
@@ -134,6 +137,9 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         if isinstance(error, NameError) and running.loaded is not None:
             yield retrain_last_epoch(running)
             return
+        is_fault = called and isinstance(error, Exception) and type(error).__name__ != "TrialPruned"
+        now = time.monotonic() if is_fault and orphans.has_started_any() else float("-inf")
+        orders.await_signal(max(orphans.signalled.until, now + orphans.SIGNALLED_S))
         ended = ended_by(error, running, called)
         with contextlib.suppress(OSError):  # the error may be a full disk
             say(ended["fact"]) if ended["fact"] != "failed" else print_error(error)

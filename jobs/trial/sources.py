@@ -7,7 +7,6 @@ file or either process is killed. Each process reads the files from their beginn
 from __future__ import annotations
 
 import csv
-import glob
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import EPOCH_GROUPS, CommandCell
 from fts.jobs.trial.tensorboard import BadRecord, EventFile
+from fts.jobs.trial.wildcards import matching
 from fts.state.files import ABSENT, naming, open_log, write_all
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Source:
         self.names: dict[str, None] = {}  # every metric that was seen, in order
         self._open: dict[Path, Any] = {}
         self._bad: set[str] = set()
+        self._refused: list[PermissionError] = []  # by the last look for files
 
     def new(self, ended: bool) -> Iterator[Row]:
         for path in self.files():
@@ -80,7 +81,14 @@ class Source:
                 self._say_once(f"{path.name} cannot be read as {self.what} and is left out from there on: {error}")
 
     def files(self) -> list[Path]:
-        return matching(self.pattern)
+        return self._matching(self.pattern)
+
+    def _matching(self, pattern: str) -> list[Path]:
+        self._refused.clear()
+        found = matching(pattern, self._refused.append)
+        for error in self._refused:
+            self._say_once(_sentence_of(error))
+        return found[:MOST_FILES]
 
     def rows(self, path: Path, ended: bool) -> Iterator[Row]:
         raise NotImplementedError
@@ -89,6 +97,8 @@ class Source:
     def found(self) -> str:
         """What was found in the files, in words."""
         files = self.files()
+        if not files and self._refused:
+            return _sentence_of(self._refused[0])
         if not files:
             return f"there is no file {self.pattern}"
         return f"{files[-1]} has {', '.join(self.names) or 'no metrics'}"
@@ -170,7 +180,7 @@ class TensorBoardSource(Source):
     what = "TensorBoard events"
 
     def files(self) -> list[Path]:
-        return [path for path in matching(f"{self.pattern}/**/*tfevents*") if path.is_file()]
+        return [path for path in self._matching(f"{self.pattern}/**/*tfevents*") if path.is_file()]
 
     def rows(self, path: Path, ended: bool) -> Iterator[Row]:
         events = self._open.setdefault(path, EventFile(path))
@@ -222,10 +232,8 @@ def source_of(cell: CommandCell, path: str, complain: Callable[[str], None]) -> 
     return ResultsSource(path, cell, complain) if cell.results is not None else None
 
 
-def matching(pattern: str) -> list[Path]:
-    """Returns the files that match a path with wildcards, in natural order: version_9 before version_10."""
-    found = glob.glob(pattern, recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
-    return [Path(name) for name in sorted(found, key=_natural)[:MOST_FILES]]
+def _sentence_of(error: PermissionError) -> str:
+    return f"this user may not look into {error.filename} ({error.strerror}), so no file of metrics is found there"
 
 
 def metric_name(tag: str) -> str:
@@ -257,7 +265,3 @@ def _lines(report: Path) -> list[str]:
             return report.read_text(errors="replace").splitlines()
     except ABSENT:
         return []
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]

@@ -58,6 +58,9 @@ STATUS_CHANGES = {
     ("queued", "done"), ("done", "queued"),  # an extension and its undo
 }  # fmt: skip
 FLAGS = {"queue_paused"}
+# An imported job is enqueued and done at once, by no attempt. That cannot be undone, and must not hide other changes.
+IMPORTED = "verb = 'enqueued' AND (SELECT status = 'done' AND attempt = 0 FROM job WHERE job.id = job_id)"
+NOT_IMPORTED = SQL(f"({IMPORTED}) IS NOT TRUE")
 MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -93,7 +96,7 @@ def one_undo(db: Database) -> Iterator[None]:
 
 def _latest_undoable(db: Database) -> Row:
     open_ones = EventRow.select(ALL).where(
-        SQL("inverse IS NOT NULL AND undone_by IS NULL"), EventRow.verb != Verb.UNDONE
+        SQL("inverse IS NOT NULL AND undone_by IS NULL"), EventRow.verb != Verb.UNDONE, NOT_IMPORTED
     )
     event = db.one(open_ones.order_by(EventRow.id.desc()))
     if event is None:
@@ -107,7 +110,10 @@ def _latest_undone(db: Database) -> Row:
     if event is None:
         raise CannotUndo("there is nothing to redo")
     newer = EventRow.select(ALL).where(
-        EventRow.id > event["id"], EventRow.inverse.is_null(False), EventRow.verb.not_in([Verb.UNDONE, Verb.REDONE])
+        EventRow.id > event["id"],
+        EventRow.inverse.is_null(False),
+        EventRow.verb.not_in([Verb.UNDONE, Verb.REDONE]),
+        NOT_IMPORTED,
     )
     if since := db.one(newer):
         raise CannotUndo(f"cannot redo: something else was changed since ({since['message']})")

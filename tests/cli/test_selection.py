@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,9 +15,10 @@ from fts.jobs.cli.app import entries
 from fts.jobs.cli.app import fts as group
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.selection import choose, only_cell, split_trial
+from fts.state import queries
 from fts.state.db import Database
 from fts.state.transitions import claim as claim_job
-from fts.state.values import JobStatus
+from fts.state.values import Job, JobStatus
 from tests.cli.study import finished_cell, places_of, start_worker
 from tests.tui.values import make_job
 
@@ -207,3 +210,59 @@ def test_a_direction_against_the_only_goal_is_refused(fts, tmp_path: Path, monke
         "enqueue", *(words if "--" not in words else []), *goal, "minimize", "-n", *(words if "--" in words else [])
     )
     assert said.code == 2 and "--direction is minimize, but the --goal acc is maximize" in said.err
+
+
+def named(number: int, study: str, cell: str = "", **more: Any) -> Job:
+    return replace(make_job(number, **more), study=study, cell=cell or study, experiment=f"{study}_x", labels={})
+
+
+def test_a_name_that_means_jobs_too_is_refused_with_a_word_for_each() -> None:
+    """An earlier fts enqueued studies of such names: `fts cancel all` may mean neither the one nor the other."""
+    jobs = [named(n, study) for n, study in enumerate(["plain", "all", "7", "3-5", "h1", "queued", "seven"], 1)]
+    for word, name, number in (("all", "study:all", "1..7"), ("7", "study:7", "'#7'"), ("3-5", "study:3-5", "3..5")):
+        with pytest.raises(click.UsageError) as refused:
+            choose(jobs, [word])
+        assert f"write {name} for what has this name, or {number} for the job" in str(refused.value)
+        (meant,) = choose(jobs, [name]).jobs
+        assert meant.study == word and choose(jobs, [f"{word}/{word}"]).jobs == (meant,)
+    assert [job.id for job in choose(jobs, ["#7"]).jobs] == [7] and len(choose(jobs, ["1..7"]).jobs) == 7
+    assert [job.id for job in choose(jobs[:6], ["7"]).jobs] == [3], "there is no job 7"
+    assert [job.study for job in choose(jobs, ["queued"]).jobs] == ["queued"]
+    with pytest.raises(click.UsageError, match="write part/all for"):
+        choose([named(1, "part", "all"), named(2, "part", "some")], ["all"])
+
+
+def test_a_new_study_gets_no_name_that_means_jobs_and_an_earlier_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import fts
+    from fts.jobs.api.spec import BadSpec
+    from fts.jobs.cli import main
+    from fts.state.db import open_database
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FTS_DB", str(tmp_path / "outputs" / "fts.db"))
+    code = "def objective(trial):\n    return trial.suggest_float('x', 0, 1)\n"
+    for name in ("train", "7", "all"):
+        (tmp_path / f"{name}.py").write_text(code)
+    (tmp_path / "study.toml").write_text('[study]\nobjective = "train.py:objective"\nname = "All"\n')
+    for words in (
+        ["train.py:objective", "--name", "7"],
+        ["train.py:objective", "--name", "3-5"],
+        ["all.py:objective"],
+        ["7.py:objective", "-n"],
+        ["study.toml"],
+        ["--name", "12", "--metric", "loss", "--stdout", "--", "true"],
+    ):
+        assert main(["enqueue", *words]) == 2, words
+        said = capsys.readouterr().err
+        assert "means " in said and "in a command; give another one with --name" in said, said
+    assert not (tmp_path / "outputs").exists(), "a refusal creates no queue"
+    with pytest.raises(BadSpec, match="means every job"):
+        fts.Study("train:objective", name="all").enqueue()
+    with monkeypatch.context() as earlier:
+        earlier.setattr("fts.jobs.functions.means_jobs", lambda _: False)
+        assert main(["enqueue", "train.py:objective", "--name", "7", "--trials", "2"]) == 0
+    assert main(["enqueue", "train.py:objective", "--name", "7", "--trials", "5"]) == 0
+    with closing(open_database(tmp_path / "outputs" / "fts.db")) as db:
+        assert [(job.study, job.trials_wanted) for job in queries.jobs(db)] == [("7", 5)]

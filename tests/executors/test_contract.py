@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from fts.jobs.api.study import Program
+from fts.jobs.executors import command
 from fts.jobs.executors.base import Executor, ExitKind, OrderReceived, Placed, Want
+from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.executors.node_rows import NodeRows
 from fts.jobs.sensors import detect
@@ -30,7 +32,7 @@ from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.db import open_database
-from fts.state.errors import DatabaseBusy
+from fts.state.errors import DatabaseBusy, NoDatabase
 from fts.state.values import Node, NodeState
 from tests.cluster.ray_nodes import Ray, why_not
 from tests.executors.crew import NODE
@@ -377,6 +379,41 @@ def test_a_node_of_another_fts_is_quarantined_before_any_trial_and_stays_so_unti
         transitions.ask_node(db, "b", "drain")
         assert executor.place(0, Want(), lambda: False, lambda _: None)
         assert executor.slots[0].node == "a"  # type: ignore[attr-defined]
+    finally:
+        executor.close()
+
+
+@pytest.mark.parametrize("while_it", ["checks the agent", "asks for an order", "says what it waits for"])
+def test_an_agent_is_closed_and_its_place_free_when_the_database_fails_during_the_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, while_it: str
+) -> None:
+    executor = nodes_of(tmp_path, "a:1", lease_s=60.0)
+    (place,) = executor.places  # type: ignore[attr-defined]
+    made: list[Channel] = []
+    real = Channel.__init__
+
+    def begins(self: Channel, *given: Any) -> None:
+        real(self, *given)
+        made.append(self)
+
+    def fails(*_: object) -> bool:
+        if made:
+            raise NoDatabase("the database is gone")
+        return False
+
+    monkeypatch.setattr(Channel, "__init__", begins)
+    try:
+        with monkeypatch.context() as trouble, pytest.raises(NoDatabase):
+            if while_it == "checks the agent":
+                trouble.setattr(command.queries, "node", fails)
+                executor.place(0, Want(), lambda: False, lambda _: None)
+            (tmp_path / "slow-a").touch()
+            asks = fails if while_it == "asks for an order" else lambda: False
+            executor.place(0, Want(), asks, fails)  # type: ignore[arg-type]
+        (tmp_path / "slow-a").unlink(missing_ok=True)
+        assert [one.has_ended(5.0) for one in made] == [True], "an agent keeps its node"
+        assert place.used == set() and executor.slots[0].channel is None  # type: ignore[attr-defined]
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
     finally:
         executor.close()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fts.jobs.devices import BadSetting
 from fts.jobs.notify import news, targets
-from fts.jobs.notify.mailbox import Mailbox
+from fts.jobs.notify.mailbox import ABSENT_S, Mailbox
 from fts.jobs.notify.news import Memory, News
 from fts.jobs.notify.notifier import Notifier
 from fts.jobs.notify.targets import Quiet, Settings, Target
@@ -218,7 +218,7 @@ def test_a_short_pause_of_heat_needs_nobody() -> None:
 def test_what_was_being_sent_is_sent_again_and_the_message_says_so(tmp_path: Path, db: Database) -> None:
     path = tmp_path / "notify.json"
     mail = Mailbox.of(path, 7)
-    mail.put([News(About.DONE, "a is done.", 1.0), News(About.DONE, "b is done.", 2.0)], ["me", "you"])
+    mail.put([News(About.DONE, "a is done.", 1.0), News(About.DONE, "b is done.", 2.0)], ["me", "you"], 2.0)
     mail.lines["me"].sending = 2
     mail.save()
     again = Mailbox.of(path, 0)
@@ -231,7 +231,7 @@ def test_what_was_being_sent_is_sent_again_and_the_message_says_so(tmp_path: Pat
 
 def test_messages_that_cannot_be_read_now_are_not_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mail = Mailbox.of(tmp_path / "notify.json", 7)
-    mail.put([News(About.DONE, "a is done.", 1.0)], ["me"])
+    mail.put([News(About.DONE, "a is done.", 1.0)], ["me"], 1.0)
     mail.save()
 
     def fails(*_: object, **__: object) -> None:
@@ -246,9 +246,17 @@ def test_messages_that_cannot_be_read_now_are_not_dropped(tmp_path: Path, monkey
 
 def test_a_target_that_was_removed_has_no_line_and_a_new_one_begins_empty(tmp_path: Path) -> None:
     mail = Mailbox.of(tmp_path / "notify.json", 0)
-    mail.put([News(About.DONE, "a is done.", 1.0)], ["me"])
-    mail.put([News(About.DONE, "b is done.", 1.0)], ["you"])
-    assert [(name, [one.text for one in line.news]) for name, line in mail.lines.items()] == [("you", ["b is done."])]
+    mail.put([News(About.DONE, "a is done.", 1.0)], ["me"], 1.0)
+    mail.put([News(About.DONE, "b is done.", 1.0)], ["you"], 2.0)
+    mail.save()
+    mail = Mailbox.of(tmp_path / "notify.json", 0)
+
+    def lines() -> dict[str, list[str]]:
+        return {name: [one.text for one in line.news] for name, line in mail.lines.items()}
+
+    assert lines() == {"me": ["a is done.", "b is done."], "you": ["b is done."]}  # the file may be half edited
+    mail.put([], ["you"], 2.0 + ABSENT_S)
+    assert lines() == {"you": ["b is done."]}
 
 
 def test_a_target_that_gets_nothing_is_shown_so(
@@ -338,6 +346,41 @@ def test_in_quiet_hours_only_what_is_urgent_is_sent_and_the_rest_at_their_end(
     targets.write(Settings((desk,)))
     assert heard().removeprefix(first).count("is done: 1 of 3 trials") == 1
     sender.db.close()
+
+
+@pytest.mark.parametrize("trouble", ["missing", "empty", "half", "open to others"])
+def test_unsent_news_wait_while_the_file_of_addresses_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: Database, trouble: str
+) -> None:
+    path, heard = tmp_path / "notify.toml", tmp_path / "heard"
+    monkeypatch.setenv("FTS_NOTIFY", str(path))
+    monkeypatch.setenv("FTS_NOTIFY_GAP_S", "0.001")
+    refuses = Target("desk", "command: false")
+    targets.write(Settings((refuses,)))
+    sender = Notifier(places_of(tmp_path))
+    finished_cell(db)
+    sender.step(), time.sleep(0.01), sender.step()
+    assert sender.mail.lines["desk"].tries  # what is unsent now, and what happens meanwhile, must not be lost
+    match trouble:
+        case "missing":
+            path.unlink()
+        case "empty":
+            path.write_text("")
+        case "half":
+            path.write_text('[targets]\ndesk = "comm')
+        case _:
+            path.chmod(0o644)
+    failed_cell(db)
+    for _ in range(3):
+        assert not sender.step(), "the sender leaves although news wait"
+    sender.db.close()
+    again = Notifier(places_of(tmp_path))  # also when the process is replaced meanwhile
+    assert not again.step()
+    targets.write(Settings((Target("desk", f"command: tee -a {heard}"),)))
+    again.step(), time.sleep(0.01), again.step()
+    again.db.close()
+    text = heard.read_text()
+    assert text.count("is done: 1 of 3 trials") == 1 and "failed: code error" in text
 
 
 # ---------------------------------------------------------------- the command

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from fts.jobs.actions import conditions
 from fts.state import queries, replay, tickets, transitions
 from fts.state.db import Database, open_database
 from fts.state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
 from fts.state.models import EventRow, JobRow
-from fts.state.values import Cause, Claim, Fault, JobStatus, Verb, WorkerOrder
+from fts.state.values import Cause, Claim, Fault, JobStatus, TrialStatus, Verb, WorkerOrder
 from tests.state.helpers import LEASE_S, claimed, dump, enqueued, epoch, line, spec, started, verbs, worker
 
 
@@ -281,6 +282,23 @@ def test_redo_is_refused_after_another_change(db: Database) -> None:
     transitions.pause(db, [2])
     with pytest.raises(CannotUndo, match=r"nothing to redo|something else was changed since"):
         transitions.redo(db)
+
+
+def test_an_import_hides_no_earlier_change_from_undo_and_none_from_redo(db: Database) -> None:
+    enqueued(db)
+    transitions.pause(db, [1])
+    transitions.undo(db)
+    ended = transitions.RecordedTrial(TrialStatus.COMPLETE, 0.5, (), {}, 1.0, 2.0, Cause.FINISHED)
+    transitions.import_history(db, spec(9, trials_wanted=2), [ended] * 2, "old.db")
+    transitions.redo(db)
+    shown = conditions.latest_undoable(queries.snapshot(db))
+    assert shown is not None and shown.verb == Verb.REDONE, "the monitor names the same change"
+    for message in ("paused -> queued", "queued -> cancelled"):
+        assert message in transitions.undo(db)[0].message
+    shown = conditions.latest_undoable(queries.snapshot(db))
+    with pytest.raises(CannotUndo, match="there is nothing to undo"):
+        transitions.undo(db)
+    assert shown is None and status(db, 2) == "done"
 
 
 def test_undo_works_from_another_process(db: Database) -> None:

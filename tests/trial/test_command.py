@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -167,6 +168,37 @@ def test_a_place_in_a_shell_is_quoted_as_its_own_quotes_need(tmp_path: Path, pla
         words = filled(cell, {"v": value}, {})
         said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         assert said == (f"<{value}>" if "<{" in place else value), words
+
+
+IN_LINES = [*ODD, '{"a": [1, 2]}', "x\nEOF\necho broken", "`touch broken`", "\\"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat <<EOF\n{v}\nEOF\n",
+        "cat <<'EOF'\n{v}\nEOF",
+        "cat <<-EOF | cat\n\t{v}\n\tEOF\nprintf %s ''",
+        "cat <<A >/dev/null; cat <<EOF\nnot {v}\nA\n{v}\nEOF",
+        "printf '%s\\n' \"$(cat <<EOF\n{v}\nEOF\n)\"",
+        "cat <<EOF\n$(printf %s {v})\nEOF",
+        'cat <<EOF\n$(printf %s "{v}")\nEOF',
+        "cat <<EOF\ndon't\nEOF\nprintf '%s\\n' '{v}'",
+        "sh <<EOF\nprintf '%s\\n' {v}\nEOF",
+        "env A=1 /bin/sh -s <<EOF\nprintf '%s\\n' \"{v}\"; # it's\nEOF",
+        "cat <<EOF | sh\nprintf '%s\\n' '{v}'\nEOF",
+    ],
+)
+def test_a_value_in_a_here_document_is_the_text_itself_and_one_word_of_a_script(tmp_path: Path, text: str):
+    """`cat <<EOF >config.yaml` got `name: 'a b'`, and the shell ran what a value had between backquotes."""
+    cell = cell_of(tmp_path, text, shell=True, space={"v": {"kind": "choice", "choices": IN_LINES}})
+    for value in IN_LINES:
+        words = filled(cell, {"v": value}, {})
+        said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+        quoted = "<<'EOF'" in text  # there nothing can be written in place of a line that would end it
+        said = said.removeprefix("\t").replace("\nEOF \n", "\nEOF\n") if quoted or "<<-" in text else said
+        assert said.removeprefix("don't\n").rstrip("\n") == value.rstrip("\n"), words
+    assert not (tmp_path / "broken").exists()
 
 
 def test_an_awk_line_is_read_by_a_regular_expression(tmp_path: Path):
@@ -408,6 +440,18 @@ def test_a_pool_of_a_command_lives_until_the_checkpoint_that_a_stop_asks_for(tmp
     kept = int((tmp_path / "outputs/trials/j/trial_0000/checkpoint/epoch").read_text())
     assert kept == len(record.epochs) > asked[0] + 1, "the epoch that it was at is not lost"
     assert (tmp_path / "after").exists() == (kind == "a shell"), "what follows in the script had its time"
+
+
+def test_a_command_that_an_engine_ends_before_our_own_process_is_stopped_and_not_failed(tmp_path: Path):
+    def signals_later(child: Any, fact: Fact) -> bool:
+        if fact["fact"] == "epoch":
+            threading.Timer(0.3, os.kill, (child.pid, signal.SIGTERM)).start()
+        return False
+
+    text = "fts log epoch=1 val_loss=0.1; sleep 0.15; exit 1"
+    record = ran(cell_of(tmp_path, text, shell=True), act=signals_later)
+    assert record.end["fact"] == "stopped", record.end
+    assert ran(cell_of(tmp_path, text, shell=True)).end["fact"] == "failed"
 
 
 @pytest.mark.parametrize("script", ["sleep 1000; :", "trap 'exit 0' TERM; sleep 1000", "sleep 1000 & wait"])

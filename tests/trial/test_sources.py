@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import glob
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli.log import log
 from fts.jobs.trial.sources import CsvSource, GrowingText, Mirror
 from fts.jobs.trial.tensorboard import EventFile
+from fts.jobs.trial.wildcards import matching
 from tests.trial.harness import Fact, Record
 from tests.trial.test_command import cell_of, ran
 
@@ -224,3 +226,66 @@ def test_a_report_is_whole_although_the_disk_takes_it_in_parts(tmp_path: Path, m
     source: Any = SimpleNamespace(new=lambda ended: iter([{"epoch": 2, "val_loss": 0.25}]))
     Mirror(source, report).update()
     assert [json.loads(line)["epoch"] for line in report.read_text().splitlines()] == [1, 2]
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, folder: Path, code: int) -> None:
+    """Makes looks into a folder fail, as its permissions or its disk would."""
+    for name in ("scandir", "lstat"):
+        real = getattr(os, name)
+
+        def looks(path: Any = ".", *more: Any, real: Any = real, **named: Any) -> Any:
+            if str(path) == str(folder) or (real.__name__ == "lstat" and Path(path).parent == folder):
+                raise OSError(code, os.strerror(code), str(path))
+            return real(path, *more, **named)
+
+        monkeypatch.setattr(os, name, looks)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["locked/*.csv", "locked/m.csv", "**/m.csv", "*/m.csv", "l*ed/**/m.csv", "locked/a/*.csv"]
+)
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    locked = tmp_path / "locked"
+    (locked / "a").mkdir(parents=True)
+    (locked / "m.csv").write_text("epoch,loss\n0,1.0\n")
+    (locked / "a" / "m.csv").write_text("epoch,loss\n0,1.0\n")
+    cell, said = cell_of(tmp_path, "true", csv=f"{{folder}}/{pattern}"), list[str]()
+    source = CsvSource(f"{tmp_path}/{pattern}", cell, said.append)
+    hidden = locked / "a" if "/a/" in pattern else locked
+    with monkeypatch.context() as trouble:
+        refusing(trouble, hidden, errno.EACCES)
+        assert list(source.new(False)) == list(source.new(True)) == []
+        assert len(said) == 1 and str(hidden) in said[0] and "Permission denied" in said[0], said
+        assert source.found == said[0]
+    with monkeypatch.context() as trouble:
+        refusing(trouble, hidden, errno.EIO)
+        with pytest.raises(OSError, match="Input/output error") as failed:
+            list(source.new(False))
+        assert str(failed.value.filename).startswith(str(hidden))
+    assert list(source.new(True)) and len(said) == 1
+
+
+def test_wildcards_match_what_glob_matches(tmp_path: Path) -> None:
+    for name in (
+        "m.csv",
+        ".h/m.csv",
+        "a/m.csv",
+        "a/b/m.csv",
+        "a/b/n.csv",
+        "a/.c.csv",
+        "v10/m.csv",
+        "v9/m.csv",
+        "[x]/m",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    (tmp_path / "gone.csv").symlink_to(tmp_path / "nothing")
+    patterns = "m.csv *.csv **/m.csv a/**/*.csv */m.csv v*/m.csv .h/* .*/m.csv a/.*.csv [[]x]/m a/** no/*.csv m.csv/*"
+    for pattern in patterns.split():
+        expected = {Path(one) for one in glob.glob(f"{tmp_path}/{pattern}", recursive=True)} - {tmp_path / "a"}  # noqa: PTH207
+        found = matching(f"{tmp_path}/{pattern}", lambda _: None)
+        assert set(found) == expected and len(found) == len(expected), pattern
+    assert [path.parent.name for path in matching(f"{tmp_path}/v*/m.csv", lambda _: None)] == ["v9", "v10"]

@@ -166,3 +166,54 @@ def test_two_trials_share_nothing_but_what_lies_on_the_disk(tmp_path: Path) -> N
     body = "seen = []\ndef objective(trial):\n    seen.append(1)\n    return len(seen)"
     cell = cell_of(tmp_path, body)
     assert [run_one(cell, n).end["value"] for n in range(2)] == [1, 1]
+
+
+PROGRAM_ENDS = {
+    "an error": 'subprocess.run(["sh", "-c", "kill -TERM $$"], check=True)',
+    "a wrong result": 'subprocess.run(["sh", "-c", "kill -TERM $$"])',
+    "below a shell": """subprocess.run(["sh", "-c", "sh -c 'kill -TERM $$'; exit $?"])""",
+    "a pool": "ProcessPoolExecutor(1).submit(ends).result()",
+}
+SIGNALLED = """
+import os, signal, subprocess
+from concurrent.futures import ProcessPoolExecutor
+
+def ends():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+def objective(trial):
+    if LATER:
+        subprocess.Popen(["sh", "-c", f"sleep 0.15; kill -TERM {os.getpid()}"])
+    ENDS
+    return 1.0
+"""
+
+
+def in_a_process(cell: Any) -> Record:
+    """Runs a trial that starts programs, in a process that is no fork of the tests."""
+    record = Record(0)
+    attempt(spec_of(cell, record, ()), record, forked=False)
+    return record
+
+
+@pytest.mark.parametrize("ends", PROGRAM_ENDS)
+def test_a_program_that_an_engine_ends_before_the_trial_itself_fails_no_trial(tmp_path: Path, ends: str) -> None:
+    body = SIGNALLED.replace("ENDS", PROGRAM_ENDS[ends])
+    record = in_a_process(cell_of(tmp_path, body.replace("LATER", "True")))
+    assert (record.end["fact"], record.code) == ("stopped", STOPPED), record.end
+    alone = in_a_process(cell_of(tmp_path, body.replace("LATER", "False")))
+    assert alone.end["fact"] == ("failed" if ends in ("an error", "a pool") else "result")
+
+
+def test_a_program_that_the_function_itself_ends_makes_no_trial_wait(tmp_path: Path) -> None:
+    body = """
+    import subprocess, time
+    from fts.jobs.trial.orphans import signalled
+    def objective(trial):
+        server = subprocess.Popen(["sleep", "60"])
+        server.terminate()
+        server.wait()
+        return float(signalled.until > time.monotonic())
+    """
+    assert in_a_process(cell_of(tmp_path, body)).end["value"] == 0.0

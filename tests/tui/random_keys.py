@@ -41,16 +41,16 @@ LOOK_S, BUSY = 0.02, 0.34  # between looks; share of them that find it at work w
 MONITOR = """
 import os, sys, traceback
 from fts.tui.__main__ import main
-import textual.app
+from fts.tui.app import Monitor
 from fts.jobs.actions import handlers
 
-def keep_fault(self):
+def keep_fault(self, error):
     with open("fault.txt", "a") as file:
-        traceback.print_exc(file=file)
-    fatal(self)
+        traceback.print_exception(error, file=file)
+    fatal(self, error)
 
 handlers._command = lambda db, words: "nothing was started"
-fatal, textual.app.App._fatal_error = textual.app.App._fatal_error, keep_fault
+fatal, Monitor._handle_exception = Monitor._handle_exception, keep_fault
 os.chdir(sys.argv.pop())
 sys.exit(main(sys.argv[1:]))
 """

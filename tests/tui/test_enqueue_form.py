@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -359,6 +360,45 @@ def test_settings_that_cannot_be_read_or_written_are_begun_anew(tmp_path: Path) 
     memory.path = Path(os.devnull) / "no"
     memory.keep_typed("a", {})
     assert "not kept" in memory.problem
+
+
+def test_two_monitors_keep_the_settings_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "enqueue.json"
+    one, two = form_memory.load(path), form_memory.load(path)
+
+    def answer(n: int) -> form_memory.Answer:
+        return form_memory.Answer(float(n), "fts enqueue", "text", 0, 2.0)
+
+    assert one.of("a") == two.of("a") == {}
+    one.keep_typed("a", {"trials": "3", "seed": "1"})
+    two.keep_typed("a", {"epochs": "9"})  # another option of the same study
+    two.keep_typed("b", {"trials": "5"})
+    one.keep_last(tmp_path / "1.db", "a"), two.keep_last(tmp_path / "2.db", "b")
+    one.keep_answer(answer(1)), two.keep_answer(answer(2))
+    assert form_memory.load(path).typed == {"a": {"trials": "3", "seed": "1", "epochs": "9"}, "b": {"trials": "5"}}
+    one.keep_typed("a", {"trials": "4"})  # takes its seed away, and nothing of the other's
+    found = form_memory.load(path)
+    assert found.of("a") == one.of("a") == two.of("a") == {"trials": "4", "epochs": "9"}
+    assert set(found.last.values()) == {"a", "b"} and found.answers == [answer(1), answer(2)]
+    with monkeypatch.context() as trouble:  # what cannot be read now is not written over, and written later
+        trouble.setattr(Path, "read_text", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+        one.keep_typed("c", {"trials": "6"})
+        assert "not kept" in one.problem and one.typed["c"] == {"trials": "6"}
+    two.keep_typed("b", {})
+    one.keep_typed("a", {"epochs": "9"})
+    assert form_memory.load(path).typed == {"a": {"epochs": "9"}, "c": {"trials": "6"}} and one.problem == ""
+
+
+def test_many_monitors_that_write_at_once_lose_no_setting(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from fts.tui.data import form_memory\n"
+        "memory = form_memory.load(Path(sys.argv[1]))\n"
+        "for n in range(10): memory.keep_typed(f'{sys.argv[2]}-{n}', {'trials': '1'})\n"
+    )
+    path = tmp_path / "enqueue.json"
+    running = [subprocess.Popen(python("-c", code, str(path), str(n))) for n in range(4)]
+    assert [each.wait(60) for each in running] == [0] * 4
+    assert len(form_memory.load(path).typed) == 40
 
 
 def test_the_monitor_never_imports_what_the_form_asks() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import termios
 import time
+from contextlib import closing
 
 import pytest
 
@@ -42,8 +44,9 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_brings_the_whole_picture_bac
         terminal.key("\x1a")
         assert os.waitpid(terminal.pid, os.WUNTRACED)[1] == 0x137F, "stopped by SIGSTOP (19)"
         assert termios.tcgetattr(terminal.fd)[3] & termios.ECHO
+        terminal.wait_for("\x1b[?1049l")
         terminal.wait_quiet(0.3)
-        assert terminal.screen.endswith(b"\x1b[?1049l") or b"\x1b[?1049l" in terminal.screen[-200:]
+        assert b"\x1b[?1049l" in terminal.screen[-200:]
         os.kill(terminal.pid, signal.SIGCONT)
         terminal.wait_quiet(0.6)
         assert without_clock(terminal.grid.text) == before
@@ -204,3 +207,87 @@ def test_what_the_grid_shows_does_not_depend_on_how_the_bytes_arrive():
         grid.feed(sent[cut:])
         shown.add(grid.text)
     assert shown == {"abc 漢  end\n\n   x\n\n"}
+
+
+START = "import sys\nimport fts.tui.__main__ as monitor\n"
+RUN = "\nsys.exit(monitor.main(sys.argv[1:]))\n"
+RAISES = "def fails(self, *_): raise {}\n"
+NO_MEMORY = "fts: this machine or container has not enough free memory for that"
+NO_THREAD = """import threading
+real = threading.Thread.start
+def start(self):
+    if self.name == 'textual-input': raise RuntimeError("can't start new thread")
+    real(self)
+threading.Thread.start = start
+"""
+KEYS_FAIL = """from textual.drivers import linux_driver
+class Parser:
+    def __init__(self, *_): pass
+    def tick(self): return ()
+    def feed(self, text): raise MemoryError
+linux_driver.XTermParser = Parser
+"""
+FAULTS = {
+    "Textual is missing": ("sys.modules['textual.app'] = None", "", "is not completely installed: "),
+    "no memory at the start": (RAISES.format("MemoryError") + "Monitor.on_mount = fails", "", NO_MEMORY),
+    "no memory later": (RAISES.format("MemoryError") + "Monitor.tick = fails", "", NO_MEMORY),
+    "no memory in a frame": (RAISES.format("MemoryError") + "Monitor.view = fails", "", NO_MEMORY),
+    "no memory for keys": (KEYS_FAIL, "j", NO_MEMORY),
+    "no memory while it leaves": (RAISES.format("MemoryError") + "Monitor._close_all = fails", "q", NO_MEMORY),
+    "no thread for keys": (NO_THREAD, "", "fts: no thread can be started: "),
+    "a module is missing": ("sys.modules['fts.tui.screens.help'] = None", "?", "is not completely installed: "),
+    "a fault": (
+        RAISES.format("ValueError('odd\\nnews')") + "Monitor.tick = fails",
+        "",
+        "ValueError: odd news (details",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_error_that_ends_it_is_one_sentence_on_the_shells_own_screen(db_path, tmp_path, fault):
+    code, key, said = FAULTS[fault]
+    if "Monitor." in code:
+        code = f"from fts.tui.app import Monitor\n{code}"
+    with Terminal(db_path, (80, 24), code=START + code + RUN, environ={"XDG_STATE_HOME": str(tmp_path)}) as terminal:
+        if key:
+            terminal.wait_ready()
+            terminal.key(key)
+        assert terminal.gone_within(10)
+        sent = terminal.screen.decode(errors="replace")
+        behind = re.sub(r"\x1b\[[?<>0-9;]*[a-zA-Z]", "", sent.rpartition("\x1b[?1049l")[2]).strip()
+        assert behind.startswith("fts: ") and said in behind and behind.count("\n") == 0, behind
+        assert "Traceback" not in sent
+        for mode in ("1049", "1003", "2004"):  # screen, mouse, paste
+            assert sent.rfind(f"\x1b[?{mode}h") <= sent.rfind(f"\x1b[?{mode}l"), mode
+        assert sent.rfind("\x1b[?25l") <= sent.rfind("\x1b[?25h"), "the cursor is hidden"
+        assert termios.tcgetattr(terminal.fd)[3] & termios.ECHO
+
+
+def test_q_leaves_at_once_also_while_another_process_holds_the_lock(terminal, db_path):
+    with closing(sqlite3.connect(db_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        terminal.key("j")  # the time of this key waits to be written
+        terminal.wait_quiet(0.3)
+        began = time.monotonic()
+        terminal.key("q")
+        while b"\x1b[?1049l" not in terminal.screen and time.monotonic() < began + 5:
+            time.sleep(0.005)
+        screen_s = time.monotonic() - began
+        assert terminal.gone_within(5)
+        assert screen_s < 0.5 and time.monotonic() - began < 1.2, "measured 0.03 and 0.1 s; more on a busy machine"
+
+
+def test_a_change_that_waits_for_the_lock_is_not_dropped_by_q(terminal, db_path):
+    with closing(sqlite3.connect(db_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for key in "jjp":
+            terminal.key(key)
+            terminal.wait_quiet(0.6)
+        terminal.key("q")
+        terminal.wait_for("fts: the last change waits until the database is free")
+        other.execute("COMMIT")
+    assert terminal.gone_within(5)
+    assert "nothing was written" not in terminal.screen.decode()
+    with closing(sqlite3.connect(db_path)) as after:
+        assert after.execute("SELECT verb FROM event ORDER BY id DESC").fetchone() == ("paused",)

@@ -1,21 +1,29 @@
 """Stores what the enqueue form remembers: the typed options of each study, and the last answers.
 
-In the user's file ~/.local/state/fts/enqueue.json, not in the database. An unreadable file is replaced.
+In the user's file ~/.local/state/fts/enqueue.json, not in the database. A file that is no JSON is replaced. Several
+monitors of a user share the file: each change is applied to what the file has then, under a lock.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import time
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
-from fts.state.files import atomic_write, expanded, home
+from fts.state.files import ABSENT, atomic_write, expanded, home, open_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 MOST_STUDIES = 50
 MOST_ANSWERS = 5
+LOCK_TRIES, LOCK_PAUSE_S = 50, 0.01
 LONGEST = 200_000  # characters of an answer at most
 
 
@@ -40,35 +48,84 @@ class FormMemory:
     last: dict[str, str] = field(default_factory=dict)  # database -> the study last chosen there
     answers: list[Answer] = field(default_factory=list)  # the newest last
     problem: str = ""  # why the file could not be written
+    _shown: dict[str, dict[str, str]] = field(default_factory=dict)  # study -> its options as this form shows them
+    _unsaved: list[Callable[[FormMemory], None]] = field(default_factory=list)  # changes that are not in the file yet
 
     def of(self, key: str) -> dict[str, str]:
-        return dict(self.typed.get(key, {}))
+        """Returns the options of a study, with those that another monitor has stored meanwhile."""
+        with contextlib.suppress(OSError):
+            self._refresh()
+        self._shown[key] = dict(self.typed.get(key, {}))
+        return dict(self._shown[key])
 
     def keep_typed(self, key: str, typed: dict[str, str]) -> None:
-        """Stores the options that differ from the defaults; an empty dict removes the study."""
-        self.typed.pop(key, None)
-        if typed:
-            self.typed[key] = dict(typed)
-        self.typed = dict(list(self.typed.items())[-MOST_STUDIES:])
-        self.keep()
+        """Stores the options that differ from the defaults. Of another monitor's options it replaces what changed."""
+        before, self._shown[key] = self._shown.get(key, {}), dict(typed)
+        new = {name: text for name, text in typed.items() if before.get(name) != text}
+
+        def change(memory: FormMemory) -> None:
+            there = memory.typed.pop(key, {})
+            if now := {name: text for name, text in there.items() if name in typed or name not in before} | new:
+                memory.typed[key] = now
+            memory.typed = dict(list(memory.typed.items())[-MOST_STUDIES:])
+
+        self._keep(change)
 
     def keep_last(self, database: Path, key: str) -> None:
-        self.last.pop(str(database), None)
-        self.last = dict([*self.last.items(), (str(database), key)][-MOST_STUDIES:])
-        self.keep()
+        def change(memory: FormMemory) -> None:
+            memory.last.pop(str(database), None)
+            memory.last = dict([*memory.last.items(), (str(database), key)][-MOST_STUDIES:])
+
+        self._keep(change)
 
     def keep_answer(self, answer: Answer) -> None:
-        self.answers = [*self.answers, answer][-MOST_ANSWERS:]
-        self.keep()
+        def change(memory: FormMemory) -> None:
+            memory.answers = [*memory.answers, answer][-MOST_ANSWERS:]
 
-    def keep(self) -> None:
-        """Writes the file. If that fails, `problem` says why and the form keeps working."""
-        content = {"typed": self.typed, "last": self.last, "answers": [asdict(each) for each in self.answers]}
+        self._keep(change)
+
+    def _keep(self, change: Callable[[FormMemory], None]) -> None:
+        """Applies the change and writes the file. If that fails, `problem` says why and the form keeps working."""
+        self._unsaved.append(change)
         try:
-            atomic_write(self.path, json.dumps(content) + "\n", durable=False)
-            self.problem = ""
+            with _locked(self.path):
+                self._refresh()
+                content = {"typed": self.typed, "last": self.last, "answers": [asdict(each) for each in self.answers]}
+                atomic_write(self.path, json.dumps(content) + "\n", durable=False)
         except OSError as error:
             self.problem = f"the settings are not kept: {error}"
+        else:
+            self._unsaved.clear()
+            self.problem = ""
+
+    def _refresh(self) -> None:
+        """Takes what is in the file, with the changes that are not in it yet. Raises OSError if it cannot be read."""
+        try:
+            self.typed, self.last, self.answers = _read(self.path)
+        except OSError:
+            if self._unsaved:
+                self._unsaved[-1](self)  # the earlier ones were applied when they were made
+            raise
+        for change in self._unsaved:
+            change(self)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds the lock of the file inside the block. Goes on without it after a while: the form must not stand still."""
+    handle = open_log(path.with_suffix(".lock"))
+    try:
+        for _ in range(LOCK_TRIES):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(LOCK_PAUSE_S)
+            except OSError:  # a file system without locks
+                break
+        yield
+    finally:
+        os.close(handle)
 
 
 def memory_file() -> Path:
@@ -77,15 +134,22 @@ def memory_file() -> Path:
 
 
 def load(path: Path | None = None) -> FormMemory:
-    """Reads the file; skips entries of a wrong type. Returns an empty memory if it cannot be read."""
-    path = memory_file() if path is None else path
+    """Reads the file. Returns an empty memory if it cannot be read."""
+    memory = FormMemory(memory_file() if path is None else path)
+    with contextlib.suppress(OSError):
+        memory.typed, memory.last, memory.answers = _read(memory.path)
+    return memory
+
+
+def _read(path: Path) -> tuple[dict[str, dict[str, str]], dict[str, str], list[Answer]]:
+    """Returns the content of the file; skips entries of a wrong type. Raises OSError if it cannot be read now."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return FormMemory(path)
+    except (*ABSENT, ValueError, RecursionError):
+        content = None
     known = content if isinstance(content, dict) else {}
     typed = {key: _texts(each) for key, each in _table(known.get("typed")).items()}
-    return FormMemory(path, typed, _texts(known.get("last")), _answers(known.get("answers")))
+    return typed, _texts(known.get("last")), _answers(known.get("answers"))
 
 
 def _table(found: Any) -> dict[str, Any]:

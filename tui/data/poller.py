@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from textual.message import Message
 
+STOP_S = 0.15
 BACKOFF_S = (1.0, 2.0, 5.0)  # between tries while the database cannot be read
 
 
@@ -42,11 +43,11 @@ class Poller(threading.Thread):
         self.want.set()
 
     def stop(self) -> None:
-        """Ends the thread; waits up to 3 s until its connection is closed."""
+        """Ends the thread; waits a moment until its connection is closed, which a lock of another process may delay."""
         self._over.set()
         self.want.set()
         if self.is_alive():
-            self.join(timeout=3)
+            self.join(STOP_S)
 
     def run(self) -> None:
         while not self._over.is_set():
