@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -55,6 +56,6 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
         goal = "" if job.direction == "minimize" else f" --direction {job.direction}"
         if len(job.goals) > 1:
             goal = "".join(f" --goal {name}={one}" for name, one in job.goals.items())
-        more = " ".join([objective, f"--name {job.study}{goal}", f"--trials {2 * len(found.trials)}"])
+        more = " ".join([shlex.quote(objective), f"--name {job.study}{goal}", f"--trials {2 * len(found.trials)}"])
         say(f"`fts enqueue {more}` continues it: --trials is the total")
     return None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
+import os
 import warnings
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,8 @@ from fts.state import queries
 from fts.state.values import Draw, Epoch, Job, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     import optuna
 
@@ -27,22 +31,35 @@ OF_SPEC = ("dataset", "data_md5", "code_md5")  # fields of a job's specification
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 
+GONE = "Record does not exist."  # Optuna's KeyError for a study or trial that somebody else has deleted
+
+
 class NoStorage(ValueError):
     """A storage URL that Optuna cannot use; the message says why."""
+
+
+class StorageChanged(RuntimeError):
+    """Another program replaced the studies of the storage during the export."""
 
 
 def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> list[str]:
     """Writes one study per cell to the storage `url` (sqlite:///x.db), named by its experiment; returns the names.
 
     Replaces a study of that name. Omits trials that have not ended, which would stay running for ever in a storage,
-    and trials that Optuna cannot store; calls `tell` for the latter. Raises NoStorage for a URL that it cannot use.
+    and trials that Optuna cannot store; calls `tell` for the latter. Raises NoStorage for a URL that it cannot use, and
+    StorageChanged if another program writes the same studies.
     """
     import optuna  # here, not above: 0.4 s, and only this export needs it
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return _written(optuna, db, url, tell)
+        with _alone(db.path.parent):
+            return _written(optuna, db, url, tell)
+    except (optuna.exceptions.DuplicatedStudyError, KeyError) as error:
+        if isinstance(error, KeyError) and error.args != (GONE,):
+            raise
+        raise StorageChanged(f"another program wrote to {url} during this export; run it again") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
         raise NoStorage(
@@ -50,8 +67,28 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
         ) from error
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for another export of the same database: both would delete and fill the same studies."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a network file system that does not lock folders
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
+
+
+def opened(url: str) -> optuna.storages.RDBStorage:
+    """Opens the storage. Optuna fills the URL with str.format, so that a path with braces would end in a KeyError."""
+    import optuna  # here, not above: see to_optuna
+
+    literal = url.replace("{", "{{").replace("}", "}}")
+    return optuna.storages.RDBStorage(literal.replace("{{SCHEMA_VERSION}}", "{SCHEMA_VERSION}"))
+
+
 def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None) -> list[str]:
-    storage = optuna.storages.RDBStorage(url)
+    storage = opened(url)
     there = {summary.study_name for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)}
     written = []
     shown = begun_cells(queries.jobs(db))
@@ -100,6 +137,8 @@ def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], Non
             if trial.status in ENDED and role_of(trial) is None:  # extra trials could become the study's best
                 study.add_trial(_frozen(job, trial, epochs, drawn.get(trial.id, ())))
         except (ValueError, TypeError, KeyError, AttributeError) as odd:
+            if odd.args == (GONE,):
+                raise
             if tell is not None:
                 tell(f"left out: t{trial.number} of {job.experiment}, which Optuna cannot store ({odd})")
 
