@@ -6,7 +6,7 @@ import fcntl
 import math
 import os
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -69,14 +69,16 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Waits for another export of the same database: both would delete and fill the same studies."""
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a network file system that does not lock folders
+    """Waits for another export of the same database to Optuna: both would delete and fill the same studies.
+
+    The file stays, as that of a slot does. A folder that cannot be written to is no reason to export nothing.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            place = os.open(folder / "optuna-export.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            held.callback(os.close, place)
             fcntl.flock(place, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(place)
 
 
 def opened(url: str) -> optuna.storages.RDBStorage:
