@@ -53,6 +53,7 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    umask = os.umask(0o077)  # a new file of SQLite is private, as every other export
     try:
         with _alone(db.path.parent):
             return _written(optuna, db, url, tell)
@@ -65,6 +66,8 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
         raise NoStorage(
             f"Optuna cannot use {url!r}: {reason}; expected an address such as sqlite:///optuna.db"
         ) from error
+    finally:
+        os.umask(umask)
 
 
 @contextmanager
