@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 from typing import TYPE_CHECKING
 
-from fts.state.files import no_space, reason_of, refusal, room
+from fts.state.files import no_space, reason_of, refusal, room, size
 from fts.state.identity import sidecar, stat_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
+LARGE_CHANGE = 1 << 20  # bytes; hardly any change writes more
 
 
 def reading_uri(path: Path) -> str:
@@ -59,11 +61,26 @@ def read_only_sentence(path: Path) -> str:
 
 
 def full_sentence(path: Path) -> str:
-    """Says what is used up, bytes or inodes, and what to do."""
+    """Says what is used up, bytes or inodes, or what this process may write, and what to do."""
+    if (limited := limit_sentence(path)) is not None:
+        return limited
     folder = path.absolute().parent
     if room(folder)[1] == 0:
         return f"{no_space(folder)}; nothing was written to {path}"
     return f"the disk of {path} is full; nothing was written: free space and try again"
+
+
+def limit_sentence(path: Path) -> str | None:
+    """Says that a file of the database has reached the size that this process may give a file; else None.
+
+    SQLite reports that as an I/O error or as a full disk.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    found = [stat_of(sidecar(path, name)) for name in ("", "-wal", "-shm")]
+    if limit == resource.RLIM_INFINITY or max((one.size for one in found if one), default=0) + LARGE_CHANGE < limit:
+        return None
+    why = f"{path} would be larger than this process may make a file (`ulimit -f` allows {size(limit)})"
+    return f"{why}; nothing was written: start it without that limit"
 
 
 def refused_sentence(path: Path) -> str | None:

@@ -9,7 +9,15 @@ from pathlib import Path
 from fts.raising import chain
 from fts.state import errors
 from fts.state.damage import damaged, incomplete_sentence, restore_sentence
-from fts.state.disk import cure_of_access, full_sentence, is_full, is_read_only, read_only_sentence, refused_sentence
+from fts.state.disk import (
+    cure_of_access,
+    full_sentence,
+    is_full,
+    is_read_only,
+    limit_sentence,
+    read_only_sentence,
+    refused_sentence,
+)
 from fts.state.holder import holder
 from fts.state.identity import sidecar
 
@@ -63,6 +71,8 @@ def translate(error: Exception, path: Path) -> Exception:
             return errors.DiskFull(full_sentence(path))
         if (refused := refused_sentence(path)) is not None:
             return errors.DiskFull(refused)
+        if (limited := limit_sentence(path)) is not None:
+            return errors.DatabaseFailed(limited)
         if is_read_only(folder):  # the system remounts a failed disk read-only while files are open
             return errors.DatabaseFailed(read_only_sentence(path))
         if path.exists() and not os.access(path, os.R_OK):

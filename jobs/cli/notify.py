@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import shutil
 import sys
 import time
 
@@ -63,6 +65,8 @@ def add(url: str | None, command: str | None, name: str | None) -> None:
         raise click.UsageError(f"apprise does not understand this {given.service}:// address; it was not added{near}")
     made = targets.add(address, name)
     say(f"added {made.name} ({made.service}) to {targets.file_of_person()}; `fts notify test` sends it a message")
+    if command is not None and shutil.which(program := shlex.split(command)[0]) is None:
+        say(f"there is no program {program!r} here now; a message is only sent where it is in the PATH")
     if made.service != "command" and not _has_library():
         say(f"install the library first: {installing('fts-hpo[notify]')}")
 

@@ -17,7 +17,7 @@ from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec, md5_of
 from fts.jobs.api.study import Metric
-from fts.jobs.records.optuna import SQLITE, NoStorage, shown
+from fts.jobs.records.optuna import SQLITE, NoStorage, opened, shown
 from fts.jobs.search.space import data_of, plain_choice
 from fts.state import queries, transitions
 from fts.state.disk import reading_uri
@@ -64,7 +64,7 @@ def read(url: str, name: str | None) -> Recorded:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     source = shown(url)
     try:
-        storage = optuna.storages.RDBStorage(url)
+        storage = opened(url)
         there = optuna.get_all_study_names(storage)
         if name is None and len(there) == 1:
             name = there[0]

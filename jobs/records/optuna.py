@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
+import os
 import re
 import warnings
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +17,11 @@ from fts.jobs.records.searches import begun_cells
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.status import trial_facts
 from fts.state import queries
+from fts.state.files import open_log
 from fts.state.values import Draw, Epoch, Job, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import optuna
 
@@ -32,8 +36,15 @@ SQLITE = "sqlite:///"
 SECRET = re.compile(r"(?<=://)[^:/@]*(:[^@]*)?@")  # user and password of an address
 
 
+GONE = "Record does not exist."  # Optuna's KeyError for a study or trial that somebody else has deleted
+
+
 class NoStorage(ValueError):
     """A storage URL that Optuna cannot use; the message says why."""
+
+
+class StorageChanged(RuntimeError):
+    """Another program replaced the studies of the storage during the export."""
 
 
 def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> list[str]:
@@ -41,7 +52,7 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
 
     Replaces what fts has written there under that name, and no other study. Omits trials that have not ended, which
     would stay running for ever in a storage, and trials that Optuna cannot store; calls `tell` for the latter. Raises
-    NoStorage for a URL that it cannot use.
+    NoStorage for a URL that it cannot use, and StorageChanged if another program writes the same studies.
     """
     if is_file_of(url, db.path):
         raise NoStorage(f"{db.path} is the database of fts itself, which an export must not change; name another file")
@@ -49,17 +60,47 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    umask = os.umask(0o077)  # a new file of SQLite is private, as every other export
     try:
-        return _written(optuna, db, url, tell)
+        with _alone(db.path.parent):
+            return _written(optuna, db, url, tell)
+    except (optuna.exceptions.DuplicatedStudyError, KeyError) as error:
+        if isinstance(error, KeyError) and error.args != (GONE,):
+            raise
+        raise StorageChanged(f"another program wrote to {url} during this export; run it again") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
         raise NoStorage(
             f"Optuna cannot use {shown(url)!r}: {reason}; expected an address such as sqlite:///optuna.db"
         ) from error
+    finally:
+        os.umask(umask)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for another export of the same database to Optuna: both would delete and fill the same studies.
+
+    The file stays, as that of a slot does. A folder that cannot be written to is no reason to export nothing.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            place = open_log(folder / "optuna-export.lock")
+            held.callback(os.close, place)
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+
+
+def opened(url: str) -> optuna.storages.RDBStorage:
+    """Opens the storage. Optuna fills the URL with str.format, so that a path with braces would end in a KeyError."""
+    import optuna  # here, not above: see to_optuna
+
+    literal = url.replace("{", "{{").replace("}", "}}")
+    return optuna.storages.RDBStorage(literal.replace("{{SCHEMA_VERSION}}", "{SCHEMA_VERSION}"))
 
 
 def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None) -> list[str]:
-    storage = optuna.storages.RDBStorage(url)
+    storage = opened(url)
     summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
     there = {summary.study_name: JOB in summary.user_attrs for summary in summaries}  # name -> whether it is ours
     cells = begun_cells(queries.jobs(db))
@@ -132,6 +173,8 @@ def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], Non
             if trial.status in ENDED and role_of(trial) is None:  # extra trials could become the study's best
                 study.add_trial(_frozen(job, trial, epochs, drawn.get(trial.id, ())))
         except (ValueError, TypeError, KeyError, AttributeError) as odd:
+            if odd.args == (GONE,):
+                raise
             if tell is not None:
                 tell(f"left out: t{trial.number} of {job.experiment}, which Optuna cannot store ({odd})")
 

@@ -6,6 +6,7 @@ Without it a 2B trial that fits the whole machine but not half of it would be re
 from __future__ import annotations
 
 import threading
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
@@ -30,6 +31,17 @@ class Want:
     gpu_bytes: int | None = None  # on each GPU; None: unknown, so it gets whole GPUs
 
 
+class Obstacle(Enum):
+    """Why a trial has no room yet."""
+
+    TURN = auto()  # another trial has waited longer
+    OTHERS = auto()  # it wants to run alone, and others run
+    ALONE = auto()  # another trial runs alone
+    MEMORY = auto()
+    THREADS = auto()
+    GPUS = auto()
+
+
 class MemoryPool:
     """Records what each slot uses. First come, first served, so that no trial starves. Thread-safe."""
 
@@ -43,6 +55,7 @@ class MemoryPool:
         self._wants: dict[int, Want] = {}
         self._held: dict[int, tuple[Gpu, ...]] = {}  # slot -> its GPUs
         self._waiting: list[int] = []
+        self._obstacles: dict[int, Obstacle] = {}  # of the slots that wait
 
     def take(
         self,
@@ -75,15 +88,18 @@ class MemoryPool:
         finally:
             with self._changed:
                 self._waiting.remove(slot)
+                self._obstacles.pop(slot, None)
                 self._wake_all()
 
     def _takes(self, slot: int, need: int, total: int | None, want: Want) -> bool:
         """Takes what is needed if there is room; GPUs under a lock that all processes of the machine share."""
-        if not self._has_room(slot, need, total, want):
+        if (obstacle := self._obstacle(slot, need, total, want)) is not None:
+            self._obstacles[slot] = obstacle
             return False
         with self._ledger.locked([gpu.key for gpu in self.gpus] if want.gpus else []) as elsewhere:
             gpus = self._free_gpus(slot, want, elsewhere)
             if gpus is None:
+                self._obstacles[slot] = Obstacle.GPUS
                 return False
             self._taken[slot], self._wants[slot], self._held[slot] = need, want, gpus
             if want.gpus:
@@ -138,10 +154,10 @@ class MemoryPool:
         with self._changed:
             return slot in self._wants and self._wants[slot].alone
 
-    def other_is_alone(self, slot: int) -> bool:
-        """Does a trial of another slot exclude this one?"""
+    def obstacle(self, slot: int) -> Obstacle | None:
+        """Returns why the slot waits, as of its latest check; None if it does not wait."""
         with self._changed:
-            return any(want.alone for other, want in self._wants.items() if other != slot)
+            return self._obstacles.get(slot)
 
     def taken_by_others(self, slot: int) -> int:
         """Returns the bytes that the other slots have taken."""
@@ -151,16 +167,19 @@ class MemoryPool:
     def _others(self, slot: int) -> int:
         return sum(bytes_ for other, bytes_ in self._taken.items() if other != slot)
 
-    def _has_room(self, slot: int, need: int, total: int | None, want: Want) -> bool:
-        """Is it this slot's turn, and is there memory and a processor for it?"""
+    def _obstacle(self, slot: int, need: int, total: int | None, want: Want) -> Obstacle | None:
+        """Returns why it is not this slot's turn, or what of memory and processors is not free for it."""
         if self._waiting[0] != slot:
-            return False
+            return Obstacle.TURN
         wants = [each for other, each in self._wants.items() if other != slot]
-        if wants and (want.alone or any(each.alone for each in wants)):
-            return False
+        if any(each.alone for each in wants):
+            return Obstacle.ALONE
+        if wants and want.alone:
+            return Obstacle.OTHERS
         if wants and total is not None and self._others(slot) + need > total:
-            return False
-        return not (wants and self.cores and sum(each.threads for each in wants) + want.threads > self.cores)
+            return Obstacle.MEMORY
+        too_many = wants and self.cores and sum(each.threads for each in wants) + want.threads > self.cores
+        return Obstacle.THREADS if too_many else None
 
     def _free_gpus(self, slot: int, want: Want, elsewhere: Mapping[str, int | None]) -> tuple[Gpu, ...] | None:
         """Returns the fullest GPUs with enough room, so that empty ones stay free for trials that need a whole GPU.

@@ -23,6 +23,7 @@ from fts.jobs.supervisor.backoff import jobs_in_backoff, recorded_tries
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_files
+from fts.jobs.supervisor.memory_pool import Obstacle
 from fts.jobs.supervisor.progress_events import ProgressReporter, TrialStarted
 from fts.jobs.supervisor.retry_limits import FailureCounts
 from fts.jobs.supervisor.spec_builder import SpecBuilder
@@ -330,20 +331,20 @@ class TrialRunner:
         """Waits until the other slots leave enough room, and records the wait; False: an order came first.
 
         With `learns` the trial waits only because its need is unknown: also False when another trial of the job has
-        shown it. `waited`: the trial has waited before, so the wait is recorded at the second check only.
+        shown it. `waited`: the trial has waited before, so the wait is recorded at the second check only. What it waits
+        for may change meanwhile, and is then recorded again.
         """
-        looks = 0
+        looks, told = 0, set[Obstacle]()
 
         def leaves() -> bool:
             nonlocal looks
             looks += 1
             if learns and looks > 1 and self.memory.has_learned():
                 return True
-            if looks == (2 if waited else 1):
-                for_another = "another trial has ended or reported: the memory that one needs is not known yet"
-                one_alone = self.slot.room.other_is_alone(self.slot.index)
-                said = f"t{self.trial.number} waits until {for_another if one_alone else waits_for(admitted)}"
-                self.record.report("waits", said)
+            obstacle = self.slot.room.obstacle(self.slot.index)
+            if looks > waited and obstacle is not None and obstacle not in told:
+                told.add(obstacle)
+                self.record.report("waits", f"t{self.trial.number} waits until {waits_for(admitted, obstacle)}")
             return self.ordered(self.job.id) is not None
 
         return self.slot.take_room(admitted, leaves)
@@ -551,11 +552,19 @@ def missing_program(program: Program) -> str | None:
     return None
 
 
-def waits_for(admitted: Admission) -> str:
+def waits_for(admitted: Admission, obstacle: Obstacle) -> str:
     """Says what a trial waits for."""
     want = admitted.want
-    if want.alone:
-        return "no other trial runs: the memory it needs is not known yet"
-    parts = [count(want.gpus, "GPU")] if want.gpus else []
-    parts += [f"{in_gb(admitted.need)} of memory"] if admitted.need or not parts else []
-    return " and ".join(parts) + (" is free" if len(parts) == 1 and want.gpus == 1 else " are free")
+    match obstacle:
+        case Obstacle.TURN:
+            return "a trial that has waited longer has started"
+        case Obstacle.ALONE:
+            return "another trial has ended or reported: the memory that one needs is not known yet"
+        case Obstacle.OTHERS:
+            return "no other trial runs: the memory it needs is not known yet"
+        case Obstacle.THREADS:
+            return f"{count(want.threads, 'thread')} {'is' if want.threads == 1 else 'are'} free: other trials use them"
+        case Obstacle.GPUS:
+            return f"{count(want.gpus, 'GPU')} {'is' if want.gpus == 1 else 'are'} free"
+        case Obstacle.MEMORY:
+            return f"{in_gb(admitted.need)} of memory are free"

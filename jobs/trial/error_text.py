@@ -25,6 +25,8 @@ def sentence_of(error: BaseException, near: Path | None = None) -> str:
     `near` is the folder of the user's code. The place is then the last line there, not a line inside a library.
     """
     lines = message_of(error).splitlines()
+    if isinstance(error, ImportError) and len(lines) > 1 and isinstance(error.__cause__, ImportError):
+        return sentence_of(error.__cause__, near)  # numpy's own begins with "IMPORTANT: PLEASE READ THIS FOR ADVICE"
     if type(error).__module__.startswith(OURS) and lines:
         return with_place(lines[0][:1000], own_place(error, near) if near is not None else None)
     place = f", {where}" if (where := place_of(error, near)) else ""

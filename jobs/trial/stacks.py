@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import fcntl
 import os
+import resource
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,9 @@ exit_now = os._exit  # before it is replaced below
 def write_stacks() -> None:
     """From now on, writes the stacks at a crash, at a signal in ENDING, and at WHERE."""
     if not LOG:
-        LOG.append(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, MIN_LOG_FD))
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # `ulimit -n`; F_DUPFD refuses a number that is not below
+        lowest = MIN_LOG_FD if files == resource.RLIM_INFINITY else min(MIN_LOG_FD, files // 2)
+        LOG.append(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, lowest))
     os.dup2(2, LOG[0], inheritable=False)  # a reused process has a new log for each trial
     faulthandler.enable(LOG[0], all_threads=False)
     for number in ENDING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from fts.jobs.cli import main
+from fts.jobs.cli import errors, main
 from fts.jobs.cli.app import entries, exists, sections
 from fts.jobs.cli.app import fts as group
 from fts.jobs.cli.errors import sentence_of
@@ -437,3 +438,19 @@ def test_every_command_that_names_something_stands_in_one_of_these_tables() -> N
     every = [pair for name in entries() for pair in each(name, group.get_command(context, name))]
     takes = {name for name, command in every if any(isinstance(one, click.Argument) for one in command.params)}
     assert takes - set(NAMES) - set(FILES) - NOT_NAMED == set()
+
+
+def test_a_folder_that_this_user_may_not_look_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = tmp_path / "closed"
+    (closed / "inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(closed / "inner" / "python")
+    monkeypatch.setattr(errors, "_may_look_into", lambda folder: folder.resolve() != closed.resolve())
+    for name, told in (
+        (closed / "fts.db", f"this user may not look into {closed}; "),
+        (closed / "inner" / "fts.db", f"{closed}/inner/fts.db: this user may not look into {closed}; "),
+        (tmp_path / "link", f"{tmp_path}/link: this user may not look into {closed}; "),
+        (tmp_path / "other", f"{tmp_path}/other: Permission denied"),
+    ):
+        denied = PermissionError(errno.EACCES, "Permission denied", str(name))
+        assert errors.sentence_of(denied).startswith(told), name
+    assert errors.sentence_of(PermissionError(errno.EACCES, "Permission denied")) == "Permission denied"

@@ -12,9 +12,11 @@ import pytest
 
 from fts.jobs.devices import BadSetting, Gpu
 from fts.jobs.sensors.gpus import list_gpus
+from fts.jobs.supervisor.admission import Admission
 from fts.jobs.supervisor.learned_memory import Peak, distance, learned
-from fts.jobs.supervisor.memory_pool import MemoryPool, Want
+from fts.jobs.supervisor.memory_pool import MemoryPool, Obstacle, Want
 from fts.jobs.supervisor.trial_memory import TrialMemory
+from fts.jobs.supervisor.trial_runner import waits_for
 
 GB = 1 << 30
 SPACE = {
@@ -75,11 +77,44 @@ def waits(take: Callable[[Callable[[], bool]], bool]) -> bool:
 def test_a_trial_that_runs_alone_keeps_the_others_out_until_its_need_is_known():
     room = MemoryPool()
     assert room.take(0, 0, total, never, Want(alone=True))
-    assert waits(lambda leaves: room.take(1, GB, total, leaves)) and room.other_is_alone(1)
+    assert waits(lambda leaves: room.take(1, GB, total, leaves))
     room.settle(0, 4 * GB)
     assert waits(lambda leaves: room.take(1, 7 * GB, total, leaves))
     assert room.take(1, 6 * GB, total, never)
     assert waits(lambda leaves: room.take(2, 0, total, leaves, Want(alone=True)))
+
+
+def test_the_obstacle_names_what_is_not_free():
+    def found(room: MemoryPool, slot: int, need: int, want: Want) -> Obstacle | None:
+        seen: list[Obstacle | None] = []
+        assert not room.take(slot, need, total, lambda: bool(seen.append(room.obstacle(slot))) or True, want)
+        assert room.obstacle(slot) is None, "it does not wait any more"
+        return seen[0]
+
+    room = MemoryPool([A], cores=4)
+    assert room.take(0, GB, total, never, Want(threads=3, gpus=1))
+    assert found(room, 1, GB, Want(threads=2)) is Obstacle.THREADS
+    assert found(room, 1, 10 * GB, Want(threads=2)) is Obstacle.MEMORY
+    assert found(room, 1, GB, Want(threads=1, gpus=1)) is Obstacle.GPUS
+    assert found(room, 1, GB, Want(alone=True)) is Obstacle.OTHERS
+    first = threading.Thread(target=room.take, args=(1, GB, total, never, Want(threads=2)))
+    first.start()
+    while not room._waiting:
+        time.sleep(0.001)
+    assert found(room, 2, 0, Want()) is Obstacle.TURN
+    room.release(0)
+    first.join()
+    room.release(1)
+    assert room.take(0, 0, total, never, Want(alone=True))
+    assert found(room, 1, GB, Want()) is found(room, 1, 0, Want(alone=True)) is Obstacle.ALONE
+
+
+def test_the_sentence_about_a_wait_speaks_of_memory_only_if_memory_is_short():
+    admitted = Admission(None, None, 2 * GB, Want(threads=2, gpus=1))
+    told = {one: waits_for(admitted, one) for one in Obstacle}
+    assert told[Obstacle.THREADS] == "2 threads are free: other trials use them"
+    assert told[Obstacle.GPUS] == "1 GPU is free" and "GB of memory are free" in told[Obstacle.MEMORY]
+    assert not any("of memory are free" in words for one, words in told.items() if one is not Obstacle.MEMORY)
 
 
 def test_what_grows_beyond_its_estimate_is_no_longer_there_for_others():

@@ -383,6 +383,35 @@ def test_trials_of_optuna_become_history_and_a_function_goes_on_from_it(
     assert study.query("SELECT number, status FROM trial WHERE number > 7") == [{"number": 8, "status": "complete"}]
 
 
+def test_storages_of_optuna_may_have_braces_in_their_path_and_are_private(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a {b} {").mkdir()
+    recorded(tmp_path / "optuna.db")
+    there = (tmp_path / "optuna.db").rename(tmp_path / "a {b} {" / "optuna}.db")
+    folder = tmp_path / "my study"
+    folder.mkdir()
+    (folder / "train.py").write_text(textwrap.dedent(FUNCTION))
+    path = places_of(tmp_path).db
+    words = ("import", str(there), "--name", "new", "--objective", f"{folder}/train.py:objective")
+    code, _, err = command(path, capsys, *words)
+    assert code == 0, err
+    assert f"`fts enqueue '{folder}/train.py:objective' --name new" in err, "typed as printed, the path is two words"
+    for name in ("x{rate=1}.db", "{.db", "{0}.db", "{SCHEMA_VERSION}.db"):
+        code, _, err = command(path, capsys, "export", "--optuna", f"sqlite:///{tmp_path}/{name}")
+        known = re.sub("{SCHEMA_VERSION}", r"[0-9]+", name) if "SCHEMA" in name else re.escape(name)
+        assert code == 0 and any(re.fullmatch(known, one.name) for one in tmp_path.iterdir()), (name, err)
+    for umask in (0o000, 0o777):
+        before = os.umask(umask)
+        try:
+            command(path, capsys, "export", "--optuna", f"sqlite:///{tmp_path}/mask{umask}.db")
+        finally:
+            assert os.umask(before) == umask
+        assert (tmp_path / f"mask{umask}.db").stat().st_mode & 0o777 == 0o600, "as every other export"
+    code, _, err = command(path, capsys, "export", "--optuna", "{x")
+    assert code == 2 and "Optuna cannot use '{x'" in err, err
+
+
 def test_a_study_without_its_function_can_be_read_and_never_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

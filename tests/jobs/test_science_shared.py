@@ -7,8 +7,11 @@ import os
 import runpy
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -16,10 +19,10 @@ import pytest
 
 from fts.analysis import load_trials
 from fts.jobs.records.exports import export_all, export_trials
-from fts.jobs.records.optuna import to_optuna
+from fts.jobs.records.optuna import StorageChanged, to_optuna
 from fts.jobs.settings import Places
 from fts.state import queries, transitions
-from fts.state.db import Database
+from fts.state.db import Database, open_database
 from fts.study.cell import CellSpec
 from fts.study.matrix import write
 from fts.study.parquet import to_parquet
@@ -264,6 +267,31 @@ def test_two_data_sets_of_one_tier_are_two_matrices_of_the_report(ran: Ran, db: 
     page = make_report(study, places, tmp_path / "report").read_text()
     assert "1. threshold_1pct on a20" in page and "2. threshold_1pct NDX on a20" in page
     study.close()
+
+
+def test_two_exports_to_one_storage_take_turns(ran: Ran, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    url, began = f"sqlite:///{tmp_path / 'optuna.db'}", threading.Event()
+    assert to_optuna(db, url) == [CELL]
+    real, said = optuna.delete_study, []
+
+    def slow(**words: Any) -> None:
+        began.set()
+        time.sleep(0.5)
+        real(**words)
+
+    monkeypatch.setattr(optuna, "delete_study", slow)
+    other = threading.Thread(target=lambda: said.extend(to_optuna(open_database(db.path, readonly=True), url, print)))
+    other.start()
+    assert began.wait(30) and to_optuna(db, url, said.append) == [CELL]
+    other.join(30)
+    assert said == [CELL], "a trial was left out, because the other export had deleted its study"
+
+    def gone(**words: Any) -> None:
+        raise KeyError("Record does not exist.")
+
+    monkeypatch.setattr(optuna, "delete_study", gone)  # another database's export to the same storage
+    with pytest.raises(StorageChanged, match="during this export; run it again"):
+        to_optuna(db, url)
 
 
 def test_optuna_opens_what_we_write(ran: Ran, db: Database, tmp_path: Path):

@@ -26,6 +26,7 @@ from fts.jobs.supervisor.machine_errors import pause_s
 from fts.jobs.trial import cause as causes
 from fts.jobs.trial.cause import DeviceMissing, cause_of
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, exit_sentence, log_tail, split_stacks
+from fts.jobs.trial.error_text import sentence_of
 from fts.jobs.trial.function import names_no_file
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
@@ -41,6 +42,30 @@ SETTINGS = WorkerSettings(poll_s=0.05, outage_pause_s=0.01, stall={})
 
 
 # ---------------------------------------------------------------- the rule
+
+
+def test_an_import_error_of_several_lines_tells_the_error_that_it_was_raised_from():
+    """As numpy's, which begins with IMPORTANT: PLEASE READ THIS FOR ADVICE ON HOW TO SOLVE THIS ISSUE!"""
+    try:
+        try:
+            raise ImportError("libstdc++.so.6: cannot open shared object file")
+        except ImportError as error:
+            raise ImportError("\nPLEASE READ THIS!\n\nImporting the C extensions failed.") from error
+    except ImportError as error:
+        told = sentence_of(error)
+    assert told.startswith("libstdc++.so.6: cannot open shared object file (ImportError, test_whose_fault.py line"), (
+        told
+    )
+
+
+def test_few_open_files_are_enough_for_the_stacks():
+    code = (
+        "import os, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n"
+        "from fts.jobs.trial.stacks import WHERE, write_stacks\n"
+        "write_stacks(); write_stacks(); os.kill(os.getpid(), WHERE)"
+    )
+    ended = subprocess.run([*python(), "-c", code], capture_output=True, text=True, timeout=60)
+    assert "line 3 in <module>" in ended.stderr and "OSError" not in ended.stderr, ended.stderr
 
 
 def test_every_cause_is_somebodys_fault_or_an_ordinary_end():

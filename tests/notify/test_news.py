@@ -402,3 +402,8 @@ def test_the_command_line_adds_lists_and_removes_without_showing_an_address(
     assert "SeCrEt" not in said.out + said.err, said
     assert "did you mean tgram-2?" in said.err
     assert [each.name for each in targets.read().targets] == ["tgram"]
+    for command, missing in (("no-such-program {title}", "no-such-program"), ("sh -c 'cat > /dev/null'", None)):
+        assert main(["notify", "add", "--command", command, "--name", "desk"]) == 0
+        told = capsys.readouterr().err
+        assert ("there is no program 'no-such-program' here now" in told) == (missing is not None), told
+        assert main(["notify", "remove", "desk"]) == 0

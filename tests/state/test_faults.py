@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -210,6 +211,28 @@ def test_a_whole_trial_in_one_transaction_is_all_or_nothing(tmp_path: Path) -> N
     assert n > 20
     assert queries.job(db, 1).best_value == 0.6
     db.close()
+
+
+def test_a_limit_on_the_size_of_files_is_not_called_a_full_disk(tmp_path: Path) -> None:
+    db = new_db(tmp_path)
+    enqueued(db, 3)
+    before, rows = resource.getrlimit(resource.RLIMIT_FSIZE), dump(db)
+    for limit in (1, 1 << 16, db.path.stat().st_size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises((DatabaseFailed, DiskFull)) as raised:
+                for _ in range(300):  # until the log has reached the limit
+                    transitions.move(db, [3], "top")
+                    transitions.move(db, [3], "bottom")
+                    rows = dump(db)
+            with pytest.raises((DatabaseFailed, DiskFull)) as opening:
+                open_database(tmp_path / f"new{limit}" / "fts.db", create=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        for one in (raised, opening) if limit == 1 else (raised,):
+            assert "than this process may make a file (`ulimit -f` allows" in str(one.value), (limit, one.value)
+        assert dump(db) == rows, "half of a change was written"
+    transitions.move(db, [3], "top")
 
 
 def test_a_full_disk_says_so_and_work_goes_on_afterwards(tmp_path: Path) -> None:
