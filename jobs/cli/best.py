@@ -133,7 +133,9 @@ def command_line(cell: CommandCell, trial: Trial, outputs: Path, job: Job) -> st
         return words[-1]
     before = f"{FRESH}={NEW_FOLDER}; " if used > 1 else ""  # each `mktemp -d` would make another folder
     folder = f'"${FRESH}"' if used > 1 else NEW_FOLDER
-    line = [f"{name}={in_shell(text, folder)}" for name, text in variables.items()]
+    line = [f"{shlex.quote(name)}={in_shell(text, folder)}" for name, text in variables.items()]
+    if not all(name.isascii() and name.isidentifier() for name in variables):
+        line = ["env", *line]  # a shell itself sets only variables with plain names
     return before + " ".join([*line, *(in_shell(word, folder) for word in words)])
 
 

@@ -49,7 +49,7 @@ class Recorded:
     source: str  # URL of the storage, without password
     goals: dict[str, Direction]  # metric -> direction, the main one first
     trials: tuple[transitions.RecordedTrial, ...]
-    left_out: tuple[str, ...]  # a sentence for each trial that cannot be imported
+    left_out: tuple[str, ...]  # a sentence for each trial, and for each trial's attributes, that cannot be imported
 
 
 def read(url: str, name: str | None) -> Recorded:
@@ -84,6 +84,10 @@ def read(url: str, name: str | None) -> Recorded:
             taken.append(recorded(trial, goals))
         except (ValueError, TypeError) as odd:
             left_out.append(f"trial {trial.number}, {odd}")
+        else:
+            if (size := len(attributes_of(trial))) > MAX_ATTRIBUTES:
+                most = f"expected at most {MAX_ATTRIBUTES:,}"
+                left_out.append(f"the user attributes of trial {trial.number}: {size:,} characters, {most}")
     return Recorded(name, source, goals, tuple(taken), tuple(left_out))
 
 
@@ -129,18 +133,23 @@ def recorded(trial: FrozenTrial, goals: Mapping[str, Direction]) -> transitions.
         returned = ", ".join(map(str, values)) or "None"
         status, cause, message, value = TrialStatus.FAILED, Cause.DIVERGED, f"it returned {returned}", None
     ended = (trial.datetime_complete or trial.datetime_start).timestamp()
-    attributes = {str(name): one for name, one in trial.user_attrs.items()}
+    attributes = attributes_of(trial)
     facts: dict[str, Any] = {"optuna_trial": trial.number}
     if len(goals) > 1 and status is TrialStatus.COMPLETE:
         facts["metrics"] = dict(zip(goals, values, strict=True))
     if trial.constraints:
         facts[CONSTRAINTS] = {str(name): float(one) for name, one in trial.constraints.items()}
-    if attributes and len(json.dumps(attributes, default=str)) <= MAX_ATTRIBUTES:
-        facts["attrs"] = json.loads(json.dumps(attributes, default=str))
+    if trial.user_attrs and len(attributes) <= MAX_ATTRIBUTES:
+        facts["attrs"] = json.loads(attributes)
     return transitions.RecordedTrial(
         status, value, draws_of(trial), reports, trial.datetime_start.timestamp(), ended, cause,
         best_epoch=step_of_best, message=str(message)[:1000] if message else None, facts=facts,
     )  # fmt: skip
+
+
+def attributes_of(trial: FrozenTrial) -> str:
+    """Returns the user attributes as JSON."""
+    return json.dumps({str(name): one for name, one in trial.user_attrs.items()}, default=str)
 
 
 def draws_of(trial: FrozenTrial) -> tuple[transitions.PastDraw, ...]:

@@ -84,8 +84,17 @@ def test_the_line_of_the_best_trial_gives_a_shell_the_same_words(tmp_path: Path)
     for name, words in commands.items():
         options = ["--name", name, "--metric", "loss", "--regex", "loss=([0-9.]+)", "--trials", "1"]
         study.ok("enqueue", *options, "--axis", "size=S", "--space", "lr=0.1:0.2", *words)
+    (study.folder / "env.py").write_text(
+        "import os\nprint(os.environ['MINE'], os.environ['my-own'])\nprint('loss=1')\n"
+    )
+    (study.folder / "study.toml").write_text(
+        '[study]\nname = "env"\ncommand = "python3 env.py {lr}"\nenv = { MINE = "a b", "my-own" = "it\'s" }\n'
+        "[space]\nlr = { low = 0.0, high = 1.0 }\n[budget]\ntrials = 1\n"
+        '[metrics]\nloss = { goal = "minimize", regex = "loss=([0-9.]+)" }\n'
+    )
+    study.ok("enqueue", "study.toml")
     study.ok("worker", "--until-empty")
-    for name in commands:
+    for name in [*commands, "env"]:
         lr = study.json("best", name)["best"]["params"]["lr"]
         done = subprocess.run(
             ["/bin/sh", "-c", f"set -e; {study.ok('best', name)}"], cwd=study.folder, env=study.environ,
@@ -94,6 +103,6 @@ def test_the_line_of_the_best_trial_gives_a_shell_the_same_words(tmp_path: Path)
         expected = {
             "text": f"lr={lr} size=S seed=known\nloss=1\n", "quoted": f"loss={lr}\n",
             "words": f"lr={lr} size=S seed=known\nloss=1\n", "args": f"--lr={lr} --size=S known\nloss=1\n",
-            "first": f"loss=1 {lr}",
+            "first": f"loss=1 {lr}", "env": "a b it's\nloss=1",
         }  # fmt: skip
         assert (done.returncode, done.stdout.strip()) == (0, expected[name].strip()), (name, done)

@@ -461,6 +461,20 @@ def test_neither_import_nor_export_changes_a_file_or_study_of_another_program(
     assert shown("postgresql://me:secret@host:5/db") == "postgresql://host:5/db"
 
 
+def test_attributes_that_are_too_long_to_import_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"sqlite:///{tmp_path / 'long.db'}"
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.set_user_attr("text", "x" * (20_000 if trial.number else 10))
+        return trial.suggest_float("x", 0, 1)
+
+    optuna.create_study(storage=url, study_name="long").optimize(objective, n_trials=2)
+    code, out, err = command(places_of(tmp_path).db, capsys, "import", url)
+    assert code == 0 and "long is job 1 (long): 2 trials" in out
+    assert "left out: the user attributes of trial 1: 20,012 characters, expected at most 16,000" in err
+    assert "of trial 0" not in err
+
+
 def tables_of(path: Path) -> set[str]:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
