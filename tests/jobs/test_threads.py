@@ -163,7 +163,7 @@ def test_every_thread_with_a_loop_repeats_or_says_why_not() -> None:
         tree = ast.parse(path.read_text())
         functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            if not ast.unparse(call.func).endswith("Thread"):
+            if ast.unparse(call.func).split(".")[-1] != "Thread":
                 continue
             found += 1
             target = next(ast.unparse(word.value) for word in call.keywords if word.arg == "target").split(".")[-1]
