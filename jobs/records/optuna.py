@@ -78,7 +78,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """
     with ExitStack() as held:
         with suppress(OSError):
-            place = os.open(folder / "optuna-export.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            place = os.open(folder / "optuna-export.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             held.callback(os.close, place)
             fcntl.flock(place, fcntl.LOCK_EX)
         yield
