@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import re
+import signal
 import time
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
@@ -32,6 +33,7 @@ from fts.jobs.trial.death import (
     split_stacks,
 )
 from fts.jobs.trial.error_text import with_place
+from fts.jobs.trial.stacks import WHERE
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state.files import atomic_write, make_folder
 from fts.state.values import Cause
@@ -118,6 +120,7 @@ class Attempt:
         self._stop_by = self._sigterm_at = self._read_by = float("inf")  # monotonic
         self._oom_kills = child.oom_kills()
         self._ignored_stop = False
+        self._killed_for = ""  # why the watchdog has killed it although it was to stop
         self._logs: dict[Path, int] = {}  # log -> its size in bytes before this attempt
         self._code: Path | None = None  # the folder with the user's function
 
@@ -150,9 +153,17 @@ class Attempt:
             if end := self._record_all(self.child.facts(self.poll_s), number):
                 return end
             if self.child.poll() is not None:
-                self._stop_request = self._stop_request or self.stop_request()  # the watchdog may have killed it
+                self._ask_watchdog()
                 return self._drain(number)
             self._check_stop()
+
+    def _ask_watchdog(self) -> None:
+        """Asks whether the watchdog has killed the process, which may have been asked to stop before."""
+        if self._stop_request is None:
+            self._stop_request = self.stop_request()
+        elif not self._ignored_stop and self.child.poll() in (-WHERE, -signal.SIGKILL):
+            found = self.stop_request()
+            self._killed_for = found.message if found is not None and found.kill else ""
 
     def _record_all(self, facts: list[dict[str, Any]], number: int) -> AttemptEnd | None:
         """Records facts in transactions of at most TOGETHER_S; sends the replies after each commit."""
@@ -218,6 +229,8 @@ class Attempt:
         cause, message = cause_of_death(code, oom_kills, self.child.was_ready, output), exit_sentence(code, oom_kills)
         if self._ignored_stop:
             message = f"the trial did not stop within {self.grace_s:g} s and was killed{lost}"
+        elif self._killed_for:
+            message = self._killed_for
         elif (end := self._announced_end) is not None and (
             code is None or code >= 0 or code == -(end.get("signal") or 0)
         ):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.cgroups import OWN, ROOT, groups_around
 from fts.jobs.trial.cause import NO_MEMORY
 from fts.jobs.trial.error_text import is_own
+from fts.jobs.trial.stacks import WHERE
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def size_of(path: Path) -> int:
 
 def exit_sentence(code: int | None, oom_kills: int = 0) -> str:
     """Returns a sentence for an exit code."""
+    if code == -WHERE:
+        return "the trial process was killed by fts"
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else "of unknown name"
         who = " by the kernel, which ran out of memory" if code == -signal.SIGKILL and oom_kills > 0 else ""

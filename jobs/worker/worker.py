@@ -172,7 +172,8 @@ class Worker:
         self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._idle_since: float | None = None
-        self._first_beats: dict[int, float] = {}  # worker on another machine -> its heartbeat when first seen
+        self._first_beats: dict[int, tuple[float, float]] = {}  # another worker -> its heartbeat, and when it was seen
+        self._waits_for: set[int] = set()  # workers that have been named: this one waits for the end of their leases
         self._worked = False  # it has run a job and has not yet printed that nothing is left to run
         self._lost_database: StateError | None = None
         self._runs_queue = False  # True: it runs the queue; False: one job in the foreground
@@ -429,21 +430,25 @@ class Worker:
         return tickets.runnable_jobs(self.db) > 0 or self._may_inherit_job()
 
     def _may_inherit_job(self) -> bool:
-        """Does a worker on another machine hold a job without a heartbeat since we first looked?
+        """Does another worker hold a job without a heartbeat since we first looked?
 
         If it is alive, it writes a heartbeat within seconds; if it is dead, it loses the job with its lease. So a
-        container that is recreated under another host name continues the job in which it was killed.
+        container that is recreated under another host name continues the job in which it was killed, and so does a
+        worker on the copy of a study whose own worker, a living process of this machine, knows nothing of the copy.
         """
         held = {job.worker_id: job for job in queries.jobs(self.db, (JobStatus.RUNNING,))}
-        here = socket.gethostname()
+        here, now = socket.gethostname(), time.monotonic()
         for worker in queries.workers(self.db):
-            if worker.status != "running" or worker.host == here or worker.id not in held:
+            if worker.status != "running" or worker.id not in held:
                 continue
-            if worker.id not in self._first_beats:
-                self._first_beats[worker.id] = worker.heartbeat_at
+            beat, since = self._first_beats.setdefault(worker.id, (worker.heartbeat_at, now))
+            if beat != worker.heartbeat_at:
+                continue
+            quiet_s = 2 * self.settings.beat_s if worker.host == here else 0.0  # most workers of this machine live
+            if now - since >= quiet_s and worker.id not in self._waits_for:
+                self._waits_for.add(worker.id)
                 self.progress.tell(Note(messages.waits_for(worker), held[worker.id]))
-            if self._first_beats[worker.id] == worker.heartbeat_at:
-                return True
+            return True
         return False
 
     def signalled(self, signum: int) -> None:

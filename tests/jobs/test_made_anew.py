@@ -1,6 +1,7 @@
 """A container that is made anew has another host name: its worker goes on with what the one before it was killed in."""
 
 import os
+import shutil
 import signal
 import sqlite3
 from pathlib import Path
@@ -36,3 +37,19 @@ def test_a_worker_that_leaves_when_empty_waits_for_the_lease_of_a_silent_one_els
     (cell,) = toy.recorded(study).values()
     assert cell == toy.plain_optuna(study.folder, "S", TRIALS, "tpe", "none")
     assert study.one("SELECT count(*) FROM event WHERE verb = 'worker_lost'") == 1
+
+
+def test_a_copy_of_a_running_study_is_finished_beside_the_original(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    study, other = toy.write(tmp_path / "one", keeps=True), toy.write(tmp_path / "two", keeps=True)
+    study.ok("enqueue", "train.py:objective", "--trials", str(TRIALS), "--name", "train", "-m", "size=S")
+    (study.folder / "kills" / "slow").write_text("0.3")
+    first = study.start("worker", "--until-empty", "--slots", "1")
+    wait_until(lambda: study.outputs.joinpath("fts.db").exists() and study.query("SELECT 1 FROM epoch"))
+    shutil.copytree(study.outputs, other.outputs)
+    told = other.fts("worker", "--until-empty", "--slots", "1")
+    assert (told.code, other.one("SELECT status FROM job")) == (0, "done"), told.err
+    (study.folder / "kills" / "slow").unlink()
+    assert first.wait(60) == 0 and study.one("SELECT status FROM job") == "done"
+    assert [*toy.recorded(study).values()] == [*toy.recorded(other).values()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing.pool
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -145,6 +146,36 @@ def test_a_trainer_that_does_not_read_its_orders_gets_the_signal_early(tmp_path:
     child = TrialProcess([sys.executable, "-c", FOREIGN], tmp_path / "logs" / "trial.log")
     how, took = how_it_stops(child, {"cell": {}}, grace_s=60.0)
     assert how is Ended.STOPPED and took < 40
+
+
+class Killed:
+    """Asks the trial to stop after its first epoch, and kills it a second later, as the watchdog's thread does."""
+
+    def __init__(self, child: TrialProcess, says: StopRequest) -> None:
+        self.child, self.says = child, says
+        self.told: list[Fact] = []
+
+    def wish(self) -> StopRequest | None:
+        if self.child.poll() is not None:
+            return self.says
+        if not any(fact["fact"] == "epoch" for fact in self.told):
+            return None
+        threading.Timer(1.0, self.child.kill).start()
+        return StopRequest(StopReason.STOP)
+
+
+def test_a_trial_that_is_killed_while_it_is_to_stop_says_why(tmp_path: Path) -> None:
+    for n, (says, message) in enumerate((
+        (StopRequest(StopReason.KILL, "the trial holds 9 GB, its limit is 8 GB", kill=True), "the trial holds 9 GB"),
+        (StopRequest(StopReason.PAUSE), "the trial process was killed by fts (train.py line 5)"),
+    )):  # fmt: skip
+        (tmp_path / str(n)).mkdir()
+        spec = spec_of(cell_of(tmp_path / str(n), DEAF), Record(0), ())
+        with start(spec, forked=False) as child:
+            killed = Killed(child, says)
+            end = Attempt(child, killed.told.append, killed.wish, 0.02, 60.0).run(spec.to_json(), 0)
+        assert end.how is Ended.DIED and end.stop_request == StopRequest(StopReason.STOP)
+        assert end.facts["message"].startswith(message), end.facts
 
 
 PENALTIES = """
