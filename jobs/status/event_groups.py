@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fts.jobs.status.formatting import spell
+from fts.jobs.status.sanitize import clean
 from fts.state.values import Event, Job, Verb, Worker
 
 if TYPE_CHECKING:
@@ -50,6 +52,25 @@ def guard_since(events: Iterable[Event], worker: Worker) -> float | None:
         elif is_guard_on(event) and began is None:
             began = event.at
     return began
+
+
+def stuck_slots(events: Iterable[Event], worker: Worker) -> list[Event]:
+    """Returns the events of this worker's slots that are stuck now."""
+    latest: dict[int, Event] = {}
+    for event in events:
+        slot, own = event.data.get("slot"), event.data.get("worker_id") == worker.id
+        if event.verb in (SLOT_STUCK, SLOT_WORKS) and own and isinstance(slot, int):
+            latest[slot] = event
+    return [event for event in latest.values() if event.verb == SLOT_STUCK]
+
+
+def stuck_sentence(event: Event, now: float) -> str:
+    """Says for how long a slot has done nothing, and where it is."""
+    quiet_s, place = event.data.get("quiet_s"), str(event.data.get("place", ""))[:300]
+    seconds = max(0.0, now - event.at) + (float(quiet_s) if isinstance(quiet_s, int | float) else 0.0)
+    return f"slot {event.data['slot']} has done nothing for {spell(seconds)}" + (
+        f": it is {clean(place)}" if place else ""
+    )
 
 
 def waiting_since(events: Sequence[Event], job: Job) -> Event | None:

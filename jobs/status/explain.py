@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import conditions, drain, formatting, naming
 from fts.jobs.status.conditions import is_live, running_trials, taken_slots
-from fts.jobs.status.event_groups import GUARDED, waiting_since
+from fts.jobs.status.event_groups import GUARDED, stuck_sentence, stuck_slots, waiting_since
 from fts.state.scheduling import QueueContext, runnable_reason
 from fts.state.values import Job, JobStatus, Snapshot, Worker
 
@@ -46,6 +46,7 @@ def _running(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
     if worker is not None and not died:
         if worker.asked:
             told.append(f"DRAINING: {drain.sentence(snapshot, worker, now)}")
+        told += [stuck_sentence(event, now) for event in stuck_slots(snapshot.journal, worker)]
         if worker.guard in GUARDED:
             told.append(f"the heat guard of its worker is {worker.guard}: {worker.guard_message or 'too warm'}")
     if not died and (event := waiting_since(snapshot.events, job)) is not None:

@@ -27,11 +27,11 @@ from fts.jobs.status.conditions import (
 )
 from fts.jobs.status.event_groups import (
     GUARDED,
-    SLOT_STUCK,
-    SLOT_WORKS,
     TRIAL_RESTARTED,
     WORKER_LOST,
     guard_since,
+    stuck_sentence,
+    stuck_slots,
 )
 from fts.jobs.status.surface import Surface, by
 from fts.state.scheduling import FULL_DISK, OF_DISK, resumes_by_itself
@@ -100,17 +100,11 @@ def _restarts(snapshot: Snapshot, now: float) -> Iterator[Concern]:
 
 def _stuck_slots(snapshot: Snapshot, now: float) -> Iterator[Concern]:
     """Reports slots whose thread does nothing, such as in a call to a disk that never returns."""
-    latest: dict[tuple[int, int], Event] = {}
-    for event in snapshot.journal:
-        worker, slot = event.data.get("worker_id"), event.data.get("slot")
-        if event.verb in (SLOT_STUCK, SLOT_WORKS) and isinstance(worker, int) and isinstance(slot, int):
-            latest[worker, slot] = event
     for worker in snapshot.workers:
-        for (number, slot), event in latest.items():
-            if number == worker.id and event.verb == SLOT_STUCK and is_live(worker, now):
-                since = f"worker {worker.id} (pid {worker.pid}), at {formatting.when(event.at, now)}: {event.message}"
-                cure = f"its log has the stack. If it does not continue, `kill -9 {worker.pid}` and start it again"
-                yield Concern(Word.ACT, f"{since}; {cure}: nothing is lost", f"slot {slot} is stuck", "7")
+        for event in stuck_slots(snapshot.journal, worker) if is_live(worker, now) else ():
+            cure = f"`kill -9 {worker.pid}`, then `fts worker`, continues without loss"
+            brief = f"slot {event.data['slot']} of worker {worker.id} is stuck"
+            yield Concern(Word.ACT, f"worker {worker.id}: {stuck_sentence(event, now)}. {cure}", brief, "7")
 
 
 def _silent_workers(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:

@@ -13,7 +13,7 @@ import time
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status.event_groups import SLOT_STUCK, SLOT_WORKS
 from fts.jobs.status.formatting import spell
@@ -30,13 +30,13 @@ COUNTED_AT_MOST_S = 5.0  # of one gap between two looks: this process may have b
 
 
 class SlotWatch:
-    """Watches the threads of one worker. `report` records a verb, a message and the number of the slot."""
+    """Watches the threads of one worker. `report` records a verb, a message and data with the number of the slot."""
 
     def __init__(
         self,
         orders: Orders,
         stuck_s: float,
-        report: Callable[[str, str, int], object],
+        report: Callable[[str, str, dict[str, Any]], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.orders, self.stuck_s, self.report, self.clock = orders, stuck_s, report, clock
@@ -78,13 +78,15 @@ class SlotWatch:
         frame = sys._current_frames().get(thread)
         if frame is None:
             return
-        text = f"slot {one.slot} has done nothing for {spell(one.quiet_s)}: it is {place_of(frame)}"
-        self.report(SLOT_STUCK, text, one.slot)
+        place = place_of(frame)
+        text = f"slot {one.slot} has done nothing for {spell(one.quiet_s)}: it is {place}"
+        self.report(SLOT_STUCK, text, {"slot": one.slot, "quiet_s": one.quiet_s, "place": place})
         one.reported = True
         log.error("%s\n%s", text, "".join(traceback.format_stack(frame)).rstrip())
 
     def _report_works(self, one: _Thread) -> None:
-        self.report(SLOT_WORKS, f"slot {one.slot} works again, after {spell(one.quiet_s)}", one.slot)
+        text = f"slot {one.slot} works again, after {spell(one.quiet_s)}"
+        self.report(SLOT_WORKS, text, {"slot": one.slot, "quiet_s": one.quiet_s})
 
 
 class _Thread:

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.devices import index_of
@@ -381,9 +381,9 @@ class Worker:
                 finally:
                     self._free.put(slot)
 
-    def _report_slot(self, verb: str, message: str, slot: int) -> None:
+    def _report_slot(self, verb: str, message: str, data: dict[str, Any]) -> None:
         """Records and prints that a slot is stuck, or works again."""
-        transitions.record_intervention(self.db, self.id, verb, message, {"slot": slot})
+        transitions.record_intervention(self.db, self.id, verb, message, data)
         self.progress.tell(Note(message))
 
     def _keep_house(self) -> None:

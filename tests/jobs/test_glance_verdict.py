@@ -92,8 +92,9 @@ SITUATIONS = {
                       events=tuple(make_event(n, NOW - n * 600, "worker_lost") for n in range(3, 0, -1))),
         Word.IDLE, "finished"),
     "a slot that is stuck": (
-        healthy(events=(make_event(1, NOW - 600, "slot_stuck", data={"worker_id": 1, "slot": 0}),)),
-        Word.ACT, "nothing is lost"),
+        healthy(events=(make_event(1, NOW - 600, "slot_stuck",
+                                   data={"worker_id": 1, "slot": 0, "quiet_s": 1200, "place": "in f (x, line 3)"}),)),
+        Word.ACT, "worker 1: slot 0 has done nothing for 30 min: it is in f (x, line 3). `kill -9"),
     "a slot that works again": (
         healthy(events=tuple(make_event(n, NOW - 600 + n, verb, data={"worker_id": 1, "slot": 0})
                              for n, verb in ((1, "slot_stuck"), (2, "slot_works")))),
@@ -101,7 +102,7 @@ SITUATIONS = {
     "another slot that works again": (
         healthy(events=tuple(make_event(n, NOW - 600 + n, verb, data={"worker_id": 1, "slot": n})
                              for n, verb in ((1, "slot_stuck"), (2, "slot_works")))),
-        Word.ACT, "kill -9"),
+        Word.ACT, "slot 1 has done nothing for"),
     "a stuck slot of a worker that was ended": (
         healthy(workers=(make_worker(2),),
                 events=(make_event(1, NOW - 600, "slot_stuck", data={"worker_id": 1, "slot": 0}),)),

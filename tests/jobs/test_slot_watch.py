@@ -12,6 +12,7 @@ import pytest
 
 from fts.jobs.records import exports
 from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.status.event_groups import stuck_sentence
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.parallel_trials import ParallelTrials
 from fts.jobs.worker.console import Console
@@ -35,10 +36,10 @@ class Watched:
         self.thread.start()
         self.done.acquire()
 
-    def report(self, verb: str, message: str, slot: int) -> None:
+    def report(self, verb: str, message: str, data: dict[str, Any]) -> None:
         if self.fails:
             raise DatabaseBusy("locked")
-        self.said.append((verb, message, slot))
+        self.said.append((verb, message, data["slot"]))
 
     def run(self) -> None:
         with self.watch.working(3):
@@ -157,6 +158,7 @@ def test_a_worker_whose_disk_does_not_answer_says_where_it_is_and_works_on_when_
     (stuck,) = events
     said = stuck.message
     assert "it is in hangs (jobs/test_slot_watch.py, line " in said, said
+    assert stuck_sentence(stuck, stuck.at) == said and "for 10 min: it is in" in stuck_sentence(stuck, stuck.at + 600)
     (trial, other) = queries.trials(db, 1)
     assert (trial.status, other.status) == ("complete", "complete")
     db.close()
