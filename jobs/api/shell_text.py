@@ -1,6 +1,7 @@
 """Inserts values into a shell command, each quoted for its position: outside quotes, in '...', in "...", in lines.
 
-The lines of a here-document get values as they are. If a shell reads them (`ssh node <<EOF`), each value is one word.
+The lines of a here-document get values as they are. If a shell reads them (`ssh node <<EOF`, `cat <<EOF >job.sh`), each
+value is one word.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import PurePath
+from typing import TypeAlias
 
 from fts.frozen import dataclass
 
@@ -18,9 +20,12 @@ LINES = "lines of a here-document"  # in which the shell replaces $ and `, and q
 BACK, SUM = "`...`", "$((...))"  # without quotes; between backquotes the shell reads each backslash twice
 # A here-document, and the word that ends it
 HERE = re.compile(r"""(?<!<)<<(-?)[ \t]*((?:'[^'\n]*'|"[^"\n]*"|[^\s'"<>|&;()])+)""")
-
-
 READ_BY_SHELL = {"sh", "bash", "dash", "ksh", "zsh", "ssh", "sbatch", "qsub", "bsub"}  # they read a script from stdin
+# Output goes to a file that by its name is a script
+TO_SCRIPT = re.compile(
+    r"""(?:>\|?|\btee\b(?:\s+-a)?)\s*(?:"[^"\n]*|'[^'\n]*|[^\s'"<>|&;()]*)\.(?:sh|bash|dash|ksh|zsh|sbatch|slurm|pbs)(?![\w.])"""
+)
+BETWEEN_WORDS = re.compile(r"[\s;&|()<>`'\"]+")
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,10 @@ class Document:
     expands: bool  # the shell replaces $ and ` in it: its word is not quoted
     is_script: bool  # another shell reads it
     in_back: bool  # it is between backquotes
-    quotes: str = PLAIN  # of the position in the script
+    quotes: Place = PLAIN  # of the position in the script
 
 
-Place = str | Document  # the quotes around a position, or the here-document that it is in
+Place: TypeAlias = "str | Document"  # the quotes around a position, or the here-document that it is in
 
 
 def places(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[re.Match[str], Place]]:
@@ -51,27 +56,29 @@ def places(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[re.Match[str],
     for found in pattern.finditer(text):
         while at < found.start():
             at = _step(text, at, stack, coming, behind)
-        inside = next((one for one in reversed(behind) if one.start <= found.start() < one.end), None)
-        yield found, (PLAIN if stack[-1] == SUM else stack[-1]) if inside is None else _in_lines(text, found, inside)
+        yield found, _place(text, found.start(), stack, behind)
         at = max(at, found.end())
 
 
-def _in_lines(text: str, found: re.Match[str], document: Document) -> Place:
-    """Returns the document, with the quotes of its script; or the quotes around a match that is in a $(...) of it."""
-    quotes = _after(text, document.start, found.start(), LINES) if document.expands else LINES
-    if quotes != LINES:
+def _place(text: str, at: int, stack: list[str], behind: list[Document]) -> Place:
+    """Returns the quotes around a position that was reached, or its document; in a $(...) of it the quotes there."""
+    document = next((one for one in reversed(behind) if one.start <= at < one.end), None)
+    if document is None:
+        return PLAIN if stack[-1] == SUM else stack[-1]
+    lines, at = text[document.start : document.end], at - document.start
+    if document.expands and (quotes := _place_after(lines, at, LINES)) != LINES:
         return quotes
-    return (
-        replace(document, quotes=_after(text, document.start, found.start(), PLAIN)) if document.is_script else document
-    )
+    return replace(document, quotes=_place_after(lines, at, PLAIN)) if document.is_script else document
 
 
-def _after(text: str, start: int, end: int, first: str) -> str:
-    """Returns the quotes at the end of a part of the text that begins with the quotes `first`."""
-    stack, at = [first], start
+def _place_after(text: str, end: int, first: str) -> Place:
+    """Returns the place of a position in a text that begins with the quotes `first`."""
+    stack, at = [first], 0
+    coming: list[re.Match[str]] = []
+    behind: list[Document] = []
     while at < end:
-        at = _step(text, at, stack, [], [])
-    return PLAIN if stack[-1] == SUM else stack[-1]
+        at = _step(text, at, stack, coming, behind)
+    return _place(text, end, stack, behind)
 
 
 def _step(text: str, at: int, stack: list[str], coming: list[re.Match[str]], behind: list[Document]) -> int:
@@ -120,19 +127,39 @@ def _step_without_quotes(
 
 def _behind(text: str, at: int, coming: list[re.Match[str]], behind: list[Document], in_back: bool) -> int:
     """Returns the position behind the here-documents that begin here."""
-    start, line_of = at, text[text.rfind("\n", 0, coming[0].start()) + 1 : at]
-    is_script = any(PurePath(word).name in READ_BY_SHELL for word in re.split(r"[\s;&|()`'\"]+", line_of))
+    start, reads = at, _shell_reads(HERE.sub(" ", _line_of(text, coming[0].start(), at)))
     while coming and at < len(text):
         here = coming[0]
         word = re.sub(r"""['"\\]""", "", here[2])
         line, newline, _ = text[at:].partition("\n")
         at += len(line) + len(newline)
         if (line.lstrip("\t") if here[1] else line) == word or at >= len(text):
+            is_script = reads or _names_shell(text[start:at])
             behind.append(Document(start, at, word, bool(here[1]), word == here[2], is_script, in_back))
             coming.pop(0)
             start = at
     coming.clear()
     return at
+
+
+def _line_of(text: str, at: int, end: int) -> str:
+    """Returns the command line around a position, with the lines before that a backslash continues."""
+    start = text.rfind("\n", 0, at) + 1
+    while text.endswith("\\\n", 0, start):
+        start = text.rfind("\n", 0, start - 1) + 1
+    return text[start:end]
+
+
+def _shell_reads(line: str) -> bool:
+    """Returns whether a shell reads the here-documents of a command line, now or from a file that is written."""
+    words = BETWEEN_WORDS.split(line)
+    return any(PurePath(word).name in READ_BY_SHELL for word in words) or TO_SCRIPT.search(line) is not None
+
+
+def _names_shell(document: str) -> bool:
+    """Returns whether the first line is such as `#!/bin/bash`."""
+    first = document.lstrip("\t").partition("\n")[0]
+    return first.startswith("#!") and any(PurePath(word).name in READ_BY_SHELL for word in first[2:].split())
 
 
 def quoted(value: str, place: Place) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
 CPU_LEAST_S = 0.2  # over a shorter time the measured processor load is mostly 0
 FRESH_S = 0.4  # several slots share one reading
-HIDDEN = ("", "-1", "none")  # in CUDA_VISIBLE_DEVICES: this GPU and all after it are hidden
+BY_UUID = ("GPU-", "MIG-")  # begins the name of a GPU that is no number
 
 
 class Part(Protocol):
@@ -223,15 +223,19 @@ def visible_gpu(environ: Mapping[str, str], gpu: int) -> str:
 
 
 def visible_names(environ: Mapping[str, str]) -> list[str] | None:
-    """Returns the GPUs of CUDA_VISIBLE_DEVICES, as CUDA reads it: up to the first -1; None if it is not set."""
+    """Returns the GPUs of CUDA_VISIBLE_DEVICES, as CUDA reads it; None if it is not set.
+
+    It hides the first name that names no GPU, such as -1, none or the NoDevFiles of Slurm, and all after it.
+    """
     names = environ.get("CUDA_VISIBLE_DEVICES")
     if names is None:
         return None
-    return list(takewhile(lambda name: name not in HIDDEN, (name.strip() for name in names.split(","))))
+    words = (name.strip() for name in names.split(","))
+    return list(takewhile(lambda name: name.isdecimal() or name.startswith(BY_UUID), words))
 
 
 def gpu_handle(nvml: Any, wanted: str) -> Any:
-    if wanted.startswith(("GPU-", "MIG-")):
+    if wanted.startswith(BY_UUID):
         return nvml.nvmlDeviceGetHandleByUUID(wanted)
     return nvml.nvmlDeviceGetHandleByIndex(int(wanted) if wanted.isdigit() else 0)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import fts
 from fts.jobs.trial.cause import message_of
+from fts.raising import chain
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -24,13 +25,22 @@ def sentence_of(error: BaseException, near: Path | None = None) -> str:
 
     `near` is the folder of the user's code. The place is then the last line there, not a line inside a library.
     """
+    error = _of_import(error)
     lines = message_of(error).splitlines()
-    if isinstance(error, ImportError) and len(lines) > 1 and isinstance(error.__cause__, ImportError):
-        return sentence_of(error.__cause__, near)  # numpy's own begins with "IMPORTANT: PLEASE READ THIS FOR ADVICE"
     if type(error).__module__.startswith(OURS) and lines:
         return with_place(lines[0][:1000], own_place(error, near) if near is not None else None)
     place = f", {where}" if (where := place_of(error, near)) else ""
     return f"{(lines or ['no message'])[0][:900]} ({type(error).__name__}{place})"
+
+
+def _of_import(error: BaseException) -> BaseException:
+    """Returns the error of one line that a failed import followed; numpy's own begins with "IMPORTANT: PLEASE READ"."""
+    for one in chain(error):
+        error = one
+        found = isinstance(one, ImportError) and isinstance(one.__cause__, ImportError)
+        if not found or len(message_of(one).splitlines()) < 2:
+            break
+    return error
 
 
 def with_place(sentence: str, place: str | None) -> str:

@@ -82,7 +82,7 @@ class SlotWatch:
         text = f"slot {one.slot} has done nothing for {spell(one.quiet_s)}: it is {place}"
         self.report(SLOT_STUCK, text, {"slot": one.slot, "quiet_s": one.quiet_s, "place": place})
         one.reported = True
-        log.error("%s\n%s", text, "".join(traceback.format_stack(frame)).rstrip())
+        log.error("%s\n%s", text, stack_of(frame))
 
     def _report_works(self, one: _Thread) -> None:
         text = f"slot {one.slot} works again, after {spell(one.quiet_s)}"
@@ -94,6 +94,12 @@ class _Thread:
         self.slot, self.looks = slot, looks
         self.quiet_s = 0.0  # observed time in which it did not look for orders
         self.reported = False
+
+
+def stack_of(frame: FrameType) -> str:
+    """Returns the lines of a stack, outermost first, without their source: its file may be on the disk that hangs."""
+    codes = [(each.f_code, line) for each, line in traceback.walk_stack(frame)]
+    return "\n".join(f'  File "{code.co_filename}", line {line}, in {code.co_name}' for code, line in reversed(codes))
 
 
 def place_of(frame: FrameType) -> str:

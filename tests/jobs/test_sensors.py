@@ -323,10 +323,11 @@ DRIVER = SimpleNamespace(  # NVML with two GPUs, the first of them hot; it lacks
     [
         (None, ["GPU-0", "GPU-1"], 88.0), ("", [], None), ("-1", [], None), ("none", [], None), ("1", ["1"], 40.0),
         ("1,-1,0", ["1"], 40.0), ("0, 1", ["0", "1"], 88.0), ("1,7,0", ["1"], 40.0),
+        ("NoDevFiles", [], None), ("1,NoDevFiles,0", ["1"], 40.0),
     ],
 )  # fmt: skip
 def test_a_hidden_gpu_is_neither_given_nor_measured(monkeypatch, visible: str | None, names: list[str], degrees):
-    """CUDA hides the first number that no GPU has and all after it; somebody else's heat must not pause our trials."""
+    """CUDA hides the first name that no GPU has and all after it; somebody else's heat must not pause our trials."""
     monkeypatch.setitem(sys.modules, "pynvml", DRIVER)
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert [gpu.name for gpu in list_gpus(environ)] == names

@@ -58,6 +58,12 @@ def test_an_import_error_of_several_lines_tells_the_error_that_it_was_raised_fro
     )
 
 
+def test_import_errors_in_a_circle_are_told():
+    one, other = ImportError("one\nand more"), ImportError("other\nand more")
+    one.__cause__, other.__cause__ = other, one
+    assert sentence_of(one) == "other (ImportError)"
+
+
 def test_few_open_files_are_enough_for_the_stacks():
     code = (
         "import os, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n"

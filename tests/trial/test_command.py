@@ -187,6 +187,14 @@ IN_LINES = [*ODD, '{"a": [1, 2]}', "x\nEOF\necho broken", "`touch broken`", "\\"
         "sh <<EOF\nprintf '%s\\n' {v}\nEOF",
         "env A=1 /bin/sh -s <<EOF\nprintf '%s\\n' \"{v}\"; # it's\nEOF",
         "cat <<EOF | sh\nprintf '%s\\n' '{v}'\nEOF",
+        "env A=1 \\\n sh \\\n -s<<EOF\nprintf '%s\\n' {v}\nEOF",
+        "sh<<EOF\nprintf '%s\\n' {v}\nEOF",
+        "cat <<EOF >job.sh; sh job.sh\nprintf '%s\\n' {v}\nEOF",
+        'cat > "./job.slurm" <<EOF\nprintf \'%s\\n\' "{v}"\nEOF\nsh job.slurm',
+        "cat <<EOF >job\n#!/bin/sh\nprintf '%s\\n' {v}\nEOF\nsh ./job",
+        "cat <<EOF >job.sh.txt; cat job.sh.txt\n{v}\nEOF",
+        "sh <<OUTER\ncat <<EOF\n{v}\nEOF\nOUTER",
+        "sh <<OUTER\nsh <<EOF\nprintf '%s\\n' '{v}'\nEOF\nOUTER",
     ],
 )
 def test_a_value_in_a_here_document_is_the_text_itself_and_one_word_of_a_script(tmp_path: Path, text: str):
