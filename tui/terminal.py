@@ -133,8 +133,8 @@ def suspending(kind: type[Driver]) -> type[Driver]:
             self.stopped = False
             if isinstance(self, linux_driver.LinuxDriver):
                 self.exit_event = Wake()
-                used = SimpleNamespace(SelectSelector=waking(self.exit_event), EVENT_READ=selectors.EVENT_READ)
-                vars(linux_driver)["selectors"] = used  # all of that module that the driver uses
+                used = {**vars(selectors), "SelectSelector": waking(self.exit_event)}
+                vars(linux_driver)["selectors"] = SimpleNamespace(**used)
 
         def start_application_mode(self) -> None:
             self.stopped = False

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 import threading
 import time
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
 CPU_LEAST_S = 0.2  # over a shorter time the measured processor load is mostly 0
 FRESH_S = 0.4  # several slots share one reading
-HIDDEN = ("", "-1", "none")  # in CUDA_VISIBLE_DEVICES: this GPU and all after it are hidden
+GPU_NAME = re.compile(r"\d+|(?:GPU|MIG)-.+", re.ASCII)  # in CUDA_VISIBLE_DEVICES; another word hides all after it
 
 
 class Part(Protocol):
@@ -223,11 +224,11 @@ def visible_gpu(environ: Mapping[str, str], gpu: int) -> str:
 
 
 def visible_names(environ: Mapping[str, str]) -> list[str] | None:
-    """Returns the GPUs of CUDA_VISIBLE_DEVICES, as CUDA reads it: up to the first -1; None if it is not set."""
+    """Returns the GPUs of CUDA_VISIBLE_DEVICES, as CUDA reads it: up to the first word that is no name of one; None if not set."""
     names = environ.get("CUDA_VISIBLE_DEVICES")
     if names is None:
         return None
-    return list(takewhile(lambda name: name not in HIDDEN, (name.strip() for name in names.split(","))))
+    return list(takewhile(GPU_NAME.fullmatch, (name.strip() for name in names.split(","))))
 
 
 def gpu_handle(nvml: Any, wanted: str) -> Any:
