@@ -123,7 +123,7 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
 
 
 def is_ours(study: optuna.study.StudySummary) -> bool:
-    """Returns whether an export may replace the study: fts has written it, or it is empty, as a killed export left it."""
+    """Returns whether an export may replace the study: fts has written it, or it is empty, as after a kill."""
     return JOB in study.user_attrs or not (study.n_trials or study.user_attrs)
 
 
