@@ -79,9 +79,11 @@ def sentence_of(error: Exception) -> str:
     """Returns one line for any error that ended the monitor: what was found and what to do."""
     if (sentence := no_room(error)) is not None:
         return sentence
-    if isinstance(error, OSError):
-        return str(error)
+    from fts.state.errors import StateError  # here, not above: for an error only
+
     words = " ".join(str(error).split())[:300]
+    if isinstance(error, OSError | StateError) and words:  # a TimeoutError may have no words
+        return words
     if isinstance(error, ImportError):
         from fts.installing import installing  # here, not above: for this error only
 
@@ -93,9 +95,8 @@ def sentence_of(error: Exception) -> str:
         where = keep_fault(f"the monitor ended: {error!r}", error)
     except Exception:  # noqa: BLE001  # the sentence matters more
         where = "FTS_DEBUG=1 shows where"
-    return (
-        f"a fault in fts itself ended the monitor: {type(error).__name__}: {words} ({where}); the study is not affected"
-    )
+    what = ": ".join(filter(None, (type(error).__name__, words)))
+    return f"a fault in fts itself ended the monitor: {what} ({where}); the study is not affected"
 
 
 def run(given: argparse.Namespace) -> int:

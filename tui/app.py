@@ -36,6 +36,7 @@ from fts.tui.widgets.scrollbar import use_whole_cells
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import RenderableType
     from textual.driver import Driver
 
     from fts.state.values import Job, Snapshot
@@ -92,27 +93,31 @@ class Monitor(App[None]):
         self.pending = ""  # the change that has not ended yet, for the key bar
         self.toast: tuple[str, str, float] = ("", "", 0.0)  # text, role, monotonic time at which it goes
         self.appeared_at = time.monotonic()  # when the screen on top appeared
+        self.fault: Exception | None = None  # the error that ended the monitor; None: the user left
         self.faults: set[str] = set()  # faults of the monitor that were already reported
         self.poller = Poller(path, self.post_message, ReadRequest(user=self.user, at=at))
 
     def get_driver_class(self) -> type[Driver]:
-        return terminal.suspending(self.cost.counting(super().get_driver_class()))
+        return terminal.suspending(self.cost.counting(super().get_driver_class()), self.end_with)
 
-    @property
-    def fault(self) -> Exception | None:
-        """The error that ended the monitor; None: the user left."""
-        return self._exception
+    def end_with(self, error: Exception) -> None:
+        """Ends the monitor because of an error in another thread."""
+        self.call_later(self._handle_exception, error)
 
     def _handle_exception(self, error: Exception) -> None:
-        """Ends the monitor. Textual would print a traceback; `fts-tui` prints a sentence (FTS_DEBUG=1: both)."""
+        self.fault = self.fault or error
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """Textual would print a traceback with all values; `fts-tui` prints a sentence (FTS_DEBUG=1: both)."""
         if os.environ.get("FTS_DEBUG"):
-            super()._handle_exception(error)
-            return
-        self._return_code = 1
-        if self._exception is None:
-            self._exception = error
-            self._exception_event.set()
-        self._close_messages_no_wait()
+            super()._fatal_error()
+        else:
+            self.panic()
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """Ends the monitor; prints an error's own text only with FTS_DEBUG=1, because `fts-tui` prints a sentence."""
+        super().panic(*(renderables if self.fault is None or os.environ.get("FTS_DEBUG") else ()))
 
     def on_mount(self) -> None:
         self.poller.start()

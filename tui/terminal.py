@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from textual.driver import Driver
 
@@ -120,10 +120,11 @@ def waking(wake: Wake) -> type[selectors.SelectSelector]:
 STARTED: list[Any] = []  # drivers that have switched the terminal to the monitor's screen
 
 
-def suspending(kind: type[Driver]) -> type[Driver]:
+def suspending(kind: type[Driver], ends: Callable[[Exception], object]) -> type[Driver]:
     """Returns a subclass of Textual's driver that leaves at once and gives the shell its terminal back during ctrl+z.
 
-    Textual's own waits up to 0.2 s for its thread that reads keys. It prints a traceback if that thread fails.
+    Textual's own waits up to 0.2 s for its thread that reads keys, and prints a traceback if that thread fails. Here
+    `ends` is called with the error.
     """
     from textual.drivers import linux_driver  # here, not above: `--help` must not wait for Textual
 
@@ -133,8 +134,8 @@ def suspending(kind: type[Driver]) -> type[Driver]:
             self.stopped = False
             if isinstance(self, linux_driver.LinuxDriver):
                 self.exit_event = Wake()
-                used = SimpleNamespace(SelectSelector=waking(self.exit_event), EVENT_READ=selectors.EVENT_READ)
-                vars(linux_driver)["selectors"] = used  # all of that module that the driver uses
+                used = {**vars(selectors), "SelectSelector": waking(self.exit_event)}
+                vars(linux_driver)["selectors"] = SimpleNamespace(**used)
 
         def start_application_mode(self) -> None:
             self.stopped = False
@@ -153,7 +154,7 @@ def suspending(kind: type[Driver]) -> type[Driver]:
             try:
                 self.run_input_thread()
             except Exception as error:  # noqa: BLE001  # without this thread no key arrives
-                self._app.call_later(self._app._handle_exception, error)
+                ends(error)
 
         def suspend_application_mode(self) -> None:
             super().suspend_application_mode()

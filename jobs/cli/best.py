@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from fts.state.values import Job, Trial
 
-PARAMETERS = "parameters.json"  # file in the folder of a command's trial
+PARAMETERS, REPORT = "parameters.json", "report.jsonl"  # files in the folder of a command's trial
 FRESH = "FTS_FRESH_FOLDER"  # stands for the path of a new folder
 NEW_FOLDER = '"$(mktemp -d)"'
 
@@ -140,21 +140,20 @@ def command_line(cell: CommandCell, trial: Trial, outputs: Path, job: Job) -> st
 
 
 def variables_of(cell: CommandCell, trial: Trial, own: Mapping[str, Any], words: Sequence[str]) -> dict[str, str]:
-    """Returns the variables that the command needs, without values that are among its words anyway."""
+    """Returns the variables that the command needs: those whose names are among its words, and values that are not."""
     through = named(cell)
-    found = dict(cell.env)
-    if not through & {"args", "args_hydra", "params"}:  # else it gets all values among its words
-        found |= {
-            f"FTS_PARAM_{variable(name)}": text_of(value) for name, value in trial.params.items() if name not in through
-        }
-        found |= {
-            f"FTS_CELL_{variable(name)}": text_of(value) for name, value in cell.axes.items() if name not in through
-        }
-    if "seed" not in through:
-        found["FTS_SEED"] = str(own["seed"])
+    params = {f"FTS_PARAM_{variable(name)}": (name, text_of(value)) for name, value in trial.params.items()}
+    axes = {f"FTS_CELL_{variable(name)}": (name, text_of(value)) for name, value in cell.axes.items()}
+    values = {**params, **axes, "FTS_SEED": ("seed", str(own["seed"]))}
     others = {f"FTS_{name.upper()}": str(value) for name, value in own.items() if name not in ("seed", "number")}
-    others["FTS_TRIAL"] = str(own["number"])
-    return found | {name: text for name, text in others.items() if any(name in word for word in words)}
+    others |= {"FTS_TRIAL": str(own["number"]), "FTS_REPORT": f"{FRESH}/{REPORT}"}
+    if trial.device:
+        others["FTS_DEVICE"] = trial.device
+    every = {name: text for name, (_, text) in values.items()} | others
+    all_in_words = through & {"args", "args_hydra", "params"}
+    needed = {name for name, (of, _) in values.items() if of not in through and (of == "seed" or not all_in_words)}
+    needed |= {name for name in every if any(name in word for word in words)}
+    return dict(cell.env) | {name: text for name, text in every.items() if name in needed}
 
 
 def in_shell(text: str, folder: str) -> str:

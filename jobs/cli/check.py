@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts.jobs import functions
 from fts.jobs.api.amounts import read_duration
 from fts.jobs.api.command import BareStudy
+from fts.jobs.api.names import means_jobs
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import enqueue, enqueue_command, enqueue_study, limits
 from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
@@ -23,6 +25,7 @@ from fts.jobs.status import formatting
 from fts.jobs.study_file.cells import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.jobs.unused_names import unread
+from fts.state.location import has_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.check.examine import Examined
     from fts.jobs.check.whole import Checked, Forecast, Machine
+    from fts.state.values import Job
 
 EXCLUDED = ("wanted", "again", "dry_run", "as_json")  # options of `fts enqueue` that `fts check` does not have
 COLOUR = {"ok": "green", "warn": "yellow", "bad": "red"}
@@ -133,6 +137,8 @@ def run(
     from fts.jobs.check.whole import chosen  # here, not above: --help need not load the supervisor
 
     cells = made(**words)
+    if means_jobs(cells[0].study):
+        functions.refuse_name_of_jobs(cells[0].study, jobs_there())  # as `fts enqueue` would
     picked = chosen(cells, names)
     machine = machine_here(slots)
     if count is not None:
@@ -140,6 +146,17 @@ def run(
     typed = limits.typed_fields() if "trials" in click.get_current_context().params else None  # None: a study file
     ignored = unread(cells) + not_taken_over(cells, typed)
     return examine(cells if not names else picked, machine, patience_s, reports, as_json, ignored)
+
+
+def jobs_there() -> tuple[Job, ...]:
+    """Returns the jobs of the database of this command; none if there is none."""
+    from fts.jobs.cli.show import reading  # here: for a name of an earlier study only
+    from fts.state import queries  # here: see above
+
+    if not has_study(here().db):
+        return ()
+    with reading() as db:
+        return tuple(queries.jobs(db))
 
 
 def machine_here(slots: int | None) -> Machine:

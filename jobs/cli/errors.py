@@ -119,7 +119,10 @@ def _closed_folder(name: str | bytes | int | None) -> Path | None:
     if not isinstance(name, str | bytes):
         return None
     path = Path(os.fsdecode(name))
-    ways = (Path.cwd() / path, path.resolve())
+    try:
+        ways = (Path.cwd() / path, path.resolve())
+    except (OSError, RuntimeError):  # the working directory was removed, or a circle of links
+        return None
     return next((one for way in ways for one in reversed(way.parents) if not _may_look_into(one)), None)
 
 

@@ -71,9 +71,13 @@ def _matching(jobs: Sequence[Job], word: str) -> list[Job]:
 
 def _refuse_jobs_and_a_name(jobs: Sequence[Job], word: str) -> None:
     """Raises UsageError if `7`, `3-5` or `all` also names a study or cell of other jobs: enqueued by an earlier fts."""
-    lower, meant = word.lower(), list(filter(matcher(word), jobs))
+    lower = word.lower()
     called = [job for job in jobs if lower in (cell_name(job).lower(), job.experiment.lower(), job.study.lower())]
-    if not called or not meant or {job.id for job in meant} <= {job.id for job in called}:
+    if (
+        not called
+        or not (meant := list(filter(matcher(word), jobs)))
+        or {job.id for job in meant} <= {job.id for job in called}
+    ):
         return
     one = called[0]
     name = f"study:{one.study}" if one.study.lower() == lower else f"{one.study}/{cell_name(one)}"

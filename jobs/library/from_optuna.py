@@ -17,7 +17,7 @@ from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec, md5_of
 from fts.jobs.api.study import Metric
-from fts.jobs.records.optuna import SQLITE, NoStorage, opened, shown
+from fts.jobs.records.optuna import SQLITE, NoStorage, file_of, opened, shown
 from fts.jobs.search.space import data_of, plain_choice
 from fts.state import queries, transitions
 from fts.state.disk import reading_uri
@@ -56,8 +56,8 @@ def read(url: str, name: str | None) -> Recorded:
     """Reads the study with this name, or the only one. Raises NoStorage, NoStudy."""
     if "://" not in url:
         url = SQLITE + str(expanded(url))  # a plain file name
-    if url.startswith(SQLITE):
-        require_storage(Path(url.removeprefix(SQLITE)))
+    if (file := file_of(url)) is not None:
+        require_storage(file)
     import optuna  # here: 0.4 s
     from sqlalchemy.exc import SQLAlchemyError
 

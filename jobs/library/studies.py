@@ -25,6 +25,7 @@ from fts.jobs.api.command import question_of
 from fts.jobs.api.function import FunctionCell, FunctionStudy
 from fts.jobs.api.halving import Halving
 from fts.jobs.api.lag import MOST_PARALLEL, PARALLEL
+from fts.jobs.api.names import means_jobs
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cgroups import usable_cores
 from fts.jobs.library.objective import (
@@ -46,6 +47,7 @@ from fts.jobs.study_file.enqueue import take_over
 from fts.jobs.trial.running import python_values
 from fts.state import liveness, queries, transitions
 from fts.state.db import Database, open_for_person, open_for_reading
+from fts.state.location import has_study
 from fts.state.pareto_front import best_of
 from fts.state.transitions.base import transaction
 from fts.state.values import Job, JobStatus
@@ -374,11 +376,14 @@ def enqueue(
     `given` are fields of how trials run that existing jobs take over.
     """
     study = FunctionStudy(cells[0].study)
+    if not has_study(path):
+        functions.refuse_name_of_jobs(study.name)  # before a database is created
     db = open_for_person(path)
     try:
         rule = transitions.SameQuestion(question_of, lambda spec: FunctionCell.from_json(spec).identity)
         with transaction(db):
-            functions.refuse_name_of_jobs(study.name, queries.jobs(db))
+            if means_jobs(study.name):  # asked first: reading thousands of jobs takes a while
+                functions.refuse_name_of_jobs(study.name, queries.jobs(db))
             taken = take_over(db, cells, given, dry_run=False)
             found = transitions.enqueue(db, [study.row(cell) for cell in cells], rule=rule)
             known = queries.studies(db).get(study.name)

@@ -108,8 +108,10 @@ class Study:
         path = places(db).db
         made = cells_of(self._file, path, cells)
         check_here(made)
-        if dry_run and not has_study(path):
-            return preview(made)
+        if not has_study(path):
+            new = preview(made)  # raises BadSpec before a database is created
+            if dry_run:
+                return new
         opened = open_for_person(path)
         try:
             return enqueue_cells(opened, made, self._file.metrics, self._file.messages, again=again, dry_run=dry_run)

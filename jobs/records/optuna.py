@@ -33,6 +33,7 @@ OF_SPEC = ("dataset", "data_md5", "code_md5")  # fields of a job's specification
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 JOB = "job"  # user attribute of every study that fts has written
 SQLITE = "sqlite:///"
+SQLITE_FILE = re.compile(r"sqlite(?:\+\w+)?:///(?:file:)?([^?]*)")
 SECRET = re.compile(r"(?<=://)[^:/@]*(:[^@]*)?@")  # user and password of an address
 
 
@@ -67,7 +68,7 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
     except (optuna.exceptions.DuplicatedStudyError, KeyError) as error:
         if isinstance(error, KeyError) and error.args != (GONE,):
             raise
-        raise StorageChanged(f"another program wrote to {url} during this export; run it again") from error
+        raise StorageChanged(f"another program wrote to {shown(url)} during this export; run it again") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
         raise NoStorage(
@@ -102,7 +103,7 @@ def opened(url: str) -> optuna.storages.RDBStorage:
 def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None) -> list[str]:
     storage = opened(url)
     summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
-    there = {summary.study_name: JOB in summary.user_attrs for summary in summaries}  # name -> whether it is ours
+    there = {summary.study_name: is_ours(summary) for summary in summaries}
     cells = begun_cells(queries.jobs(db))
     names = {job.id: name_of(job, cells) for job in cells}
     if foreign := next((name for name in names.values() if not there.get(name, True)), None):
@@ -121,6 +122,11 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
     return written
 
 
+def is_ours(study: optuna.study.StudySummary) -> bool:
+    """Returns whether an export may replace the study: fts has written it, or it is empty, as after a kill."""
+    return JOB in study.user_attrs or not (study.n_trials or study.user_attrs)
+
+
 def name_of(job: Job, cells: Sequence[Job]) -> str:
     """Returns the experiment; with the job's number if it is that of another of these cells, with other axes."""
     same = [other for other in cells if other.experiment == job.experiment]
@@ -132,10 +138,16 @@ def shown(url: str) -> str:
     return SECRET.sub("", url)
 
 
+def file_of(url: str) -> Path | None:
+    """Returns the file of an address of SQLite, also with a driver or options; None for other addresses."""
+    found = SQLITE_FILE.fullmatch(url.partition("?")[0])
+    return None if found is None else Path(found[1])
+
+
 def is_file_of(url: str, path: Path) -> bool:
     """Returns whether the address is that of this SQLite file."""
     try:
-        return url.startswith(SQLITE) and Path(url.removeprefix(SQLITE).partition("?")[0]).samefile(path)
+        return (file := file_of(url)) is not None and file.samefile(path)
     except (OSError, ValueError):  # there is no such file yet
         return False
 
@@ -157,9 +169,9 @@ def _directions(job: Job) -> list[optuna.study.StudyDirection]:
 
 
 def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], None] | None) -> None:
+    study.set_user_attr(JOB, job.id)  # first: an export that is killed leaves a study without it only while it is empty
     for name, label in job.labels.items():
         study.set_user_attr(f"axis.{name}" if name in (JOB, *OF_SPEC) else name, label)
-    study.set_user_attr(JOB, job.id)
     if len(job.goals) > 1 and not job.metric.startswith("values_"):  # "values_" is Optuna's own default name
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna has called it experimental for years

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 import threading
 import time
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
 CPU_LEAST_S = 0.2  # over a shorter time the measured processor load is mostly 0
 FRESH_S = 0.4  # several slots share one reading
-BY_UUID = ("GPU-", "MIG-")  # begins the name of a GPU that is no number
+GPU_NAME = re.compile(r"\d+|(?:GPU|MIG)-.+", re.ASCII)  # in CUDA_VISIBLE_DEVICES; another word hides all after it
 
 
 class Part(Protocol):
@@ -223,19 +224,15 @@ def visible_gpu(environ: Mapping[str, str], gpu: int) -> str:
 
 
 def visible_names(environ: Mapping[str, str]) -> list[str] | None:
-    """Returns the GPUs of CUDA_VISIBLE_DEVICES, as CUDA reads it; None if it is not set.
-
-    It hides the first name that names no GPU, such as -1, none or the NoDevFiles of Slurm, and all after it.
-    """
+    """Returns the GPUs of CUDA_VISIBLE_DEVICES, as CUDA reads it, up to the first word that names none; None: not set."""
     names = environ.get("CUDA_VISIBLE_DEVICES")
     if names is None:
         return None
-    words = (name.strip() for name in names.split(","))
-    return list(takewhile(lambda name: name.isdecimal() or name.startswith(BY_UUID), words))
+    return list(takewhile(GPU_NAME.fullmatch, (name.strip() for name in names.split(","))))
 
 
 def gpu_handle(nvml: Any, wanted: str) -> Any:
-    if wanted.startswith(BY_UUID):
+    if not wanted.isdecimal() and GPU_NAME.fullmatch(wanted):
         return nvml.nvmlDeviceGetHandleByUUID(wanted)
     return nvml.nvmlDeviceGetHandleByIndex(int(wanted) if wanted.isdigit() else 0)
 

@@ -40,9 +40,10 @@ class Signalled:
     def watch(self) -> None:
         """Notes such ends from now on."""
         kind: Any = subprocess.Popen
-        if getattr(kind.send_signal, "is_ours", False):
+        # the first is not part of its documented interface; a library may have put another class in its place
+        ends, sends = getattr(kind, "_handle_exitstatus", None), getattr(kind, "send_signal", None)
+        if ends is None or sends is None or getattr(sends, "is_ours", False):
             return
-        ends, sends = kind._handle_exitstatus, kind.send_signal  # the first is not part of its documented interface
 
         def handle_exitstatus(program: Any, *words: Any, **options: Any) -> Any:
             found = ends(program, *words, **options)

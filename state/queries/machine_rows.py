@@ -30,7 +30,10 @@ def samples(db: Database, since: float, every_s: float = 0.0, limit: int = 100_0
         bucket = fn.CAST(SQL(f"at / {float(every_s)} AS INTEGER"))
         newest = SampleRow.select(fn.MAX(SampleRow.id)).where(SampleRow.at >= since)
         query = query.where(SampleRow.id.in_(newest.group_by(SampleRow.worker_id, bucket)))
-    return tuple(to_sample(row) for row in db.rows(query.order_by(SampleRow.at, SampleRow.id).limit(limit + workers)))
+    # a worker has up to two parts more, as the first and the last are not whole
+    return tuple(
+        to_sample(row) for row in db.rows(query.order_by(SampleRow.at, SampleRow.id).limit(limit + 2 * workers))
+    )
 
 
 def count_samples(db: Database, since: float) -> int:

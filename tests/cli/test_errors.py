@@ -454,3 +454,7 @@ def test_a_folder_that_this_user_may_not_look_into_is_named(tmp_path: Path, monk
         denied = PermissionError(errno.EACCES, "Permission denied", str(name))
         assert errors.sentence_of(denied).startswith(told), name
     assert errors.sentence_of(PermissionError(errno.EACCES, "Permission denied")) == "Permission denied"
+    (tmp_path / "removed").mkdir()
+    monkeypatch.chdir(tmp_path / "removed")
+    (tmp_path / "removed").rmdir()
+    assert errors.sentence_of(PermissionError(errno.EACCES, "Permission denied", "a")) == "a: Permission denied"

@@ -79,6 +79,7 @@ def test_the_line_of_the_best_trial_gives_a_shell_the_same_words(tmp_path: Path)
         "quoted": ["--shell", "--", f'mkdir "{{folder}}/a b"; echo {{lr}} > "$FTS_FOLDER/a b/loss"; {report}'],
         "words": ["--", "sh", "-c", 'sh write.sh "$1" && cat "$2/words" && echo loss=1', "x", "{folder}", "{folder}"],
         "args": ["--", "sh", "-c", 'echo "$* ${FTS_SEED:+known}"; echo loss=1', "x", "{args}"],
+        "both": ["--shell", "--", 'echo {lr} $FTS_PARAM_LR $FTS_CELL_SIZE > "$FTS_REPORT"; echo $FTS_DEVICE loss=1'],
         "first": ["--", "{tool:echo,printf}", "loss=1 {lr}"],
     }
     for name, words in commands.items():
@@ -103,6 +104,6 @@ def test_the_line_of_the_best_trial_gives_a_shell_the_same_words(tmp_path: Path)
         expected = {
             "text": f"lr={lr} size=S seed=known\nloss=1\n", "quoted": f"loss={lr}\n",
             "words": f"lr={lr} size=S seed=known\nloss=1\n", "args": f"--lr={lr} --size=S known\nloss=1\n",
-            "first": f"loss=1 {lr}", "env": "a b it's\nloss=1",
+            "both": "cpu loss=1", "first": f"loss=1 {lr}", "env": "a b it's\nloss=1",
         }  # fmt: skip
         assert (done.returncode, done.stdout.strip()) == (0, expected[name].strip()), (name, done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -15,6 +16,7 @@ from fts.jobs.cli.app import entries
 from fts.jobs.cli.app import fts as group
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.selection import choose, only_cell, split_trial
+from fts.jobs.python import python
 from fts.state import queries
 from fts.state.db import Database
 from fts.state.transitions import claim as claim_job
@@ -254,15 +256,23 @@ def test_a_new_study_gets_no_name_that_means_jobs_and_an_earlier_one_goes_on(
         ["study.toml"],
         ["--name", "12", "--metric", "loss", "--stdout", "--", "true"],
     ):
-        assert main(["enqueue", *words]) == 2, words
-        said = capsys.readouterr().err
-        assert "means " in said and "in a command; give another one with --name" in said, said
-    assert not (tmp_path / "outputs").exists(), "a refusal creates no queue"
+        for command in ("enqueue", "check"):
+            assert main([command, *(word for word in words if word != "-n" or command == "enqueue")]) == 2, words
+            said = capsys.readouterr().err
+            assert "means " in said and "in a command; give another one with --name" in said, said
     with pytest.raises(BadSpec, match="means every job"):
         fts.Study("train:objective", name="all").enqueue()
+    (tmp_path / "script.py").write_text(
+        "import fts\n\n\ndef objective(trial):\n    return trial.suggest_float('x', 0, 1)\n\n\n"
+        "if __name__ == '__main__':\n    fts.create_study('7').optimize(objective, n_trials=2)\n"
+    )
+    ran = subprocess.run(python("script.py"), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and "means jobs by their numbers" in ran.stderr, ran
+    assert not (tmp_path / "outputs").exists(), "a refusal creates no queue"
     with monkeypatch.context() as earlier:
         earlier.setattr("fts.jobs.functions.means_jobs", lambda _: False)
         assert main(["enqueue", "train.py:objective", "--name", "7", "--trials", "2"]) == 0
+    assert main(["check", "train.py:objective", "--name", "7", "--show", "1"]) == 0
     assert main(["enqueue", "train.py:objective", "--name", "7", "--trials", "5"]) == 0
     with closing(open_database(tmp_path / "outputs" / "fts.db")) as db:
         assert [(job.study, job.trials_wanted) for job in queries.jobs(db)] == [("7", 5)]

@@ -127,7 +127,10 @@ def test_more_samples_than_are_read_are_thinned_to_the_newest_and_json_has_all(f
     last = json.loads(fts("hardware", "--since", "1h", "--json").out)["samples"]
     assert len(last) == 300 and abs(last[-1]["at"] - newest) < 5
     shown = queries.samples(db, db.now() - 3600, limit=90)
-    assert len(shown) <= 93 and abs(shown[-1].at - newest) < 5 and {s.worker_id for s in shown[-6:]} == {1, 2, 3}
+    assert len(shown) <= 96 and abs(shown[-1].at - newest) < 5 and {s.worker_id for s in shown[-6:]} == {1, 2, 3}
+    for limit in range(3, 90):
+        latest = {s.worker_id: s.at for s in queries.samples(db, db.now() - 3600, limit=limit)}
+        assert len(latest) == 3 and all(abs(at - newest) < 5 for at in latest.values()), limit
     monkeypatch.setattr(hardware, "MOST_JSON", 299)
     refused = fts("hardware", "--since", "1h", "--json")
     assert refused.code == 2 and "300 samples" in refused.err

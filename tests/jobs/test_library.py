@@ -444,8 +444,10 @@ def test_neither_import_nor_export_changes_a_file_or_study_of_another_program(
         code, _, err = command(toy.path, capsys, "import", str(path))
         assert code == 2 and "expected a storage of Optuna" in err, (path, err)
         assert path == toy.path or path.read_bytes() == before, path
-    code, _, err = command(toy.path, capsys, "export", "--optuna", f"sqlite:///{toy.path}")
-    assert code == 2 and "is the database of fts itself" in err and tables_of(toy.path) == own
+    for address in ("sqlite:///{}", "sqlite+pysqlite:///{}", "sqlite:///{}?timeout=3", "sqlite:///file:{}?uri=true"):
+        code, _, err = command(toy.path, capsys, "export", "--optuna", address.format(toy.path))
+        assert code == 2 and "is the database of fts itself" in err and tables_of(toy.path) == own, address
+        assert command(toy.path, capsys, "import", address.format(toy.path))[0] == 2 and tables_of(toy.path) == own
 
     url = f"sqlite:///{tmp_path / 'a@b.db'}"
     theirs = optuna.create_study(storage=url, study_name="train_mnist_S")
@@ -457,6 +459,10 @@ def test_neither_import_nor_export_changes_a_file_or_study_of_another_program(
     ours = f"sqlite:///{tmp_path / 'ours.db'}"
     for _ in range(2):  # our own study is replaced
         assert command(toy.path, capsys, "export", "--optuna", ours)[0] == 0
+    assert len(optuna.load_study(storage=ours, study_name="train_mnist_S").trials) == 1
+    optuna.delete_study(storage=ours, study_name="train_mnist_S")
+    optuna.create_study(storage=ours, study_name="train_mnist_S")  # what an export leaves that was killed here
+    assert command(toy.path, capsys, "export", "--optuna", ours)[0] == 0
     assert len(optuna.load_study(storage=ours, study_name="train_mnist_S").trials) == 1
     assert shown("postgresql://me:secret@host:5/db") == "postgresql://host:5/db"
 

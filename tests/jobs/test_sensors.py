@@ -323,7 +323,7 @@ DRIVER = SimpleNamespace(  # NVML with two GPUs, the first of them hot; it lacks
     [
         (None, ["GPU-0", "GPU-1"], 88.0), ("", [], None), ("-1", [], None), ("none", [], None), ("1", ["1"], 40.0),
         ("1,-1,0", ["1"], 40.0), ("0, 1", ["0", "1"], 88.0), ("1,7,0", ["1"], 40.0),
-        ("NoDevFiles", [], None), ("1,NoDevFiles,0", ["1"], 40.0),
+         ("NoDevFiles", [], None), ("None", [], None), ("1,x,0", ["1"], 40.0), ("1,NoDevFiles,0", ["1"], 40.0),
     ],
 )  # fmt: skip
 def test_a_hidden_gpu_is_neither_given_nor_measured(monkeypatch, visible: str | None, names: list[str], degrees):

@@ -78,13 +78,19 @@ def wide_search(trials, sampler="tpe", diverged="ignored"):
     return history
 
 
-def test_an_older_specification_goes_on_with_its_stream_to_the_last_bit():
-    """The md5 was computed with the code before a specification could say what diverged trials teach."""
-    drawn = [past.params for past in wide_search(24)]
+def test_an_older_specification_goes_on_with_its_stream():
+    """The md5 was computed with the code before a specification could say what diverged trials teach.
+
+    To six digits: the last bits of exp and log differ between processors.
+    """
+    drawn = [
+        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in past.params.items()}
+        for past in wide_search(24)
+    ]
     assert hashlib.md5(json.dumps(drawn, sort_keys=True).encode()).hexdigest() == PINNED
 
 
-PINNED = "7c18af9700939468c359315b7f49bb18"
+PINNED = "68e042f307dd726adb56df402f57f767"
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])

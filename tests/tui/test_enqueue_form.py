@@ -389,6 +389,22 @@ def test_two_monitors_keep_the_settings_of_both(tmp_path: Path, monkeypatch: pyt
     assert form_memory.load(path).typed == {"a": {"epochs": "9"}, "c": {"trials": "6"}} and one.problem == ""
 
 
+def test_what_cannot_be_kept_in_the_file_stays_in_the_form(tmp_path: Path) -> None:
+    """Each part of the file fails in turn; the form shows each answer once, and what the options were."""
+    answer = form_memory.Answer(1.0, "fts enqueue", "text", 0, 2.0)
+    for broken in ("the folder", "the file", "the lock"):
+        path = tmp_path / broken / "enqueue.json"
+        if broken == "the folder":
+            path.parent.write_text("a file")
+        else:
+            (path if broken == "the file" else path.with_suffix(".lock")).mkdir(parents=True)
+        memory = form_memory.load(path)
+        memory.keep_typed("a", {"trials": "3"}), memory.keep_last(tmp_path, "a"), memory.keep_answer(answer)
+        found = memory.of("a"), memory.of("a"), memory.last, memory.answers
+        assert found == ({"trials": "3"}, {"trials": "3"}, {str(tmp_path): "a"}, [answer]), broken
+        assert ("not kept" in memory.problem) is (broken != "the lock"), broken
+
+
 def test_many_monitors_that_write_at_once_lose_no_setting(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from fts.tui.data import form_memory\n"

@@ -38,8 +38,8 @@ def defined(tree: ast.AST) -> set[str]:
 
 
 def of_self(node: ast.Attribute) -> bool:
-    """Also of another value of the same class, which is called `other`."""
-    return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "other")
+    """Also of another value of the same class, which is called `other`, and of super()."""
+    return ast.unparse(node.value) in ("self", "cls", "other", "super()")
 
 
 def classes() -> Iterator[tuple[Path, ast.ClassDef, set[str]]]:

@@ -292,7 +292,7 @@ async def test_what_failed_after_the_last_frame_is_told_on_the_way_out(db_path, 
         )
         await press(pilot, "p")
         app.exit()
-    (sentence,) = app.action_runner.finish()
+    (sentence,) = app.action_runner.finish(lambda: None)
     assert sentence.startswith("p: fts.db is locked by ")
     holder.close()
 
@@ -315,7 +315,7 @@ async def test_a_key_does_not_make_a_database_where_one_was_removed(db_path):
         app.presence.written = 0.0
         await press(pilot, "down", "p", "u")
         await app.workers.wait_for_complete()
-        app.action_runner.finish()
+        app.action_runner.finish(lambda: None)
         app.look(now=True)
         await until(lambda: app.readings.problem_kind == "gone", pilot)
         assert not db_path.exists()

@@ -236,6 +236,14 @@ FAULTS = {
     "no memory while it leaves": (RAISES.format("MemoryError") + "Monitor._close_all = fails", "q", NO_MEMORY),
     "no thread for keys": (NO_THREAD, "", "fts: no thread can be started: "),
     "a module is missing": ("sys.modules['fts.tui.screens.help'] = None", "?", "is not completely installed: "),
+    "an error without words": (RAISES.format("TimeoutError") + "Monitor.tick = fails", "", "TimeoutError (details"),
+    "an error of the database": (
+        "from fts.state.errors import DatabaseGone\n"
+        + RAISES.format("DatabaseGone('it is gone')")
+        + "Monitor.tick = fails",
+        "",
+        "fts: it is gone",
+    ),
     "a fault": (
         RAISES.format("ValueError('odd\\nnews')") + "Monitor.tick = fails",
         "",

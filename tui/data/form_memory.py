@@ -89,7 +89,11 @@ class FormMemory:
         self._unsaved.append(change)
         try:
             with _locked(self.path):
-                self._refresh()
+                try:
+                    self._refresh()
+                except OSError:
+                    change(self)  # the earlier ones were applied when they were made
+                    raise
                 content = {"typed": self.typed, "last": self.last, "answers": [asdict(each) for each in self.answers]}
                 atomic_write(self.path, json.dumps(content) + "\n", durable=False)
         except OSError as error:
@@ -100,12 +104,7 @@ class FormMemory:
 
     def _refresh(self) -> None:
         """Takes what is in the file, with the changes that are not in it yet. Raises OSError if it cannot be read."""
-        try:
-            self.typed, self.last, self.answers = _read(self.path)
-        except OSError:
-            if self._unsaved:
-                self._unsaved[-1](self)  # the earlier ones were applied when they were made
-            raise
+        self.typed, self.last, self.answers = _read(self.path)
         for change in self._unsaved:
             change(self)
 
@@ -113,19 +112,17 @@ class FormMemory:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Holds the lock of the file inside the block. Goes on without it after a while: the form must not stand still."""
-    handle = open_log(path.with_suffix(".lock"))
-    try:
-        for _ in range(LOCK_TRIES):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(LOCK_PAUSE_S)
-            except OSError:  # a file system without locks
-                break
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # no lock file can be made, or a file system without locks
+            handle = open_log(path.with_suffix(".lock"))
+            held.callback(os.close, handle)
+            for _ in range(LOCK_TRIES):
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(LOCK_PAUSE_S)
         yield
-    finally:
-        os.close(handle)
 
 
 def memory_file() -> Path:
