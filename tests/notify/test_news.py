@@ -286,6 +286,19 @@ def test_a_target_that_gets_nothing_is_shown_so(
     assert "sent to desk" in said and "wall gets none: " in said and "sent to desk, wall" not in said
 
 
+def test_a_file_of_addresses_that_is_half_edited_when_the_worker_ends_is_waited_for_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: Database
+) -> None:
+    monkeypatch.setenv("FTS_NOTIFY", str(file := tmp_path / "notify.toml"))
+    targets.write(Settings((Target("desk", "command: true"),)))
+    sender = Notifier(places_of(tmp_path), 0)
+    file.write_text("[desk\n")
+    assert not sender.step(), "no worker lives, and the news of its end is not sent yet"
+    sender._worked_at -= 3700.0
+    assert sender.step()
+    sender.db.close()
+
+
 @pytest.mark.parametrize(("address", "is_known"), [("nfty://SeCrEt", False), ("ntfy://SeCrEt", True)])
 def test_an_address_that_no_service_takes_is_not_added(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str, is_known: bool
