@@ -181,8 +181,8 @@ def restoring() -> Iterator[None]:
             with contextlib.suppress(Exception):  # the writing thread may never have started
                 driver.close()  # waits until everything is written
             with contextlib.suppress(Exception):  # the terminal may be gone
-                if not driver.stopped:
-                    os.write(driver._file.fileno(), LEAVES)
+                if not driver.stopped and sys.__stderr__ is not None:  # on which Textual draws
+                    os.write(sys.__stderr__.fileno(), LEAVES)
         STARTED.clear()
 
 

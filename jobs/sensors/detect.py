@@ -224,7 +224,7 @@ def visible_gpu(environ: Mapping[str, str], gpu: int) -> str:
 
 
 def visible_names(environ: Mapping[str, str]) -> list[str] | None:
-    """Returns the GPUs of CUDA_VISIBLE_DEVICES, as CUDA reads it, up to the first word that names none; None: not set."""
+    """Returns the GPUs of CUDA_VISIBLE_DEVICES, as CUDA reads it, to the first word that names none; None: not set."""
     names = environ.get("CUDA_VISIBLE_DEVICES")
     if names is None:
         return None
