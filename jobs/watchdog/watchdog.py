@@ -148,6 +148,7 @@ class Watchdog:
         """
         self.pace = PaceWatch(self.pace_limits, usual_step_s, report_s, gap_s)
         self._looked_at: tuple[float, float] | None = None  # monotonic, wall
+        self._tried_at = float("-inf")  # monotonic; later than `_looked_at` while the trial cannot be measured
         self._began_at, self._before_looks_s = self.clock.monotonic(), 0.0
         self._ended_by: Action | None = None
         self._reported: set[str] = set()  # kinds of trouble that were reported and still go on
@@ -173,8 +174,9 @@ class Watchdog:
         if self.memory.killed is not None:
             return self._end_once(self.memory.killed)
         now, wall = self.clock.monotonic(), self.clock.wall()
-        if self._looked_at is not None and now - self._looked_at[0] < LOOK_EVERY_S * 0.9:
+        if now - self._tried_at < LOOK_EVERY_S * 0.9:
             return []
+        self._tried_at = now
         return self._look(now, wall)
 
     def _look(self, now: float, wall: float) -> list[Decision]:
