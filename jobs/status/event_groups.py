@@ -65,12 +65,11 @@ def stuck_slots(events: Iterable[Event], worker: Worker) -> list[Event]:
 
 
 def stuck_sentence(event: Event, now: float) -> str:
-    """Says for how long a slot has done nothing, and where it is."""
+    """Says for how long a slot has done nothing, and where it is. Anyone can edit the event's row."""
     quiet_s, place = event.data.get("quiet_s"), str(event.data.get("place", ""))[:300]
     seconds = max(0.0, now - event.at) + (float(quiet_s) if isinstance(quiet_s, int | float) else 0.0)
-    return f"slot {event.data['slot']} has done nothing for {spell(seconds)}" + (
-        f": it is {clean(place)}" if place else ""
-    )
+    where = f": it is {clean(place)}" if place else ""
+    return f"slot {event.data['slot']} has done nothing for {spell(seconds)}{where}"
 
 
 def waiting_since(events: Sequence[Event], job: Job) -> Event | None:

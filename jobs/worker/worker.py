@@ -433,8 +433,8 @@ class Worker:
         """Does another worker hold a job without a heartbeat since we first looked?
 
         If it is alive, it writes a heartbeat within seconds; if it is dead, it loses the job with its lease. So a
-        container that is recreated under another host name continues the job in which it was killed, and so does a
-        worker on the copy of a study whose own worker, a living process of this machine, knows nothing of the copy.
+        container that is recreated under another host name continues the job in which it was killed. In the copy of a
+        running study the copied worker is a living process of this machine that writes no heartbeat here.
         """
         held = {job.worker_id: job for job in queries.jobs(self.db, (JobStatus.RUNNING,))}
         here, now = socket.gethostname(), time.monotonic()

@@ -12,9 +12,11 @@ import pytest
 
 from fts.jobs.devices import BadSetting, Gpu
 from fts.jobs.sensors.gpus import list_gpus
+from fts.jobs.settings import WorkerSettings
 from fts.jobs.supervisor.admission import Admission
 from fts.jobs.supervisor.learned_memory import Peak, distance, learned
 from fts.jobs.supervisor.memory_pool import MemoryPool, Obstacle, Want
+from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trial_memory import TrialMemory
 from fts.jobs.supervisor.trial_runner import waits_for
 
@@ -171,3 +173,18 @@ def test_gpus_come_from_the_variable_and_an_unreadable_one_is_refused():
     for wrong in ("a,a", "a=", "a=big", ","):
         with pytest.raises(BadSetting, match="FTS_GPUS is"):
             list_gpus({"FTS_GPUS": wrong})
+
+
+def test_a_limit_stays_while_memory_cannot_be_read() -> None:
+    limited: list[Any] = []
+    slot: Any = Slot.__new__(Slot)
+    slot.index, slot.room, slot.settings, slot._kept_at = 0, MemoryPool(), WorkerSettings(), float("-inf")
+    slot._child = SimpleNamespace(pid=1)
+    slot._watchdog = SimpleNamespace(memory=SimpleNamespace(peak=GB), limit_memory=limited.append)
+    slot.sensors = SimpleNamespace(read=no_files_left)
+    slot.keep_within_room()
+    assert limited == []
+
+
+def no_files_left() -> None:
+    raise OSError(24, "Too many open files")
