@@ -27,7 +27,9 @@ SLOT_WORKS = "slot_works"  # it works again
 GUARDED = ("frozen", "cooling")  # states of the guard in which no trial trains
 # Events on the Queue screen; screen 7 has all.
 NEWSWORTHY = (
-    frozenset(Verb) - {Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.PRUNED_ROWS} | TRIAL_RESTARTED
+    frozenset(Verb) - {Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.PRUNED_ROWS}
+    | TRIAL_RESTARTED
+    | {SLOT_STUCK, SLOT_WORKS}
 )
 
 

@@ -62,7 +62,7 @@ def losses(
     if len(lost) >= CRASH_LOOP and (running(snapshot) or runnable(snapshot)):
         yield Concern(Word.ACT, f"crash loop: {len(lost)} workers lost within an hour", "crash loop", "7")
     yield from _restarts(snapshot, now)
-    yield from _stuck_slots(snapshot, now)
+    yield from _stuck_slots(snapshot, now, surface)
     for job in snapshot.jobs:
         if job.status is JobStatus.FAILED and failed_again(snapshot, job) and not is_seen(job):
             reason = f"{name_of(snapshot, job)} failed again after retry: {cause_of(job)}"
@@ -98,12 +98,12 @@ def _restarts(snapshot: Snapshot, now: float) -> Iterator[Concern]:
         yield Concern(Word.ACT, f"{loop} within an hour", loop, "5", job.id)
 
 
-def _stuck_slots(snapshot: Snapshot, now: float) -> Iterator[Concern]:
+def _stuck_slots(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:
     """Reports slots whose thread does nothing, such as in a call to a disk that never returns."""
     for worker in snapshot.workers:
         for event in stuck_slots(snapshot.journal, worker) if is_live(worker, now) else ():
             cure = f"`kill -9 {worker.pid}`, then `fts worker`, continues without loss"
-            brief = f"slot {event.data['slot']} of worker {worker.id} is stuck"
+            brief = f"slot {event.data['slot']} of worker {worker.id} is stuck. {by('7', surface)} shows where"
             yield Concern(Word.ACT, f"worker {worker.id}: {stuck_sentence(event, now)}. {cure}", brief, "7")
 
 
