@@ -47,6 +47,7 @@ from fts.jobs.trial.group import Group
 from fts.jobs.trial.process import Commands, Throttle, log_to, say
 from fts.jobs.trial.reports import Lines, Report, Reports, Window
 from fts.jobs.trial.running import is_finite
+from fts.jobs.trial.signalled import SIGNALLED_S
 from fts.jobs.trial.sources import Mirror, source_of
 from fts.state.files import ABSENT, atomic_write, below, make_folder, naming, open_log
 from fts.state.values import HUGE
@@ -171,8 +172,8 @@ class CommandTrial:
             code = self._attempt(words)
             if code is None:
                 return {"fact": "pruned", "peak_bytes": peak_bytes()}
-            if code not in (0, protocol.STOPPED):
-                self.orders.await_signal(time.monotonic() + orphans.SIGNALLED_S)
+            if code not in (0, protocol.STOPPED) and not self.orders.stop_asked():
+                self.orders.await_signal(time.monotonic() + SIGNALLED_S)
             if self.stop_sent or self.orders.terminated or (code != 0 and self.orders.stop_asked()):
                 return self._stopped()  # the signal of the stop may have reached it before we passed it on
             if code == protocol.STOPPED:

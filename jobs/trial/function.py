@@ -49,6 +49,7 @@ from fts.jobs.trial.running import (
     peak_bytes,
     python_values,
 )
+from fts.jobs.trial.signalled import SIGNALLED_S, signalled
 from fts.jobs.trial.stacks import write_stacks
 from fts.state.files import CannotWrite, remove
 from fts.state.values import HUGE, Direction
@@ -98,7 +99,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     log_to(log)
     write_stacks()
     pools.watch()
-    orphans.signalled.watch()
+    signalled.watch()
     guard.set(Path(spec.folder).absolute(), log)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # so that its output is in the log when it is killed
@@ -120,7 +121,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             raise Stopped
         returned = call()
         orders.leave_if_forked()
-        orders.await_signal(orphans.signalled.until)  # it may have taken the result of a program that a signal ended
+        orders.await_signal(signalled.until)
         if running.stopped or orders.terminated or orders.leaving:
             raise Stopped  # the function caught it, and what it returned after that is not its result
         if running.loaded is not None:
@@ -137,9 +138,14 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         if isinstance(error, NameError) and running.loaded is not None:
             yield retrain_last_epoch(running)
             return
-        is_fault = called and isinstance(error, Exception) and type(error).__name__ != "TrialPruned"
+        is_fault = (
+            called
+            and not orders.stop_asked()
+            and isinstance(error, Exception)
+            and type(error).__name__ != "TrialPruned"
+        )
         now = time.monotonic() if is_fault and orphans.has_started_any() else float("-inf")
-        orders.await_signal(max(orphans.signalled.until, now + orphans.SIGNALLED_S))
+        orders.await_signal(max(signalled.until, now + SIGNALLED_S))
         ended = ended_by(error, running, called)
         with contextlib.suppress(OSError):  # the error may be a full disk
             say(ended["fact"]) if ended["fact"] != "failed" else print_error(error)

@@ -13,53 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux
 LAST_S = 2.0  # the longest time that end_children may take
 LISTED = Path("/proc/self/task")  # exists on Linux
 PS = ("ps", "-axo", "pid=,ppid=")  # macOS
-
-
-SIGNALLED_S = 0.5  # from the first of a trial's processes that an engine signals to the last
-FROM_OUTSIDE = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-BY_SIGNAL = {code for number in FROM_OUTSIDE for code in (-number, 128 + number)}  # 128 +: a shell's exit code
-
-
-class Signalled:
-    """When a program of the trial, started with subprocess, was last ended by a signal that the trial did not send."""
-
-    def __init__(self) -> None:
-        self.at = float("-inf")  # monotonic
-
-    @property
-    def until(self) -> float:
-        """Until when the same signal may still reach the trial's own process (monotonic)."""
-        return self.at + SIGNALLED_S
-
-    def watch(self) -> None:
-        """Notes such ends from now on."""
-        kind: Any = subprocess.Popen
-        # the first is not part of its documented interface; a library may have put another class in its place
-        ends, sends = getattr(kind, "_handle_exitstatus", None), getattr(kind, "send_signal", None)
-        if ends is None or sends is None or getattr(sends, "is_ours", False):
-            return
-
-        def handle_exitstatus(program: Any, *words: Any, **options: Any) -> Any:
-            found = ends(program, *words, **options)
-            if program.returncode in BY_SIGNAL and not getattr(program, "was_signalled", False):
-                self.at = time.monotonic()
-            return found
-
-        def send_signal(program: Any, number: int) -> None:
-            program.was_signalled = True
-            sends(program, number)
-
-        send_signal.is_ours = True  # type: ignore[attr-defined]
-        kind._handle_exitstatus, kind.send_signal = handle_exitstatus, send_signal
-
-
-signalled = Signalled()
 
 
 def adopt() -> None:

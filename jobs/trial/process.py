@@ -265,12 +265,8 @@ class Commands:
         return self._stop
 
     def await_signal(self, until: float) -> None:
-        """Waits for a request to stop, at most until a monotonic time.
-
-        An engine signals the processes of a trial one after another: a program that the trial has started may end
-        before the signal reaches the trial's own process.
-        """
-        while not self._stop and time.monotonic() < until:
+        """Waits for a SIGTERM that also ends the trial's children, at most until a monotonic time."""
+        while not self.terminated and time.monotonic() < until:
             time.sleep(0.01)
 
     def prune_asked(self, number: int) -> bool:

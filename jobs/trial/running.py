@@ -18,6 +18,7 @@ from fts.jobs.api.nearest import nearest
 from fts.jobs.api.objective import Stopped
 from fts.jobs.trial.error_text import current_line, is_own
 from fts.jobs.trial.process import Commands, Throttle, say
+from fts.jobs.trial.signalled import signalled
 from fts.state.files import CannotWrite, atomic_write
 from fts.state.values import bounded
 
@@ -173,8 +174,10 @@ class RunningTrial:
     def stop_if_terminated(self) -> None:
         """Raises Stopped after a SIGTERM that also ended the function's child processes.
 
-        The function may take the end of a child for a poor value. So nothing after the signal is recorded.
+        The function may take the end of a child for a poor value. So nothing after the signal is recorded, and a
+        signal that has just ended one of them is awaited.
         """
+        self.orders.await_signal(signalled.until)
         if self.orders.terminated:
             self.stop()
 

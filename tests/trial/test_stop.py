@@ -206,10 +206,79 @@ def test_a_program_that_an_engine_ends_before_the_trial_itself_fails_no_trial(tm
     assert alone.end["fact"] == ("failed" if ends in ("an error", "a pool") else "result")
 
 
+POOR = """
+import asyncio, multiprocessing, os, signal, subprocess, time
+from concurrent.futures import ProcessPoolExecutor
+import fts
+
+DIES = "kill -TERM $$"
+
+def ends():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+async def program():
+    return await (await asyncio.create_subprocess_exec("sh", "-c", DIES)).wait()
+
+def process():
+    forked = multiprocessing.Process(target=ends)
+    forked.start()
+    forked.join()
+    return forked.exitcode
+
+def pool():
+    try:
+        return ProcessPoolExecutor(1).submit(ends).result()
+    except Exception:
+        return -1
+
+def objective(trial):
+    checkpoint = fts.checkpoint(trial)
+    subprocess.Popen(["sh", "-c", f"sleep 0.15; kill -TERM {os.getpid()}"])
+    loss = 0.0 if BY == 0 else 1000.0
+    RECORDS
+    return 1.0
+"""
+ENDED_BY = {
+    "subprocess": 'subprocess.run(["sh", "-c", DIES]).returncode',
+    "os.system": "os.system(DIES)",
+    "asyncio": "asyncio.run(program())",
+    "multiprocessing": "process()",
+    "a pool": "pool()",
+}
+RECORDED_BY = {
+    "a report": "trial.report(loss, 0)",
+    "a checkpoint": "checkpoint.save({'loss': loss})",
+    "a drawn value": "trial.suggest_float('x', loss, loss + 1)",
+}
+
+
+@pytest.mark.parametrize(
+    ("by", "records"),
+    [*((by, "a report") for by in ENDED_BY), *(("subprocess", to) for to in RECORDED_BY if to != "a report")],
+)
+def test_the_poor_value_of_a_program_that_an_engine_has_just_ended_is_not_recorded(
+    tmp_path: Path, by: str, records: str
+) -> None:
+    body = POOR.replace("BY", ENDED_BY[by]).replace("RECORDS", RECORDED_BY[records])
+    record = in_a_process(cell_of(tmp_path, body))
+    assert (record.end["fact"], record.code) == ("stopped", STOPPED), record.end
+    assert {fact["fact"] for fact in record.told}.isdisjoint({"epoch", "report", "checkpoint", "draw"})
+
+
+def test_nor_is_it_when_the_stop_command_came_before_the_signal(tmp_path: Path) -> None:
+    first = "trial.report(0.5, 0); time.sleep(0.3); subprocess.Popen("
+    body = POOR.replace("subprocess.Popen(", first).replace("BY", ENDED_BY["subprocess"])
+    cell, record = cell_of(tmp_path, body.replace("RECORDS", "trial.report(loss, 1)")), Record(0)
+    attempt(spec_of(cell, record, ()), record, (), stops_at("epoch", 1), forked=False)
+    assert (record.end["fact"], record.code) == ("stopped", STOPPED), record.end
+    assert record.curve == {0: 0.5}
+
+
 def test_a_program_that_the_function_itself_ends_makes_no_trial_wait(tmp_path: Path) -> None:
     body = """
     import subprocess, time
-    from fts.jobs.trial.orphans import signalled
+    from fts.jobs.trial.signalled import signalled
     def objective(trial):
         server = subprocess.Popen(["sleep", "60"])
         server.terminate()
