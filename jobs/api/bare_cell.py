@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import KW_ONLY, MISSING, asdict, field, fields, is_dataclass
 from functools import cache
@@ -206,6 +207,14 @@ class BareCell:
     def file(self) -> str | None:
         """The file that code_md5 covers, relative to the cell's folder; None: a command without a file."""
         return None
+
+    def check_encoding(self) -> None:
+        """Raises BadSpec if a name or text, such as that of its folder, is not UTF-8: the database holds no other."""
+        try:
+            json.dumps(self.to_json(), ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            text = error.object[: error.end].rpartition('"')[2] + error.object[error.end :].partition('"')[0]
+            raise BadSpec(f"{text!r:.120} is not UTF-8: no database can hold it; rename it") from None
 
     def check(self) -> None:
         """Raises BadSpec for fields that contradict each other."""

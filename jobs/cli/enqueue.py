@@ -20,7 +20,6 @@ from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.cli.paths import FileType
 from fts.jobs.own_search import not_taken_over, refuse_other_direction
-from fts.jobs.search.needs import check_packages
 from fts.jobs.study_file import warm
 from fts.jobs.study_file.chosen import chosen
 from fts.jobs.unused_names import unread
@@ -233,16 +232,14 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
     """Writes the jobs, all or none. Returns for each cell the result and a sentence about it."""
     from fts.jobs.records.questions import enqueued_sentence  # here, as all below: see peewee
     from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
-    from fts.jobs.study_file.enqueue import another_question, take_over
+    from fts.jobs.study_file.enqueue import another_question, check_here, take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
     from fts.state.transitions.base import transaction
 
     began = not has_study(here().db)
     study = BareStudy(cells[0].study)
-    for cell in cells:
-        if getattr(cell, "python", None) is None or cell.space is not None:
-            check_packages(cell.sampler)
+    check_here(cells)
     if note := too_few_gpus(max(cell.gpu for cell in cells)):
         say(note)
     if began:

@@ -66,10 +66,11 @@ class Plan:
 
 
 def check_here(cells: Sequence[BareCell]) -> None:
-    """Raises BadSpec if a package of a cell's sampler is not installed on this machine."""
+    """Raises BadSpec for a cell that no database can hold, or whose sampler needs a package that is not installed."""
     from fts.jobs.search.needs import check_packages  # here: only cells that are enqueued need them
 
     for cell in cells:
+        cell.check_encoding()
         if getattr(cell, "python", None) is None or cell.space is not None:
             check_packages(cell.sampler)
 

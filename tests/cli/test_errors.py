@@ -22,7 +22,7 @@ from fts.jobs.devices import may_have_more
 from fts.state import transitions
 from fts.state.db import Database
 from tests.cli.study import places_of
-from tests.fts_process import start
+from tests.fts_process import Study, start
 
 FTS = [sys.executable, "-m", "fts.jobs.cli"]
 
@@ -458,3 +458,19 @@ def test_a_folder_that_this_user_may_not_look_into_is_named(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path / "removed")
     (tmp_path / "removed").rmdir()
     assert errors.sentence_of(PermissionError(errno.EACCES, "Permission denied", "a")) == "a: Permission denied"
+
+
+def test_a_name_that_is_not_utf_8_is_refused_before_a_database_is_made(tmp_path: Path) -> None:
+    command = ["--metric", "loss", "--", "python", "train.py", "{x:0..1}"]
+    for folder, words in (
+        ("caf\udce9", ["train.py:objective"]),
+        ("caf\udce9", ["study.toml"]),
+        ("caf\udce9", command),
+        ("cafe", [*command, "caf\udce9"]),
+    ):
+        study = Study(tmp_path / folder)
+        if not (study.folder / "study.toml").exists():
+            study.ok("init")
+        said = study.fts("enqueue", *words)
+        assert said.code == errors.USAGE and "caf\\udce9' is not UTF-8: " in said.err, said
+        assert not list(study.folder.rglob("*.db"))
