@@ -93,7 +93,11 @@ class Manager:
         load = typed(["launchctl", "bootstrap", self.domain, str(self.path)])  # only this reads the file
         if not self.is_loaded():
             return load
-        return f"launchctl bootout {self.target} && {load}" if again else f"launchctl kickstart {self.target}"
+        if not again:
+            return f"launchctl kickstart {self.target}"
+        # bootout returns at once, and until the worker has stopped at a checkpoint bootstrap fails: Input/output error
+        gone = f"while launchctl print {self.target} >/dev/null 2>&1; do sleep 1; done"
+        return f"launchctl bootout {self.target} && {gone} && {load}"
 
     def write(self) -> None:
         """Writes the file, and creates the folder of the log, without which the service would not start."""

@@ -153,13 +153,15 @@ def test_install_asks_systemd_status_reads_it_and_remove_leaves_nothing(
 
 
 LAUNCHCTL = """#!/bin/sh
-# as launchctl: what is loaded cannot be loaded again, and what is not can be neither found nor unloaded
+# as launchctl: what is loaded cannot be loaded again, and what is not can be neither found nor unloaded;
+# bootout returns before the service has ended, here for one `print`
 echo launchctl "$@" >> {0}/asked
 case "$1" in
-    print) test -f {0}/loaded || exit 113; echo "	state = $(cat {0}/loaded)" ;;
+    print) test -f {0}/loaded || exit 113; echo "	state = $(cat {0}/loaded)"
+        ! grep -q SIGTERMed {0}/loaded || rm {0}/loaded ;;
     bootstrap) test ! -f {0}/loaded || exit 5; echo running > {0}/loaded ;;
     kickstart) test -f {0}/loaded || exit 113; echo running > {0}/loaded ;;
-    bootout) test -f {0}/loaded || exit 3; rm {0}/loaded ;;
+    bootout) test -f {0}/loaded || exit 3; echo SIGTERMed > {0}/loaded ;;
 esac
 """
 
@@ -181,6 +183,9 @@ def test_launchd_is_asked_for_what_it_can_do_now(study: Study, tmp_path: Path, m
     assert code == 0 and "has changed" not in said
     code, said = service("install", "--slots", "1")
     assert code == 0 and "launchctl bootout" in said and f"launchctl bootstrap gui/{os.getuid()} " in said
+    command = said[said.index("launchctl bootout") :].partition("`")[0]
+    assert subprocess.run(["sh", "-c", command], env=study.environ, check=False).returncode == 0, command
+    assert loaded.read_text() == "running\n"
     assert service("status")[0] == 0
     loaded.write_text("not running\n")  # after `fts stop`
     code, said = service("status")
