@@ -221,7 +221,7 @@ def _job_at(
         hold_reason=old.get("hold_reason", job.hold_reason),
         asked=old.get("asked", job.asked),
         cause=None if cause is None else Cause(cause),
-        message=None if changed else job.message,
+        message=old.get("message", None if changed else job.message),  # not every event of an older fts has it
         worker_id=old.get("worker_id", job.worker_id),
         attempt=old.get("attempt", job.attempt),
         trials_wanted=old.get("trials_wanted", job.trials_wanted),
@@ -262,10 +262,11 @@ def _trials_at(db: Database, when: float, settled: set[int]) -> tuple[list[Trial
     unended = [trial.id for trial in found if trial.ended_at is None or trial.ended_at > when]
     retried = [trial for trial in found if (trial.job_id, trial.number) in resets]
     latest = _latest_events(db, {*unended, *(trial.id for trial in retried)}, when)
-    statuses = {trial: latest[trial][1] if trial in latest else TrialStatus.RUNNING for trial in unended}
     counts = _epochs_counted(db, unended, when)
-    trials = [_trial_at(trial, statuses, counts) if trial.id in statuses else trial for trial in found]
-    reset = {trial.id for trial in retried if resets[trial.job_id, trial.number] > latest.get(trial.id, (0,))[0]}
+    past = {trial.id: _trial_at(trial, latest.get(trial.id), counts) for trial in found if trial.id in set(unended)}
+    trials = [past.get(trial.id, trial) for trial in found]
+    changed = {trial: event.id for trial, event in latest.items()}
+    reset = {trial.id for trial in retried if resets[trial.job_id, trial.number] > changed.get(trial.id, 0)}
     return trials, reset
 
 
@@ -296,7 +297,11 @@ def _resets(db: Database, when: float) -> dict[tuple[int, int], int]:
     return found
 
 
-def _trial_at(trial: Trial, statuses: dict[int, TrialStatus], counts: dict[int, tuple[int, float]]) -> Trial:
+def _trial_at(trial: Trial, latest: Event | None, counts: dict[int, tuple[int, float]]) -> Trial:
+    """Returns a trial that had not ended, by its latest event of then; without one it was running."""
+    status = TrialStatus.RUNNING if latest is None else TRIAL_STATUS[Verb(latest.verb)]
+    data = {} if latest is None or status is TrialStatus.RUNNING else latest.data
+    cause, message = data.get("cause"), data.get("message")
     epochs, seconds = counts.get(trial.id, (0, 0.0))
     scores: dict[str, Any] = dict.fromkeys(
         ("value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high")
@@ -304,23 +309,22 @@ def _trial_at(trial: Trial, statuses: dict[int, TrialStatus], counts: dict[int, 
     return replace(
         trial,
         **scores,
-        status=statuses[trial.id],
+        status=status,
         epochs=epochs,
         train_seconds=seconds,
         badges=(),
-        cause=None,
-        message=None,
+        cause=Cause(cause) if cause in set(Cause) else None,
+        message=message if isinstance(message, str) else None,
         ended_at=None,
     )
 
 
-def _latest_events(db: Database, trial_ids: Iterable[int], when: float) -> dict[int, tuple[int, TrialStatus]]:
-    """Maps each of these trials to its latest event by `when` and the status that it gave the trial."""
-    changes = EventRow.select(EventRow.id, EventRow.trial_id, EventRow.verb).where(
+def _latest_events(db: Database, trial_ids: Iterable[int], when: float) -> dict[int, Event]:
+    """Maps each of these trials to the latest event by `when` that changed its status."""
+    changes = EventRow.select(ALL).where(
         EventRow.at <= when, EventRow.trial_id.in_(id_list(trial_ids)), EventRow.verb.in_(list(TRIAL_STATUS))
     )
-    rows = db.rows(changes.order_by(EventRow.id))
-    return {row["trial_id"]: (row["id"], TRIAL_STATUS[Verb(row["verb"])]) for row in rows}
+    return {row["trial_id"]: to_event(row) for row in db.rows(changes.order_by(EventRow.id))}
 
 
 def _epochs_counted(db: Database, trial_ids: list[int], when: float) -> dict[int, tuple[int, float]]:

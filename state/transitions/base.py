@@ -177,7 +177,8 @@ def change_trial(db: Database, trial: Row, **changes: Any) -> None:
 def _state_columns(job: Mapping[str, Any], changes: Mapping[str, Any]) -> Row:
     """Returns the job's columns that an event keeps, so that fts.state.replay can rebuild the queue of a past time."""
     kept = ("status", "rank", "hold_reason", "asked", "cause", "worker_id", "attempt", "ended_at")
-    return {name: job[name] for name in (*kept, *(name for name in changes if name == "trials_wanted"))}
+    rarer = ("trials_wanted", "message")
+    return {name: job[name] for name in (*kept, *(name for name in rarer if name in changes))}
 
 
 BEYOND = 10**300  # no float holds a much larger integer

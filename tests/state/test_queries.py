@@ -301,11 +301,11 @@ def _a_day(db: Database, crew: int) -> list[Any]:
 
 def _essence(snapshot: Snapshot) -> object:
     jobs = [
-        (j.id, j.status, j.rank, j.hold_reason, j.asked, j.worker_id, j.attempt, j.cause, j.trials_complete,
-         j.trials_failed, j.best_value, j.ended_at)
+        (j.id, j.status, j.rank, j.hold_reason, j.asked, j.worker_id, j.attempt, j.cause, j.message,
+         j.trials_complete, j.trials_failed, j.best_value, j.ended_at)
         for j in snapshot.jobs
     ]  # fmt: skip
-    trials = [(t.id, t.status, t.value, t.epochs, t.ended_at) for t in snapshot.trials]
+    trials = [(t.id, t.status, t.cause, t.message, t.value, t.epochs, t.ended_at) for t in snapshot.trials]
     epochs = [(e.trial_id, e.epoch) for e in snapshot.epochs]
     workers = [(w.id, w.status, w.guard) for w in snapshot.workers]
     return jobs, trials, epochs, workers, snapshot.queue_paused, snapshot.queue_paused_reason
