@@ -492,7 +492,8 @@ def test_a_command_that_is_told_to_leave_loses_its_programs_and_ends(tmp_path: P
         return False
 
     ran(cell, record, stop)
-    assert (record.end["fact"], record.code) == ("stopped", 75), log_of(cell)
+    assert record.end["fact"] == "stopped", log_of(cell)
+    assert record.code in (75, -signal.SIGTERM), "the signal may meet a process that the command has just ended"
 
 
 @pytest.mark.parametrize("left", ["exit 0", "exit 1", "kill -KILL $$"])
