@@ -222,6 +222,11 @@ def test_every_file_opens_with_the_sentence_it_exists_for():
     assert not silent
 
 
+def test_digits_are_those_that_int_takes():
+    """'²'.isdigit() is true, and int('²') raises ValueError."""
+    assert not [name for name, path in modules() if ".isdigit()" in path.read_text()]
+
+
 def test_the_longest_files_of_tests_are_there():
     assert [name for name in LONGEST if not (ROOT / "tests" / name).exists()] == []
 

@@ -172,7 +172,7 @@ def _asked_column(key: str, wanted: str, names: Sequence[str], origin: str) -> i
     for alike in (str, str.casefold, plain_name):
         if found := [i for i, name in enumerate(names) if alike(name) == alike(wanted)]:
             return found[0]
-    if wanted.isdigit() and 1 <= int(wanted) <= len(names):
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
         return int(wanted) - 1
     raise BadBars(f"{origin}: there is no column {wanted!r:.60} for {key}; {columns_are(names)}")
 

@@ -146,7 +146,7 @@ def _csv(path: Path, asked: Mapping[str, str]) -> Table:
 
 
 def _like_header(row: Sequence[str], asked: Mapping[str, str]) -> int:
-    wanted = {plain_name(name) for name in asked.values() if not name.isdigit()}  # numbers are positions
+    wanted = {plain_name(name) for name in asked.values() if not name.isdecimal()}  # numbers are positions
     return recognised(row) + len(wanted & ({plain_name(cell) for cell in row} - {""}))
 
 
@@ -206,7 +206,7 @@ def _no_header(rows: list[list[str]], asked: Mapping[str, str], origin: str) -> 
     first = rows[0]
     if len(rows) > 1 and len(first) > 1 and all(first) and not any(map(is_number, first)) and _is_dated(rows[1]):
         return Header(tuple(first), (None,) * len(first)), 1
-    if asked and all(name.isdigit() for name in asked.values()):
+    if asked and all(name.isdecimal() for name in asked.values()):
         return Header(tuple(str(i) for i in range(1, len(first) + 1)), (None,) * len(first), 0), 0
     timed = len(first) > 1 and ":" in first[1] and not looks_like_day(first[1])
     begin = 2 if timed else 1
@@ -241,7 +241,7 @@ def _unnamed_index(header: Header, body: list[list[str]], asked: Mapping[str, st
 
 
 def _is_day(cell: str) -> bool:
-    return looks_like_day(cell) and not cell.lstrip("-").isdigit() and not is_number(cell)
+    return looks_like_day(cell) and not cell.lstrip("-").isdecimal() and not is_number(cell)
 
 
 def _without_repeats(table: Table) -> Table:

@@ -18,7 +18,7 @@ def log(words: Sequence[str]) -> int:
         try:
             if not equals or not name:
                 raise ValueError
-            found[name] = int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+            found[name] = int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
         except ValueError:
             return _refused(f"{word!r} is no metric, expected NAME=NUMBER, such as val_loss=0.41", USAGE)
     if not found:

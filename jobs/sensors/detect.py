@@ -234,7 +234,7 @@ def visible_names(environ: Mapping[str, str]) -> list[str] | None:
 def gpu_handle(nvml: Any, wanted: str) -> Any:
     if not wanted.isdecimal() and GPU_NAME.fullmatch(wanted):
         return nvml.nvmlDeviceGetHandleByUUID(wanted)
-    return nvml.nvmlDeviceGetHandleByIndex(int(wanted) if wanted.isdigit() else 0)
+    return nvml.nvmlDeviceGetHandleByIndex(int(wanted) if wanted.isdecimal() else 0)
 
 
 class FileSensors:
