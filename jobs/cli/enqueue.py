@@ -243,7 +243,7 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
     for cell in cells:
         if getattr(cell, "python", None) is None or cell.space is not None:
             check_packages(cell.sampler)
-    if note := too_few_gpus(max(cell.gpu for cell in cells)):
+    if note := too_few_gpus((cell.gpu, cell.memory_bytes) for cell in cells):
         say(note)
     if began:
         functions.refuse_name_of_jobs(study.name)  # before a database is created

@@ -113,7 +113,8 @@ def enqueue_cells(study: StudyFile, cells: Sequence[BareCell], *, again: bool, d
     from fts.state.db import open_for_person
 
     enqueue.check_here(cells)
-    for sentence in (*unread(cells), *not_taken_over(cells, None), too_few_gpus(max(cell.gpu for cell in cells))):
+    of_gpus = too_few_gpus((cell.gpu, cell.memory_bytes) for cell in cells)
+    for sentence in (*unread(cells), *not_taken_over(cells, None), of_gpus):
         if sentence:
             say(sentence)
     began = not has_study(here().db)

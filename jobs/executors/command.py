@@ -50,6 +50,7 @@ SAY_S = 2.0  # before an event says what a trial waits for: most launches take l
 QUIET_S = 10.0  # before the silence of a launch command is reported
 SAY_AGAIN_S = 30.0  # between two reports of one launch command: some print a counter while they wait
 ENGINE_S = 10.0  # between two queries which nodes the engine wants back
+REFUSED_S = 600.0  # how long a node that was too small for a trial gets none that needs as much
 LAUNCH_PAUSE_S = (1.0, 60.0)  # after a failed launch: the first pause, and the longest
 
 
@@ -64,6 +65,7 @@ class Place:
     pool: MemoryPool | None = None  # shared by the slots of a machine
     fingerprint: str = ""
     gpus: int | None = None  # number of GPUs; None until an agent has reported it
+    refused: dict[bool, tuple[int, float]] = field(default_factory=dict)  # of GPUs or not -> bytes, time (monotonic)
     pause_until: float = 0.0  # monotonic
     pause_s: float = LAUNCH_PAUSE_S[0]
     why: str = ""  # reason of the pause
@@ -174,12 +176,30 @@ class CommandExecutor:
             return False
         if channel.argv != self._argv(place, slot.index, want) or self._has_too_few_gpus(place, want):
             return False
+        if self._refuses(place, want) and not all(self._refuses(one, want) for one in self.places):
+            return False
         return self._takes(slot.node) and slot.node not in want.avoid | self._drained
 
     def _has_too_few_gpus(self, place: Place, want: Want) -> bool:
         """Has it too few GPUs, while another one has, or may have, more?"""
         has = place.gpus
         return has is not None and has < want.gpus and any(one.gpus is None or one.gpus > has for one in self.places)
+
+    def refused(self, slot: int, want: Want) -> bool:
+        """Records that a trial needs more memory than its node has. Returns whether another named node may have it."""
+        with self._lock:
+            place = self._at.get(slot)
+            if place is None or not place.fixed or not want.needed:
+                return False
+            earlier, at = place.refused.get(want.gpus > 0, (0, 0.0))
+            stands = 0 < earlier < want.needed and time.monotonic() - at < REFUSED_S
+            place.refused[want.gpus > 0] = (earlier if stands else want.needed), time.monotonic()
+            return not all(self._refuses(one, want) for one in self.places)
+
+    def _refuses(self, place: Place, want: Want) -> bool:
+        """Was it too small for such a trial a moment ago? Other programs may leave more of its memory free later."""
+        needed, at = place.refused.get(want.gpus > 0, (0, 0.0))
+        return 0 < needed <= want.needed and time.monotonic() - at < REFUSED_S
 
     def _argv(self, place: Place, slot: int, want: Want) -> list[str]:
         """Returns the launch command; where the engine chooses the node, each slot has its own name."""
@@ -201,7 +221,8 @@ class CommandExecutor:
         with self._lock:
             open_ones, full, shut = [], "", []
             able = [place for place in self.places if place.gpus is None or place.gpus >= want.gpus]
-            for place in able or self.places:  # if none has enough GPUs, launch anyway: admission then reports it
+            able = [place for place in able if not self._refuses(place, want)] or able
+            for place in able or self.places:  # if none has enough, launch anyway: admission then reports it
                 known = states.get(place.name)
                 if known is not None and not known.takes:
                     shut.append(f"{place.name} is {known.state}" + (f" ({known.reason})" if known.reason else ""))

@@ -612,6 +612,37 @@ def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Pat
         executor.close()
 
 
+def test_a_node_that_was_too_small_for_a_trial_is_passed_over_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all were too small, one is tried again, so that admission reports what it has."""
+    gb = 1 << 30
+    executor = nodes_of(tmp_path, "a:1,b:1")
+
+    def node_for(want: Want) -> str:
+        assert executor.place(0, want, lambda: False, lambda _: None)
+        return str(executor.slots[0].node)  # type: ignore[attr-defined]
+
+    def refused(want: Want) -> bool:
+        return bool(executor.slots[0].refused(want))  # type: ignore[attr-defined]
+
+    try:
+        large, small = Want(needed=40 * gb), Want(needed=8 * gb)
+        assert node_for(large) == "a" and not refused(Want()), "nothing is known of what it needs"
+        assert refused(large) and node_for(large) == "b"
+        assert node_for(Want(needed=100 * gb)) == "b" and not refused(Want(needed=100 * gb)), "now both have refused"
+        assert node_for(Want(needed=100 * gb)) == "b", "an agent is not started anew where none is better"
+        assert node_for(small) == node_for(Want(needed=40 * gb, gpus=1)) == "b", "the slot keeps its agent"
+        executor.slots[0].leave_node()  # type: ignore[attr-defined]
+        assert node_for(small) == "a", "a small trial fits there"
+        assert node_for(large) == "b"
+        executor.slots[0].leave_node()  # type: ignore[attr-defined]
+        monkeypatch.setattr(command, "REFUSED_S", 0.0)
+        assert node_for(large) == "a"
+    finally:
+        executor.close()
+
+
 def test_a_node_with_a_full_disk_is_passed_over_until_there_is_room_and_nobody_else_pauses(tmp_path: Path) -> None:
     (tmp_path / "sensors-a").write_text('{"disk_free": 1000}')
     executor = nodes_of(tmp_path, "a:1,b:1")
