@@ -233,6 +233,7 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
     """Writes the jobs, all or none. Returns for each cell the result and a sentence about it."""
     from fts.jobs.records.questions import enqueued_sentence  # here, as all below: see peewee
     from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
+    from fts.jobs.settings import too_few_cores
     from fts.jobs.study_file.enqueue import another_question, take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
@@ -243,7 +244,8 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
     for cell in cells:
         if getattr(cell, "python", None) is None or cell.space is not None:
             check_packages(cell.sampler)
-    if note := too_few_gpus((cell.gpu, cell.memory_bytes) for cell in cells):
+    of_gpus = too_few_gpus((cell.gpu, cell.memory_bytes) for cell in cells)
+    for note in filter(None, (of_gpus, too_few_cores(max(cell.threads or 1 for cell in cells)))):
         say(note)
     if began:
         functions.refuse_name_of_jobs(study.name)  # before a database is created

@@ -65,6 +65,7 @@ class Place:
     pool: MemoryPool | None = None  # shared by the slots of a machine
     fingerprint: str = ""
     gpus: int | None = None  # number of GPUs; None until an agent has reported it
+    cores: int | None = None  # that agents may use; None until one has reported it
     refused: dict[bool, tuple[int, float]] = field(default_factory=dict)  # of GPUs or not -> bytes, time (monotonic)
     pause_until: float = 0.0  # monotonic
     pause_s: float = LAUNCH_PAUSE_S[0]
@@ -174,16 +175,27 @@ class CommandExecutor:
         channel, place = slot.channel, self._at.get(slot.index)
         if channel is None or place is None or channel.lost() is not None or channel.preempted is not None:
             return False
-        if channel.argv != self._argv(place, slot.index, want) or self._has_too_few_gpus(place, want):
-            return False
-        if self._refuses(place, want) and not all(self._refuses(one, want) for one in self.places):
+        if channel.argv != self._argv(place, slot.index, want) or place not in self._able(want):
             return False
         return self._takes(slot.node) and slot.node not in want.avoid | self._drained
 
-    def _has_too_few_gpus(self, place: Place, want: Want) -> bool:
-        """Has it too few GPUs, while another one has, or may have, more?"""
-        has = place.gpus
-        return has is not None and has < want.gpus and any(one.gpus is None or one.gpus > has for one in self.places)
+    def _able(self, want: Want) -> list[Place]:
+        """Returns the places with enough GPUs, memory and cores; of what none has enough, those with the most."""
+
+        def gpus(one: Place) -> int:
+            return want.gpus if one.gpus is None else min(one.gpus, want.gpus)
+
+        def cores(one: Place) -> int:
+            return want.threads if one.cores is None else min(one.cores, want.threads)
+
+        most = max(map(gpus, self.places))
+        able = [one for one in self.places if gpus(one) == most]
+        able = [one for one in able if not self._refuses(one, want)] or able
+        most = max(map(cores, able))
+        rich, now = [one for one in able if cores(one) == most], time.monotonic()
+        if len(rich) == len(able) or any(one.pause_until <= now and self._takes(one.name) for one in rich):
+            return rich
+        return able  # a slow trial is better than one that waits for a node that is out of reach
 
     def refused(self, slot: int, want: Want) -> bool:
         """Records that a trial needs more memory than its node has. Returns whether another named node may have it."""
@@ -194,7 +206,7 @@ class CommandExecutor:
             earlier, at = place.refused.get(want.gpus > 0, (0, 0.0))
             stands = 0 < earlier < want.needed and time.monotonic() - at < REFUSED_S
             place.refused[want.gpus > 0] = (earlier if stands else want.needed), time.monotonic()
-            return not all(self._refuses(one, want) for one in self.places)
+            return place not in self._able(want)
 
     def _refuses(self, place: Place, want: Want) -> bool:
         """Was it too small for such a trial a moment ago? Other programs may leave more of its memory free later."""
@@ -220,9 +232,7 @@ class CommandExecutor:
         states = {node.id: node for node in queries.nodes(self.db)}
         with self._lock:
             open_ones, full, shut = [], "", []
-            able = [place for place in self.places if place.gpus is None or place.gpus >= want.gpus]
-            able = [place for place in able if not self._refuses(place, want)] or able
-            for place in able or self.places:  # if none has enough, launch anyway: admission then reports it
+            for place in self._able(want):  # if none has enough, launch anyway: admission then reports it
                 known = states.get(place.name)
                 if known is not None and not known.takes:
                     shut.append(f"{place.name} is {known.state}" + (f" ({known.reason})" if known.reason else ""))
@@ -240,10 +250,9 @@ class CommandExecutor:
                     full = "all slots of the other nodes are in use"
                 return None, f"for {node}: " + "; ".join([*filter(None, [full]), *shut])[:500]
 
-            def order(one: Place) -> tuple[int, bool, bool, float]:
-                missing = 0 if one.gpus is None else max(0, want.gpus - one.gpus)
+            def order(one: Place) -> tuple[bool, bool, float]:
                 other = want.like is not None and want.like != one.fingerprint
-                return missing, other, one.name in want.avoid, len(one.used) / one.slots
+                return other, one.name in want.avoid, len(one.used) / one.slots
 
             best = min(open_ones, key=order)
             taken = self._take_idle_channel(best) if len(best.used) >= best.slots else None
@@ -413,10 +422,11 @@ class CommandExecutor:
         if place.why and node != place.name:  # remove the command's own row of failures: it works again
             transitions.forget_nodes(self.db, [place.name])
         place.why = ""
-        room = MemoryPool(gpus_of(hello), hello.get("cores"))
+        cores = hello.get("cores") if isinstance(hello.get("cores"), int) else None
+        room = MemoryPool(gpus_of(hello), cores)
         if place.fixed:
-            place.gpus = len(room.gpus)
-            if self._has_too_few_gpus(place, want):
+            place.gpus, place.cores = len(room.gpus), cores
+            if place not in self._able(want):
                 channel.close(gently=True)
                 return False
             place.pool = place.pool or room

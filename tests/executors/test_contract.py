@@ -597,7 +597,10 @@ def test_like_goes_to_like_and_a_node_that_lost_the_trial_comes_last(tmp_path: P
 
 
 def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Path) -> None:
-    """Where no node has enough, the trial comes to the one with the most, and is held with what that one has."""
+    """Where no node has enough, the trial comes to the one with the most, and is held with what that one has.
+
+    GPUs come first, then memory, then cores, so that a trial is not sent to and fro between nodes.
+    """
     for name, gpus in (("a", "none"), ("b", "0,1"), ("c", "0")):
         (tmp_path / f"gpus-{name}").write_text(gpus)
     executor = nodes_of(tmp_path, "a:1,c:1,b:1")
@@ -608,6 +611,24 @@ def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Pat
         assert executor.slots[0].machine == "node b"
         place, why = executor._choose(1, Want(gpus=2), False)  # type: ignore[attr-defined]
         assert place is None and "for a node with 2 GPUs: all slots are in use" in why
+        needs = Want(gpus=2, needed=1 << 40)
+        assert not executor.slots[0].refused(needs), "the others have too few GPUs"  # type: ignore[attr-defined]
+        assert executor.place(0, needs, lambda: False, lambda _: None)
+        assert executor.slots[0].node == "b"  # type: ignore[attr-defined]
+        for place, cores in zip(executor.places, (8, None, 2), strict=True):  # type: ignore[attr-defined]
+            place.cores = cores
+        for want, names in (
+            (Want(threads=2), "acb"),
+            (Want(threads=4), "ac"),
+            (Want(threads=16), "c"),
+            (Want(threads=4, gpus=2), "b"),
+            (Want(threads=4, gpus=1), "c"),
+        ):
+            able = executor._able(want)  # type: ignore[attr-defined]
+            assert "".join(one.name for one in able) == names, want
+        transitions.ask_node(executor.db, "c", "drain")  # type: ignore[attr-defined]
+        able = executor._able(Want(threads=16))  # type: ignore[attr-defined]
+        assert [one.name for one in able] == ["a", "c", "b"], "a trial does not wait for a node that takes none"
     finally:
         executor.close()
 

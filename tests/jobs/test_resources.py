@@ -260,6 +260,8 @@ def test_more_gpus_than_there_are_is_said_at_once_and_held_by_a_worker_that_has_
     words = ("enqueue", "train.py:sees", *SPACE, "--trials", "1", "--gpu")
     said = study.fts(*words, "3", "--dry-run")
     assert said.code == 0 and "gpu is 3, and this machine has 2 GPUs for trials: only a worker with nodes" in said.err
+    slow = study.fts(*words, "2", "--threads", "1024", "--dry-run")
+    assert slow.code == 0 and "threads is 1024, but a worker has" in slow.err
     small = study.fts(*words, "2", "--memory", "900TB", "--dry-run")
     room = "each of 2 GPUs, and this machine has 2 GPUs for trials, each with room for "
     assert small.code == 0 and room in small.err and "; it does not fit this machine" not in small.err + small.out
