@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,8 @@ class CommandExecutor:
         self.who = "worker"
         self.worker_id: int | None = None
         launch.check(settings.memory_limit)
+        if settings.device not in ("auto", "cpu"):
+            self.launch = replace(launch, device=settings.device)
         if nodes:
             self.places = [Place(one, slots, True) for one, slots in nodes.items()]
         else:
@@ -415,6 +417,10 @@ class CommandExecutor:
             return False
         if (short := disk_short(hello)) is not None:
             self._pause(place, f"{node}: {short}")
+            channel.close(gently=True)
+            return False
+        if lacks := hello.get("lacks"):
+            self._pause(place, f"{node}: {str(lacks)[:300]}")
             channel.close(gently=True)
             return False
         place.fingerprint = str(hello.get("fingerprint"))

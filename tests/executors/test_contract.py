@@ -22,6 +22,7 @@ from fts.jobs.executors.base import Executor, ExitKind, OrderReceived, Placed, W
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.executors.node_rows import NodeRows
+from fts.jobs.executors.ray_cluster import RayLaunch
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
 from fts.jobs.supervisor import attempt
@@ -662,6 +663,27 @@ def test_a_node_that_was_too_small_for_a_trial_is_passed_over_for_a_while(
         assert node_for(large) == "a"
     finally:
         executor.close()
+
+
+def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(tmp_path: Path) -> None:
+    """Otherwise every job would fail there, or a function would run on cpu under the name of another device."""
+    launch = f"{sys.executable} {NODE} {tmp_path} {{name}} {{agent}}"
+    settings = WorkerSettings(1, device="cuda:7", where=Where("ssh", launch, "a:1,b:1"), stop_grace_s=1.0)
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    (tmp_path / "cuda-b").write_text("8")
+    sensors = detect.from_env(tmp_path, {"FTS_SENSORS": "none"})
+    executor = executor_of(places, settings, open_database(places.db), sensors)
+    try:
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
+        assert executor.slots[0].node == "b"  # type: ignore[attr-defined]
+        (a, b), _ = executor.places, executor.nodes()  # type: ignore[attr-defined]
+        assert a.why.startswith("a: --device is 'cuda:7', but this machine has: cpu") and not b.why
+        place, why = executor._choose(1, Want(avoid=frozenset({"b"})), False)  # type: ignore[attr-defined]
+        assert place is None and "a is tried again soon: a: --device is 'cuda:7'" in why
+    finally:
+        executor.close()
+    auto = RayLaunch("", address="h:1").argv(Want(), "fts-0", None)
+    assert RayLaunch("", address="h:1", device="cuda").argv(Want(), "fts-0", None) == [*auto, "--device", "cuda"]
 
 
 def test_a_node_with_a_full_disk_is_passed_over_until_there_is_room_and_nobody_else_pauses(tmp_path: Path) -> None:
