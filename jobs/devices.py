@@ -10,9 +10,14 @@ import re
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.python import python
+from fts.jobs.status.formatting import count, in_gb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEVICE = re.compile(r"cpu|mps|cuda(:(0|[1-9]\d{0,2}))?")
 EXPECTED = "expected cpu, cuda, cuda:N or mps"
@@ -42,6 +47,9 @@ class Found:
         return ("cpu", *gpus, *(("mps",) if self.mps else ()))
 
 
+GPU_SHARE = 0.95  # fraction of a GPU's memory that trials may share; the driver needs the rest
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One GPU as CUDA_VISIBLE_DEVICES names it."""
@@ -53,6 +61,23 @@ class Gpu:
     @property
     def key(self) -> str:
         return self.identity or self.name
+
+    @property
+    def usable(self) -> int | None:
+        """Returns the bytes that trials may take of it; None: unknown."""
+        return None if self.memory is None else int(GPU_SHARE * self.memory)
+
+    def holds(self, needed: int) -> bool:
+        """Has it so many bytes for trials? True if its memory is unknown."""
+        return self.usable is None or needed <= self.usable
+
+
+def gpus_in_words(gpus: Sequence[Gpu]) -> str:
+    """Returns `2 GPUs for trials, each with room for 22.8 GB`; without the amount if it is unknown."""
+    amounts = " or ".join(in_gb(size) for size in sorted({gpu.usable for gpu in gpus if gpu.usable is not None}))
+    return f"{count(len(gpus), 'GPU')} for trials" + (
+        f", {'each ' if len(gpus) > 1 else ''}with room for {amounts}" if amounts else ""
+    )
 
 
 def kind_of(device: str) -> str:

@@ -121,6 +121,19 @@ class WorkerSettings:
     detached: bool = False
 
 
+SLOWER = "more threads than cores make trials 2-16x slower"
+
+
+def too_few_cores(threads: int) -> str:
+    """Returns a message if a trial of so many threads has too few cores on this machine; empty: it has enough."""
+    if threads <= (cores := usable_cores()):
+        return ""
+    return (
+        f"threads is {threads}, but a worker has {cores_in_words(cores)} here; {SLOWER}; lower it, or run a worker "
+        "with nodes that have more (fts worker --executor ...)"
+    )
+
+
 def worker_settings(
     slots: int | None = None, threads: int | None = None, *, planning: bool = False, **flags: object
 ) -> WorkerSettings:
@@ -144,7 +157,7 @@ def worker_settings(
     if slots < 1 or threads < 1 or slots * threads > cores:
         raise BadSetting(
             f"slots x threads: {slots} x {threads} need {slots * threads} cores, but a worker has "
-            f"{cores_in_words(cores)} here; more threads than cores make trials 2-16x slower; use --slots "
+            f"{cores_in_words(cores)} here; {SLOWER}; use --slots "
             f"{max(1, cores // max(1, threads))}"
         )
     names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s", "outage_pause_s", "stuck_s")

@@ -232,6 +232,7 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
     """Writes the jobs, all or none. Returns for each cell the result and a sentence about it."""
     from fts.jobs.records.questions import enqueued_sentence  # here, as all below: see peewee
     from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
+    from fts.jobs.settings import too_few_cores
     from fts.jobs.study_file.enqueue import another_question, check_here, take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
@@ -240,7 +241,8 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
     began = not has_study(here().db)
     study = BareStudy(cells[0].study)
     check_here(cells)
-    if note := too_few_gpus(max(cell.gpu for cell in cells)):
+    of_gpus = too_few_gpus((cell.gpu, cell.memory_bytes) for cell in cells)
+    for note in filter(None, (of_gpus, too_few_cores(max(cell.threads or 1 for cell in cells)))):
         say(note)
     if began:
         functions.refuse_name_of_jobs(study.name)  # before a database is created

@@ -26,6 +26,7 @@ from typing import Any
 from fts import __version__
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.cgroups import usable_cores
+from fts.jobs.devices import BadSetting, check_here
 from fts.jobs.executors import fingerprint
 from fts.jobs.executors.frames import MOST_FROM_HEAD, BadFrame, Frame, Kind, Reader, Writer
 from fts.jobs.executors.incoming_files import BadFile
@@ -53,8 +54,10 @@ INBOX = 64  # frames; when the inbox is full, the worker waits
 class Agent:
     """One connection, and at most one trial process."""
 
-    def __init__(self, name: str, stdin: int, stdout: int, scratch: Path, host: str | None = None) -> None:
-        self.name, self.scratch = name, scratch
+    def __init__(
+        self, name: str, stdin: int, stdout: int, scratch: Path, host: str | None = None, device: str | None = None
+    ) -> None:
+        self.name, self.scratch, self.device = name, scratch, device
         self.host = host or os.environ.get("SLURMD_NODENAME") or os.uname().nodename
         self.lease_s, self.grace_s, self.beat_s = 60.0, 60.0, 5.0
         self.disconnected = ""  # why the connection to the worker has ended; empty: it is open
@@ -114,10 +117,21 @@ class Agent:
             "cores": usable_cores(),
             "gpus": [asdict(gpu) for gpu in list_gpus()],
             "device": best_device(),
+            "lacks": self._lacks(),
             "reading": reading_json(reading),
             "scratch": str(self.scratch),
             "job": next((os.environ[name] for name in JOBS if name in os.environ), None),
         }
+
+    def _lacks(self) -> str | None:
+        """Says that the device of the worker's --device is missing here; None: it is here, or any will do."""
+        if self.device is None:
+            return None
+        try:
+            check_here(self.device, "--device")
+        except BadSetting as missing:
+            return str(missing)
+        return None
 
     # -- frames from the worker
 
@@ -265,6 +279,7 @@ def main() -> int:
     parser.add_argument("--name", default=os.uname().nodename)
     parser.add_argument("--host", help="what this machine is called  [default: as it calls itself]")
     parser.add_argument("--scratch", help="folder for scratch folders  [default: $FTS_SCRATCH, else $TMPDIR]")
+    parser.add_argument("--device", help="what this machine must have  [default: its best device is used]")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     stdout = os.dup(1)
@@ -283,7 +298,7 @@ def main() -> int:
             f"no scratch folder can be made at {error.filename}: {error.strerror}; FTS_SCRATCH names another folder"
         )
     try:
-        return Agent(given.name, stdin, stdout, scratch, given.host).run()
+        return Agent(given.name, stdin, stdout, scratch, given.host, given.device).run()
     finally:
         remove(scratch)
         os.close(lock)

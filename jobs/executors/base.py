@@ -59,7 +59,8 @@ class Want:
 
     threads: int = 1
     gpus: int = 0
-    memory: int | None = None  # promised bytes; None: unknown
+    memory: int | None = None  # promised bytes of the node's own memory; None: unknown
+    needed: int = 0  # bytes that it must have, of each GPU if it wants GPUs; 0: unknown
     like: str | None = None  # fingerprint of the node that it ran on before
     avoid: frozenset[str] = field(default_factory=frozenset)  # nodes that have lost it
 

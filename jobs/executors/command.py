@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,7 @@ SAY_S = 2.0  # before an event says what a trial waits for: most launches take l
 QUIET_S = 10.0  # before the silence of a launch command is reported
 SAY_AGAIN_S = 30.0  # between two reports of one launch command: some print a counter while they wait
 ENGINE_S = 10.0  # between two queries which nodes the engine wants back
+REFUSED_S = 600.0  # how long a node that was too small for a trial gets none that needs as much
 LAUNCH_PAUSE_S = (1.0, 60.0)  # after a failed launch: the first pause, and the longest
 
 
@@ -64,6 +65,8 @@ class Place:
     pool: MemoryPool | None = None  # shared by the slots of a machine
     fingerprint: str = ""
     gpus: int | None = None  # number of GPUs; None until an agent has reported it
+    cores: int | None = None  # that agents may use; None until one has reported it
+    refused: dict[bool, tuple[int, float]] = field(default_factory=dict)  # of GPUs or not -> bytes, time (monotonic)
     pause_until: float = 0.0  # monotonic
     pause_s: float = LAUNCH_PAUSE_S[0]
     why: str = ""  # reason of the pause
@@ -89,6 +92,8 @@ class CommandExecutor:
         self.who = "worker"
         self.worker_id: int | None = None
         launch.check(settings.memory_limit)
+        if settings.device not in ("auto", "cpu"):
+            self.launch = replace(launch, device=settings.device)
         if nodes:
             self.places = [Place(one, slots, True) for one, slots in nodes.items()]
         else:
@@ -172,14 +177,43 @@ class CommandExecutor:
         channel, place = slot.channel, self._at.get(slot.index)
         if channel is None or place is None or channel.lost() is not None or channel.preempted is not None:
             return False
-        if channel.argv != self._argv(place, slot.index, want) or self._has_too_few_gpus(place, want):
+        if channel.argv != self._argv(place, slot.index, want) or place not in self._able(want):
             return False
         return self._takes(slot.node) and slot.node not in want.avoid | self._drained
 
-    def _has_too_few_gpus(self, place: Place, want: Want) -> bool:
-        """Has it too few GPUs, while another one has, or may have, more?"""
-        has = place.gpus
-        return has is not None and has < want.gpus and any(one.gpus is None or one.gpus > has for one in self.places)
+    def _able(self, want: Want) -> list[Place]:
+        """Returns the places with enough GPUs, memory and cores; of what none has enough, those with the most."""
+
+        def gpus(one: Place) -> int:
+            return want.gpus if one.gpus is None else min(one.gpus, want.gpus)
+
+        def cores(one: Place) -> int:
+            return want.threads if one.cores is None else min(one.cores, want.threads)
+
+        most = max(map(gpus, self.places))
+        able = [one for one in self.places if gpus(one) == most]
+        able = [one for one in able if not self._refuses(one, want)] or able
+        most = max(map(cores, able))
+        rich, now = [one for one in able if cores(one) == most], time.monotonic()
+        if len(rich) == len(able) or any(one.pause_until <= now and self._takes(one.name) for one in rich):
+            return rich
+        return able  # a slow trial is better than one that waits for a node that is out of reach
+
+    def refused(self, slot: int, want: Want) -> bool:
+        """Records that a trial needs more memory than its node has. Returns whether another named node may have it."""
+        with self._lock:
+            place = self._at.get(slot)
+            if place is None or not place.fixed or not want.needed:
+                return False
+            earlier, at = place.refused.get(want.gpus > 0, (0, 0.0))
+            stands = 0 < earlier < want.needed and time.monotonic() - at < REFUSED_S
+            place.refused[want.gpus > 0] = (earlier if stands else want.needed), time.monotonic()
+            return place not in self._able(want)
+
+    def _refuses(self, place: Place, want: Want) -> bool:
+        """Was it too small for such a trial a moment ago? Other programs may leave more of its memory free later."""
+        needed, at = place.refused.get(want.gpus > 0, (0, 0.0))
+        return 0 < needed <= want.needed and time.monotonic() - at < REFUSED_S
 
     def _argv(self, place: Place, slot: int, want: Want) -> list[str]:
         """Returns the launch command; where the engine chooses the node, each slot has its own name."""
@@ -200,8 +234,7 @@ class CommandExecutor:
         states = {node.id: node for node in queries.nodes(self.db)}
         with self._lock:
             open_ones, full, shut = [], "", []
-            able = [place for place in self.places if place.gpus is None or place.gpus >= want.gpus]
-            for place in able or self.places:  # if none has enough GPUs, launch anyway: admission then reports it
+            for place in self._able(want):  # if none has enough, launch anyway: admission then reports it
                 known = states.get(place.name)
                 if known is not None and not known.takes:
                     shut.append(f"{place.name} is {known.state}" + (f" ({known.reason})" if known.reason else ""))
@@ -219,10 +252,9 @@ class CommandExecutor:
                     full = "all slots of the other nodes are in use"
                 return None, f"for {node}: " + "; ".join([*filter(None, [full]), *shut])[:500]
 
-            def order(one: Place) -> tuple[int, bool, bool, float]:
-                missing = 0 if one.gpus is None else max(0, want.gpus - one.gpus)
+            def order(one: Place) -> tuple[bool, bool, float]:
                 other = want.like is not None and want.like != one.fingerprint
-                return missing, other, one.name in want.avoid, len(one.used) / one.slots
+                return other, one.name in want.avoid, len(one.used) / one.slots
 
             best = min(open_ones, key=order)
             taken = self._take_idle_channel(best) if len(best.used) >= best.slots else None
@@ -387,15 +419,20 @@ class CommandExecutor:
             self._pause(place, f"{node}: {short}")
             channel.close(gently=True)
             return False
+        if lacks := hello.get("lacks"):
+            self._pause(place, f"{node}: {str(lacks)[:300]}")
+            channel.close(gently=True)
+            return False
         place.fingerprint = str(hello.get("fingerprint"))
         place.pause_s, place.pause_until = LAUNCH_PAUSE_S[0], 0.0
         if place.why and node != place.name:  # remove the command's own row of failures: it works again
             transitions.forget_nodes(self.db, [place.name])
         place.why = ""
-        room = MemoryPool(gpus_of(hello), hello.get("cores"))
+        cores = hello.get("cores") if isinstance(hello.get("cores"), int) else None
+        room = MemoryPool(gpus_of(hello), cores)
         if place.fixed:
-            place.gpus = len(room.gpus)
-            if self._has_too_few_gpus(place, want):
+            place.gpus, place.cores = len(room.gpus), cores
+            if place not in self._able(want):
                 channel.close(gently=True)
                 return False
             place.pool = place.pool or room

@@ -32,6 +32,7 @@ class Launch:
     template: str
     python: str | None = None  # the interpreter on the node; None: the same path as here
     quotes: bool = False  # quote for a shell on the node
+    device: str = ""  # that each node must have; empty: each uses its best one
 
     @property
     def called(self) -> str:
@@ -59,7 +60,8 @@ class Launch:
     def argv(self, want: Want, name: str, memory_limit: int | None) -> list[str]:
         """Returns the command of one launch as words."""
         interpreter = None if self.python is None or self.quotes else str(expanded(self.python))
-        agent = python("-m", MODULE, "--name", name, interpreter=interpreter or self.python)
+        needs = ["--device", self.device] if self.device else []
+        agent = python("-m", MODULE, "--name", name, *needs, interpreter=interpreter or self.python)
         if self.quotes:
             agent = [of_shell(word) for word in agent]
         memory = max(want.memory or 0, memory_limit or 0) >> 20

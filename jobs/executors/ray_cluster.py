@@ -62,6 +62,7 @@ class RayLaunch(Launch):
         memory = max(want.memory or 0, memory_limit or 0)
         words = python("-m", SLOT, "--address", self.address, "--name", name)
         words += ["--threads", str(want.threads), "--gpus", str(want.gpus), "--memory", str(memory)]
+        words += ["--device", self.device] if self.device else []
         return words + (["--node-python", self.python] if self.python else [])
 
 

@@ -170,7 +170,8 @@ class Forwarder:
     def place(self) -> None:
         """Waits until Ray has placed the actor; prints the reason of the wait meanwhile."""
         given, label = self.given, "{host}"
-        words = python("-m", AGENT, "--name", given.name, "--host", label, interpreter=given.node_python or "")
+        needs = ["--device", given.device] if given.device else []
+        words = python("-m", AGENT, "--name", given.name, "--host", label, *needs, interpreter=given.node_python or "")
         words[0] = given.node_python or ""  # empty: the interpreter of Ray on the node
         options: dict[str, Any] = {
             "num_cpus": given.threads, "num_gpus": given.gpus, "max_concurrency": 6, "max_restarts": 0,
@@ -347,6 +348,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=float, default=1)
     parser.add_argument("--gpus", type=int, default=0)
     parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--device", help="what the node must have")
     parser.add_argument("--node-python", help="[default: that of Ray on the node]")
     parser.add_argument("--node", help="this one and no other")
     for name, meaning in (("shut", "never there"), ("avoid", "rather not there"), ("like", "rather there")):

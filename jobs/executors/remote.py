@@ -64,6 +64,9 @@ class RemoteSlot(Slot):
         self._leaves = leaves
         return self.executor.place(self.index, want, leaves, waits)
 
+    def refused(self, want: Want) -> bool:
+        return self.executor.refused(self.index, want)
+
     def take_node(self, channel: Channel, node: str, room: MemoryPool, slots: int) -> None:
         """Uses the node of a new agent from now on."""
         hello = channel.hello or {}

@@ -16,6 +16,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.command import BareStudy
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.api.study import LEARN
+from fts.jobs.devices import gpus_in_words
 from fts.jobs.form import cell_state
 from fts.jobs.status import forecast, formatting
 from fts.state.files import below, room
@@ -228,6 +229,9 @@ def basis(known: Known, study: str) -> str:
 def memory_of(known: Known, cells: Iterable[BareCell]) -> str:
     """Returns a sentence about the memory of the trials that run at once, compared with this machine."""
     machine = f"of {formatting.size(known.memory)}" if known.memory else "of an unknown amount"
+    cells = list(cells)
+    if (of_gpu := _gpu_memory_of(cells)) is not None:
+        return of_gpu
     found = {(cell.memory_bytes, cell.memory) for cell in cells}
     declared = max((size for size, _ in found if size), default=None)
     by_function = next((name for _, name in found if name not in (None, LEARN)), None)
@@ -243,6 +247,21 @@ def memory_of(known: Known, cells: Iterable[BareCell]) -> str:
         return f"memory: unknown: no trial has run yet; the first runs alone and shows it ({here} here)"
     text = f"memory: {formatting.size(max(peaks))} in the largest of {formatting.count(len(peaks), 'trial')}"
     return text + _at_once(known, max(peaks), at_once, machine)
+
+
+def _gpu_memory_of(cells: Sequence[BareCell]) -> str | None:
+    """Returns a sentence about memory declared together with GPUs, which is that of each GPU; None: none is."""
+    with_gpu = [cell for cell in cells if cell.gpu and (cell.memory_bytes or cell.memory not in (None, LEARN))]
+    if not with_gpu:
+        return None
+    from fts.jobs.sensors.gpus import list_gpus  # here: psutil
+
+    declared = max((cell.memory_bytes for cell in with_gpu if cell.memory_bytes), default=None)
+    if declared is None:
+        amount = f"memory: {next(cell.memory for cell in with_gpu)} sets that of each GPU"
+    else:
+        amount = f"memory: {formatting.size(declared)} of each GPU of a trial, as declared"
+    return f"{amount}; this machine has {gpus_in_words(list_gpus())}"
 
 
 def _at_once(known: Known, size: int, slots: int, machine: str) -> str:

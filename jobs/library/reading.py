@@ -13,13 +13,14 @@ Every call reads the database again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 from fts.installing import installing
 from fts.jobs.api.nearest import hint
 from fts.jobs.records import columns
+from fts.jobs.records.frames import KINDS
 from fts.jobs.records.results import spent
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
@@ -58,18 +59,29 @@ def load(db: str | Path | None = None) -> Loaded:
         return found
 
 
+CELL = {  # column of a cell -> field of its job
+    "job": "id", "study": "study", "experiment": "experiment", "cell": "cell", "status": "status", "metric": "metric",
+    "direction": "direction", "best_value": "best_value", "best_trial": "best_trial", "trials_wanted": "trials_wanted",
+    "complete": "trials_complete", "pruned": "trials_pruned", "failed": "trials_failed", "created_at": "created_at",
+    "started_at": "started_at", "ended_at": "ended_at",
+}  # fmt: skip
+EPOCH = ("job", "study", "experiment", "cell", "trial", "step", "value", "at")
+
+
 class Table(Generic[P]):
     """A table: `s.trials(...)` returns a DataFrame, `s.trials.records(...)` the same rows as a list of dicts."""
 
-    def __init__(self, read: Callable[P, Rows]) -> None:
+    def __init__(self, read: Callable[P, Rows], always: Iterable[str] = ()) -> None:
         self._read = read
+        self._always = dict.fromkeys(always)  # the columns of a table without rows, so that it can be filtered as any
         self.__doc__ = read.__doc__
         self.__name__ = read.__name__.lstrip("_")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
         pandas = _pandas()
-        head, lines = columns.aligned(self._read(*args, **kwargs))
-        table: pd.DataFrame = pandas.DataFrame(lines, columns=head)
+        rows = self._read(*args, **kwargs)
+        head, lines = columns.aligned(rows or [self._always])
+        table: pd.DataFrame = pandas.DataFrame(lines if rows else [], columns=head)
         return table
 
     def records(self, *args: P.args, **kwargs: P.kwargs) -> Rows:
@@ -97,12 +109,12 @@ class Loaded:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.cells = Table(self._cells)
-        self.trials = Table(self._trials)
-        self.epochs = Table(self._epochs)
-        self.best = Table(self._best)
+        self.cells = Table(self._cells, CELL)
+        self.trials = Table(self._trials, KINDS["trials"])
+        self.epochs = Table(self._epochs, EPOCH)
+        self.best = Table(self._best, KINDS["trials"])
         self.pivot = Pivot(self._pivot)
-        self.predictions = Table(self._predictions)
+        self.predictions = Table(self._predictions, ("index", "y_true", "y_pred"))
 
     def __repr__(self) -> str:
         return f"fts.load({str(self.path)!r})"
@@ -248,13 +260,8 @@ def _refuse_two_in_one_place(jobs: Sequence[Job], rows: str, columns: str) -> No
 
 
 def _cell_row(job: Job) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "job": job.id, "study": job.study, "experiment": job.experiment, "cell": job.cell, "status": str(job.status),
-        "metric": job.metric, "direction": str(job.direction), "best_value": job.best_value,
-        "best_trial": job.best_trial, "trials_wanted": job.trials_wanted, "complete": job.trials_complete,
-        "pruned": job.trials_pruned, "failed": job.trials_failed, "created_at": job.created_at,
-        "started_at": job.started_at, "ended_at": job.ended_at,
-    }  # fmt: skip
+    row = {name: getattr(job, field) for name, field in CELL.items()}
+    row |= {"status": str(job.status), "direction": str(job.direction)}
     return _with_axes(row, job)
 
 

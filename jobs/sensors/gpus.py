@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.amounts import read_size
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.devices import BadSetting, Gpu
+from fts.jobs.devices import BadSetting, Gpu, gpus_in_words
 from fts.jobs.sensors.detect import gpu_handle, visible_names
-from fts.jobs.status.formatting import count
+from fts.jobs.status.formatting import count, in_gb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 VARIABLE = "FTS_GPUS"
 NONE = ("none", "-1")
@@ -33,15 +33,24 @@ def list_gpus(environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
     return () if visible == [] else by_nvml(visible or [])
 
 
-def too_few_gpus(wanted: int) -> str:
-    """Returns a message if this machine has too few GPUs for such a trial; empty: it has enough."""
-    there = len(list_gpus()) if wanted else 0
-    if wanted <= there:
-        return ""
-    return (
-        f"gpu is {wanted}, and this machine has {count(there, 'GPU')} for trials: only a worker with nodes that have "
-        f"more can run it (fts worker --executor ...); {VARIABLE} names GPUs that were not found: {VARIABLE}=0,1"
-    )
+def too_few_gpus(wants: Iterable[tuple[int, int | None]]) -> str:
+    """Returns a message if this machine has too few or too small GPUs for one of these trials; empty: it has enough.
+
+    `wants`: the number of GPUs of a trial, and the bytes that it promises to need of each (None: unknown).
+    """
+    asked = sorted({(gpus, needed or 0) for gpus, needed in wants if gpus}, reverse=True)
+    there = list_gpus() if asked else ()
+    only = "only a worker with nodes that have more can run it (fts worker --executor ...)"
+    for gpus, needed in asked:
+        if gpus > len(there):
+            return (
+                f"gpu is {gpus}, and this machine has {count(len(there), 'GPU')} for trials: {only}; {VARIABLE} names "
+                f"GPUs that were not found: {VARIABLE}=0,1"
+            )
+        if gpus > sum(gpu.holds(needed) for gpu in there):
+            of = "a GPU" if gpus == 1 else f"each of {gpus} GPUs"
+            return f"memory is {in_gb(needed)} of {of}, and this machine has {gpus_in_words(there)}: {only}"
+    return ""
 
 
 def named(text: str) -> tuple[Gpu, ...]:

@@ -115,14 +115,25 @@ def from_record(
     axes: Mapping[str, Any],
     recorded: Callable[[str], Params] | None,
 ) -> Params:
-    """Returns the parameters of the trial named `digits/S:t5`, without those that the space does not have."""
+    """Returns the parameters of the trial named `digits/S:t5`, without those that are not drawn in this cell."""
     if recorded is None:
         raise BadStudy(at, f"names {word}, a trial of a database, and there is none here")
     params = recorded(word)
     kept = {name: value for name, value in params.items() if name in space} if space else params
+    while space and (idle := _not_drawn(at, kept, space, axes, f"{word} ")):  # without one, others may not be drawn
+        kept = {name: value for name, value in kept.items() if name not in idle}
     if not kept:
         raise BadStudy(at, f"names {word}, which has none of {', '.join(space)}; it has {', '.join(params) or 'none'}")
     return checked(at, kept, space, forbid, axes, f"{word} ")
+
+
+def _not_drawn(at: At, given: Params, space: Space, axes: Mapping[str, Any], whose: str) -> list[str]:
+    """Returns the parameters whose condition does not hold, in this cell or with these values."""
+    known = dict(axes) | {name: _inside(at, name, value, space[name], whose) for name, value in given.items()}
+    try:
+        return [n for n in given if not _is_drawn(space[n], known) and not _may_be_drawn(space, n, known)]
+    except BadExpression as error:
+        raise BadStudy(at, f"cannot be checked: {error}") from None
 
 
 def recorded_in(db: Database) -> Callable[[str], Params]:
@@ -176,9 +187,12 @@ def _is_drawn(distribution: Mapping[str, Any], known: Mapping[str, Any]) -> bool
     return distribution.get("when") is None or Expression.parse(distribution["when"]).holds(known)
 
 
-def _may_be_drawn(space: Space, name: str, known: Mapping[str, Any]) -> bool:
-    """Does its condition name a parameter that is not known yet?"""
-    return any(one in space and one not in known for one in Expression.parse(space[name]["when"]).names)
+def _may_be_drawn(space: Space, name: str, known: Mapping[str, Any], above: tuple[str, ...] = ()) -> bool:
+    """Does its condition name a parameter that is not known yet and may be drawn itself?"""
+    if name in above or space[name].get("when") is None:
+        return True
+    unknown = [one for one in Expression.parse(space[name]["when"]).names if one in space and one not in known]
+    return any(_is_drawn(space[one], known) or _may_be_drawn(space, one, known, (*above, name)) for one in unknown)
 
 
 def _inside(at: At, name: str, value: Any, distribution: Mapping[str, Any], whose: str) -> Any:

@@ -192,21 +192,23 @@ class JobRunner:
         if stop_request.reason is StopReason.PARK:
             self._fail(stop_request.cause or Cause.MACHINE_ERROR, stop_request.message)
             return False
+        became: JobStatus | None = None
         if stop_request.reason is StopReason.PAUSE:
-            transitions.pause_running(self.db, self.claim)
+            became = transitions.pause_running(self.db, self.claim)
         elif stop_request.reason is StopReason.CANCEL:
-            transitions.cancel_running(self.db, self.claim)
+            became = transitions.cancel_running(self.db, self.claim)
         elif stop_request.reason is StopReason.CANNOT_FIT:
             transitions.hold_job(self.db, self.claim, stop_request.message)
         elif stop_request.reason is StopReason.DISK:
             # in this order: otherwise another worker could claim the job before the pause and fail on the same disk
             transitions.pause_queue(self.db, f"{OF_DISK} {stop_request.message}", who=self.who)
-            transitions.release_job(self.db, self.claim, Cause.DISK, stop_request.message)
+            became = transitions.release_job(self.db, self.claim, Cause.DISK, stop_request.message)
         else:
-            transitions.release_job(self.db, self.claim, Cause.DRAINED, stop_request.message)
+            became = transitions.release_job(self.db, self.claim, Cause.DRAINED, stop_request.message)
         if stop_request.reason is not StopReason.DISK:
             self._export_left()
-        self.tell(JobLeft(self.job, LEFT.get(stop_request.reason, "back in the queue")))
+        asked = became.value if became in (JobStatus.PAUSED, JobStatus.CANCELLED) else None  # by a person, meanwhile
+        self.tell(JobLeft(self.job, asked or LEFT.get(stop_request.reason, "back in the queue")))
         return False
 
     def _give_up(self, ended: Trial) -> bool:
@@ -456,8 +458,6 @@ def drawn(
 
 LEFT = {
     StopReason.CANNOT_FIT: "held: too large",
-    StopReason.PAUSE: "paused",
-    StopReason.CANCEL: "cancelled",
     StopReason.DISK: "stopped because of the disk; see `fts status`",
     StopReason.REST: "back in the queue; its slot runs another job meanwhile",
 }

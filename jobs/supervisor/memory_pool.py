@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fts.jobs.devices import Gpu
 
 LOOK_S = 0.5  # between two checks for memory freed by other programs, or for an order of a person
-GPU_SHARE = 0.95  # fraction of a GPU's memory that trials may share; the driver needs the rest
 
 
 @dataclass(frozen=True)
@@ -202,4 +201,4 @@ class MemoryPool:
     def _fits(self, gpu: Gpu, used: int, want: Want) -> bool:
         if want.gpu_bytes is None:
             return not used and not any(gpu in held for held in self._held.values())
-        return not used or (gpu.memory is not None and used + want.gpu_bytes <= GPU_SHARE * gpu.memory)
+        return not used or (gpu.usable is not None and used + want.gpu_bytes <= gpu.usable)

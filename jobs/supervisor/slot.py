@@ -86,6 +86,10 @@ class Slot:
         """Blocks until a node is free; False: an order came first. Here always True: the node is this machine."""
         return True
 
+    def refused(self, want: Want) -> bool:
+        """Records that a trial needs more than its node has. Returns whether another node may have enough."""
+        return False
+
     def child(
         self, program: Program, threads: int | None = None, before_fork: Callable[[Template], None] = lambda _: None
     ) -> Placed:

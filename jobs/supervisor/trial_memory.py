@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.study import LEARN, CannotFit
+from fts.jobs.devices import gpus_in_words
 from fts.jobs.executors.base import OrderReceived
 from fts.jobs.python import python
 from fts.jobs.status.formatting import count, in_gb
 from fts.jobs.supervisor.admission import Admission
 from fts.jobs.supervisor.learned_memory import FEW, Peak, learned
 from fts.jobs.supervisor.leftovers import mark
-from fts.jobs.supervisor.memory_pool import GPU_SHARE, Want
+from fts.jobs.supervisor.memory_pool import Want
 from fts.jobs.watchdog.stop_request import StopReason
 from fts.state import queries, transitions, trial_usage
 
@@ -147,9 +148,11 @@ class TrialMemory:
         if declared == LEARN or declared is None:
             return None
         need = declared if isinstance(declared, int) else self._by_function(declared)
-        fits = [gpu for gpu in there if gpu.memory is None or need <= GPU_SHARE * gpu.memory]
-        if wanted > len(fits):
-            raise CannotFit(f"needs {in_gb(need)} of {count(wanted, 'GPU')}, as promised; {has} that small", need)
+        if wanted > sum(gpu.holds(need) for gpu in there):
+            of = "a GPU" if wanted == 1 else f"each of {wanted} GPUs"
+            raise CannotFit(
+                f"needs {in_gb(need)} of {of}, as promised; {self.slot.machine} has {gpus_in_words(there)}", need
+            )
         return need
 
     def ran_out(self) -> bool:

@@ -103,6 +103,7 @@ class TrialRunner:
         if self.role is None and runs_more(work.cell):
             self.number = work.history.search_number(trial.number)
         self._pruned_for: str | None = None  # why it is pruned
+        self._needed = 0  # bytes that a node did not have
         self.resources = self.study.resources(self.cell)
         self.memory = TrialMemory(replace(work, cell=self.cell), trial)
         self.tell = ProgressReporter(work.db, work.tell)
@@ -189,6 +190,10 @@ class TrialRunner:
             try:
                 admitted = self.memory.admit(alone)
             except CannotFit as refused:
+                if self._fits_elsewhere(refused.needed):
+                    if self._finds_node():
+                        continue
+                    return StopRequest(self.ordered(self.job.id) or StopReason.DRAIN)
                 return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
             except BadMemory as refused:  # the user's memory function would fail for every trial
                 return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
@@ -311,21 +316,31 @@ class TrialRunner:
         """Waits for a node that can run the trial, and records the wait; False: an order came first."""
         if self.slot.is_local:
             return True
-        before = {one.host for one in queries.attempts(self.db, self.trial.id) if one.how in OF_NODE and one.host}
-        memory = self.resources.memory
-        want = Want(
-            threads=self.memory.threads,
-            gpus=self.resources.gpu,
-            memory=memory if isinstance(memory, int) else None,
-            like=self.record.reread().facts.get(FINGERPRINT),
-            avoid=frozenset(before),
-        )
+        want = self._want()
 
         def waits(reason: str) -> None:
             text = f"t{self.trial.number} waits {reason}"
             self.record.report("waits", text)
 
         return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
+
+    def _want(self) -> Want:
+        """Returns what the trial wants from a node. Memory that is promised together with GPUs is that of each GPU."""
+        before = {one.host for one in queries.attempts(self.db, self.trial.id) if one.how in OF_NODE and one.host}
+        promised = self.resources.memory if isinstance(self.resources.memory, int) else 0
+        return Want(
+            threads=self.memory.threads,
+            gpus=self.resources.gpu,
+            memory=None if self.resources.gpu else promised or None,
+            needed=max(promised, self._needed),
+            like=self.record.reread().facts.get(FINGERPRINT),
+            avoid=frozenset(before),
+        )
+
+    def _fits_elsewhere(self, needed: int) -> bool:
+        """Notes what the trial needs and its node does not have. Returns whether another node may have enough."""
+        self._needed = max(self._needed, needed)
+        return needed > 0 and self.slot.refused(self._want())
 
     def _takes_room(self, admitted: Admission, waited: bool, learns: bool) -> bool:
         """Waits until the other slots leave enough room, and records the wait; False: an order came first.

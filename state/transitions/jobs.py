@@ -116,32 +116,35 @@ def _fail(db: Database, claim: Claim, job: Row, cause: Cause | str, message: str
     emit(db, Verb.FAILED, claim_name(claim), message, job_id=job["id"], data=changed | {"log_tail": tail(log_tail)})
 
 
-def release_job(db: Database, claim: Claim, cause: Cause | str, message: str = "") -> None:
-    """running -> queued, to continue later from the checkpoint; or paused or cancelled if a person asked for that."""
+def release_job(db: Database, claim: Claim, cause: Cause | str, message: str = "") -> JobStatus:
+    """running -> queued, to continue later from the checkpoint; or paused or cancelled if a person asked for that.
+
+    Returns the new status, as the two functions below do.
+    """
     with transaction(db):
         job = fenced_job(db, claim)
-        release_running(db, job, checked_cause(cause), message, claim_name(claim))
+        return release_running(db, job, checked_cause(cause), message, claim_name(claim))
 
 
-def pause_running(db: Database, claim: Claim, message: str = "checkpoint written, memory freed") -> None:
+def pause_running(db: Database, claim: Claim, message: str = "checkpoint written, memory freed") -> JobStatus:
     """running -> paused, as a person asked; its trials are interrupted at their checkpoints.
 
-    The job is queued again instead if the person withdrew the request while the trial stopped.
+    The job is queued again if the person withdrew the request while the trial stopped, or cancelled if asked meanwhile.
     """
-    _stop_as_asked(db, claim, Cause.PAUSED, message)
+    return _stop_as_asked(db, claim, Cause.PAUSED, message)
 
 
-def cancel_running(db: Database, claim: Claim, message: str = "stopped at a checkpoint") -> None:
+def cancel_running(db: Database, claim: Claim, message: str = "stopped at a checkpoint") -> JobStatus:
     """running -> cancelled, as a person asked; retry continues it. Queued again if the request was withdrawn."""
-    _stop_as_asked(db, claim, Cause.KILLED, message)
+    return _stop_as_asked(db, claim, Cause.KILLED, message)
 
 
-def _stop_as_asked(db: Database, claim: Claim, cause: Cause, message: str) -> None:
+def _stop_as_asked(db: Database, claim: Claim, cause: Cause, message: str) -> JobStatus:
     with transaction(db):
         job = fenced_job(db, claim)
         if job["asked"] is None:
             cause, message = Cause.DRAINED, "the request was withdrawn while the job stopped"
-        release_running(db, job, cause.value, message, claim_name(claim))
+        return release_running(db, job, cause.value, message, claim_name(claim))
 
 
 def hold_job(db: Database, claim: Claim, reason: str) -> None:
@@ -155,8 +158,10 @@ def hold_job(db: Database, claim: Claim, reason: str) -> None:
         emit(db, Verb.HELD, who, reason, job_id=job["id"], data=changed)
 
 
-def release_running(db: Database, job: Row, cause: str, message: str, who: str, beat_at: float | None = None) -> None:
-    """running -> queued; or paused or cancelled if a person asked for that. Call it inside a transaction.
+def release_running(
+    db: Database, job: Row, cause: str, message: str, who: str, beat_at: float | None = None
+) -> JobStatus:
+    """running -> queued; or paused or cancelled if a person asked for that: the new status. Call it in a transaction.
 
     `beat_at`: the last heartbeat of a lost worker.
     """
@@ -175,7 +180,8 @@ def release_running(db: Database, job: Row, cause: str, message: str, who: str, 
         verb = Verb.RELEASED
     # the caller may have set `asked` in `job` only; the UPDATE compares status and token, not `asked`
     changed = change_job(db, job, **changes)
-    words = f"{verb.value}: {cause}" + (f", {message}" if message else "")
+    ended_by = [changes["cause"], *([cause] if cause not in GRACEFUL | {changes["cause"]} else []), message]
+    words = f"{verb.value}: {', '.join(filter(None, ended_by))}"
     data = changed | ({"asked_by": _who_asked(db, job["id"])} if job["asked"] else {})
     inverse = _undo_step(job, changes) if job["asked"] else None
     event_id = emit(db, verb, who, words, job_id=job["id"], data=data, inverse=inverse)
@@ -183,6 +189,7 @@ def release_running(db: Database, job: Row, cause: str, message: str, who: str, 
         _close_requests(db, event_id)
     if changes["status"] == "queued" and job["hold_reason"] is None:
         send_ticket(db)
+    return JobStatus(changes["status"])
 
 
 def _who_asked(db: Database, job_id: int) -> str | None:

@@ -6,7 +6,7 @@ FOLDER/fail-NAME: no launch works. FOLDER/cut-NAME: the connection is cut after 
 NAME: what comes up runs another fts. FOLDER/gpus-NAME: the GPUs it has, as FTS_GPUS names them. FOLDER/slow-NAME: it
 takes so many seconds to come up. FOLDER/lacks-NAME: the package that is not installed there. FOLDER/sensors-NAME: what
 its sensors say. FOLDER/scratch-NAME: where its scratch folders lie. FOLDER/clock-NAME: the seconds by which its clock
-is ahead. The pid of each agent is in FOLDER/pids.
+is ahead. FOLDER/cuda-NAME: how many CUDA devices torch sees there. The pid of each agent is in FOLDER/pids.
 """
 
 import os
@@ -51,6 +51,15 @@ def main() -> None:
         package.parent.mkdir(exist_ok=True)
         package.write_text(f"raise ModuleNotFoundError(\"No module named '{package.stem}'\")")
         os.environ["PYTHONPATH"] = str(package.parent)
+    if (folder / f"cuda-{name}").exists():
+        torch = folder / f"torch-of-{name}" / "torch.py"
+        torch.parent.mkdir(exist_ok=True)
+        torch.write_text(
+            "from types import SimpleNamespace as Names\n"
+            f"cuda = Names(is_available=lambda: True, device_count=lambda: {(folder / f'cuda-{name}').read_text()})\n"
+            "backends = Names(mps=Names(is_available=lambda: False), cuda=Names(is_built=lambda: True))\n"
+        )
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(torch.parent), os.environ.get("PYTHONPATH", "")])
     print("Welcome to this node", flush=True)  # as a login shell does
     with (folder / "pids").open("a") as pids:
         pids.write(f"{name} {os.getpid()}\n")

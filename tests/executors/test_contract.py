@@ -22,6 +22,7 @@ from fts.jobs.executors.base import Executor, ExitKind, OrderReceived, Placed, W
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.executors.node_rows import NodeRows
+from fts.jobs.executors.ray_cluster import RayLaunch
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
 from fts.jobs.supervisor import attempt
@@ -597,7 +598,10 @@ def test_like_goes_to_like_and_a_node_that_lost_the_trial_comes_last(tmp_path: P
 
 
 def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Path) -> None:
-    """Where no node has enough, the trial comes to the one with the most, and is held with what that one has."""
+    """Where no node has enough, the trial comes to the one with the most, and is held with what that one has.
+
+    GPUs come first, then memory, then cores, so that a trial is not sent to and fro between nodes.
+    """
     for name, gpus in (("a", "none"), ("b", "0,1"), ("c", "0")):
         (tmp_path / f"gpus-{name}").write_text(gpus)
     executor = nodes_of(tmp_path, "a:1,c:1,b:1")
@@ -608,8 +612,78 @@ def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Pat
         assert executor.slots[0].machine == "node b"
         place, why = executor._choose(1, Want(gpus=2), False)  # type: ignore[attr-defined]
         assert place is None and "for a node with 2 GPUs: all slots are in use" in why
+        needs = Want(gpus=2, needed=1 << 40)
+        assert not executor.slots[0].refused(needs), "the others have too few GPUs"  # type: ignore[attr-defined]
+        assert executor.place(0, needs, lambda: False, lambda _: None)
+        assert executor.slots[0].node == "b"  # type: ignore[attr-defined]
+        for place, cores in zip(executor.places, (8, None, 2), strict=True):  # type: ignore[attr-defined]
+            place.cores = cores
+        for want, names in (
+            (Want(threads=2), "acb"),
+            (Want(threads=4), "ac"),
+            (Want(threads=16), "c"),
+            (Want(threads=4, gpus=2), "b"),
+            (Want(threads=4, gpus=1), "c"),
+        ):
+            able = executor._able(want)  # type: ignore[attr-defined]
+            assert "".join(one.name for one in able) == names, want
+        transitions.ask_node(executor.db, "c", "drain")  # type: ignore[attr-defined]
+        able = executor._able(Want(threads=16))  # type: ignore[attr-defined]
+        assert [one.name for one in able] == ["a", "c", "b"], "a trial does not wait for a node that takes none"
     finally:
         executor.close()
+
+
+def test_a_node_that_was_too_small_for_a_trial_is_passed_over_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all were too small, one is tried again, so that admission reports what it has."""
+    gb = 1 << 30
+    executor = nodes_of(tmp_path, "a:1,b:1")
+
+    def node_for(want: Want) -> str:
+        assert executor.place(0, want, lambda: False, lambda _: None)
+        return str(executor.slots[0].node)  # type: ignore[attr-defined]
+
+    def refused(want: Want) -> bool:
+        return bool(executor.slots[0].refused(want))  # type: ignore[attr-defined]
+
+    try:
+        large, small = Want(needed=40 * gb), Want(needed=8 * gb)
+        assert node_for(large) == "a" and not refused(Want()), "nothing is known of what it needs"
+        assert refused(large) and node_for(large) == "b"
+        assert node_for(Want(needed=100 * gb)) == "b" and not refused(Want(needed=100 * gb)), "now both have refused"
+        assert node_for(Want(needed=100 * gb)) == "b", "an agent is not started anew where none is better"
+        assert node_for(small) == node_for(Want(needed=40 * gb, gpus=1)) == "b", "the slot keeps its agent"
+        executor.slots[0].leave_node()  # type: ignore[attr-defined]
+        assert node_for(small) == "a", "a small trial fits there"
+        assert node_for(large) == "b"
+        executor.slots[0].leave_node()  # type: ignore[attr-defined]
+        monkeypatch.setattr(command, "REFUSED_S", 0.0)
+        assert node_for(large) == "a"
+    finally:
+        executor.close()
+
+
+def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(tmp_path: Path) -> None:
+    """Otherwise every job would fail there, or a function would run on cpu under the name of another device."""
+    launch = f"{sys.executable} {NODE} {tmp_path} {{name}} {{agent}}"
+    settings = WorkerSettings(1, device="cuda:7", where=Where("ssh", launch, "a:1,b:1"), stop_grace_s=1.0)
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    (tmp_path / "cuda-b").write_text("8")
+    sensors = detect.from_env(tmp_path, {"FTS_SENSORS": "none"})
+    executor = executor_of(places, settings, open_database(places.db), sensors)
+    try:
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
+        assert executor.slots[0].node == "b"  # type: ignore[attr-defined]
+        (a, b), _ = executor.places, executor.nodes()  # type: ignore[attr-defined]
+        assert a.why.startswith("a: --device is 'cuda:7', but this machine has: cpu") and not b.why
+        place, why = executor._choose(1, Want(avoid=frozenset({"b"})), False)  # type: ignore[attr-defined]
+        assert place is None and "a is tried again soon: a: --device is 'cuda:7'" in why
+    finally:
+        executor.close()
+    auto = RayLaunch("", address="h:1").argv(Want(), "fts-0", None)
+    assert RayLaunch("", address="h:1", device="cuda").argv(Want(), "fts-0", None) == [*auto, "--device", "cuda"]
 
 
 def test_a_node_with_a_full_disk_is_passed_over_until_there_is_room_and_nobody_else_pauses(tmp_path: Path) -> None:

@@ -93,17 +93,18 @@ READS = 'Path("data/x.txt").read_text(), Path("data/x.txt").resolve()'
 
 
 def test_code_data_and_gpus_that_a_study_file_names_are_on_the_node(tmp_path: Path) -> None:
-    """No option of the worker is needed. No GPU is here, none on the first node, one on the second."""
+    """No option of the worker is needed. No GPU is here, none on node a; that of c is too small, that of b is not."""
     crew = Crew(tmp_path, trials=1)
     (tmp_path / "train.py").write_text((tmp_path / "train.py").read_text().replace("print(", f"print({READS}, "))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "x.txt").write_text("nine lives")
     crew.study.environ["FTS_GPUS"] = "none"
     (tmp_path / "gpus-b").write_text("GPU-b=1GB")
+    (tmp_path / "gpus-c").write_text("GPU-c=100MB")
     (tmp_path / "study.toml").write_text(STUDY)
     said = crew.study.fts("enqueue", "study.toml")
     assert said.code == 0 and "only a worker with nodes that have more can run it" in said.err
-    finished(crew, crew.start("a:1,b:1"))
+    finished(crew, crew.start("a:1,c:1,b:1"))
     assert f"nine lives {tmp_path / 'scratch'}/fts-agent-" in crew.printed()
     (kept,) = (tmp_path / "scratch").glob(".fts-data-*/" + "?" * 32)
     assert hashlib.md5(kept.read_bytes()).hexdigest() == kept.name

@@ -62,6 +62,21 @@ def command(path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tupl
 # ---------------------------------------------------------------- reading
 
 
+def test_a_table_without_rows_has_the_columns_that_it_will_have(toy: Database) -> None:
+    loaded = fts.load(toy.path)
+    tables = (loaded.cells, loaded.trials, loaded.best, loaded.epochs)
+    empty = [list(table().columns) for table in tables]
+    assert [len(table()) for table in tables[1:]] == [0, 0, 0]
+    assert loaded.trials("mnist/S").query("status == 'complete'")["value"].tolist() == []
+    run_trial(toy, claim(toy), 0, 0.6)
+    for table, columns in zip(tables, empty, strict=True):
+        there = [name for name in table().columns if "." not in name and name not in ("data", "size")]
+        assert there == [name for name in columns if name not in ("data", "size")], table
+    for table_name in ("trial", "job"):
+        toy.execute_sql(f"DELETE FROM {table_name}")  # a queue without a job
+    assert list(loaded.cells().columns) == [name for name in empty[0] if name not in ("data", "size")]
+
+
 def test_tables_name_axes_parameters_and_metrics_and_are_fresh_at_each_call(toy: Database) -> None:
     claimed = claim(toy)
     run_trial(toy, claimed, 0, 0.6)

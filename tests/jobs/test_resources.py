@@ -260,15 +260,26 @@ def test_more_gpus_than_there_are_is_said_at_once_and_held_by_a_worker_that_has_
     words = ("enqueue", "train.py:sees", *SPACE, "--trials", "1", "--gpu")
     said = study.fts(*words, "3", "--dry-run")
     assert said.code == 0 and "gpu is 3, and this machine has 2 GPUs for trials: only a worker with nodes" in said.err
+    slow = study.fts(*words, "2", "--threads", "1024", "--dry-run")
+    assert slow.code == 0 and "threads is 1024, but a worker has" in slow.err
+    small = study.fts(*words, "2", "--memory", "900TB", "--dry-run")
+    room = "each of 2 GPUs, and this machine has 2 GPUs for trials, each with room for "
+    assert small.code == 0 and room in small.err and "; it does not fit this machine" not in small.err + small.out
+    assert "of each GPU of a trial, as declared; this machine has 2 GPUs" in small.err + small.out
+    study.ok(*words, "2", "--memory", "900TB", "--name", "large")
+    study.ok("worker", "--until-empty", "--slots", "1")
+    held = study.one("SELECT hold_reason FROM job")
+    assert held.startswith("t0 needs 921600.0 GB of each of 2 GPUs, as promised; this machine has 2 GPUs"), held
+    study.ok("cancel", "large", "--yes")
     assert not study.ok(*words, "2").count("GPU")
     study.environ["FTS_GPUS"] = "none"
     study.ok("worker", "--until-empty", "--slots", "1")
-    (job,) = study.query("SELECT * FROM job")
+    _, job = study.query("SELECT * FROM job ORDER BY id")
     assert (job["status"], job["hold_reason"]) == ("queued", "t0 needs 2 GPUs, this machine has 0 GPUs for trials")
     study.environ["FTS_GPUS"] = ENVIRON["FTS_GPUS"]
-    study.ok("resume", "1")
+    study.ok("resume", "2")
     study.ok("worker", "--until-empty", "--slots", "1")
-    assert study.one("SELECT status FROM job") == "done"
+    assert study.one("SELECT status FROM job WHERE id = 2") == "done"
 
 
 def test_amounts_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:

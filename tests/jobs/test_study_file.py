@@ -14,7 +14,7 @@ from fts.jobs.api import grid
 from fts.jobs.api.code import whole_md5
 from fts.jobs.api.function import code_md5
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.study_file import code, keys, matrix
+from fts.jobs.study_file import code, keys, matrix, warm
 from fts.jobs.study_file.chosen import chosen
 from fts.jobs.study_file.study import StudyFile
 
@@ -576,3 +576,27 @@ def test_what_a_file_imports_of_the_persons_own_is_found_through_packages_and_ci
         "broken.py", "data/__init__.py", "data/load.py", "late.py", "net/__init__.py", "net/blocks.py",
         "net/extra.py", "net/helper.py",
     )  # fmt: skip
+
+
+def test_a_recorded_trial_gives_each_cell_what_that_cell_draws() -> None:
+    """A typed parameter that is not drawn is refused, as it may be a mistake; a recorded one is left out."""
+    space: warm.Space = {
+        "opt": {"kind": "choice", "choices": ["adam", "sgd"]},
+        "momentum": {"kind": "float", "low": 0.0, "high": 1.0, "when": "opt == 'sgd'"},
+        "nesterov": {"kind": "choice", "choices": [True, False], "when": "momentum > 0.5"},
+        "depth": {"kind": "int", "low": 1, "high": 9, "when": "size == 'L'"},
+        "narrow": {"kind": "choice", "choices": [1, 2], "when": "depth > 3"},
+    }
+    sgd = {"opt": "sgd", "momentum": 0.9, "nesterov": True, "depth": 5, "narrow": 2, "gone": 1}
+    cases: list[tuple[dict[str, Any], str, list[str]]] = [
+        (sgd, "L", ["opt", "momentum", "nesterov", "depth", "narrow"]),
+        (sgd, "S", ["opt", "momentum", "nesterov"]),  # without depth, narrow is not drawn, either
+        (sgd | {"opt": "adam"}, "S", ["opt"]),
+    ]
+    for recorded, size, names in cases:
+        found = warm.from_record(warm.AT, "old/L:t5", space, {}, {"size": size}, lambda _, given=recorded: dict(given))
+        assert found == {name: recorded[name] for name in names}
+    with pytest.raises(BadSpec, match="which has none of"):
+        warm.from_record(warm.AT, "old/L:t5", space, {}, {"size": "S"}, lambda _: {"depth": 5})
+    with pytest.raises(BadSpec, match="gives depth, which a trial with"):
+        warm.checked(warm.AT, {"opt": "adam", "depth": 5}, space, {}, {"size": "S"})

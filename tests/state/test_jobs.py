@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fts.state import queries, tickets, transitions
@@ -163,6 +165,28 @@ def test_a_wish_is_done_even_if_the_worker_only_releases_the_job(db: Database, w
     transitions.release_job(db, claim, Cause.DRAINED)
     job = queries.job(db, 1)
     assert (job.status, job.asked) == (status, None)
+
+
+def test_the_event_names_the_request_that_ended_the_job_not_another_one_of_the_same_moment(db: Database) -> None:
+    ends: list[tuple[list[str], Any, JobStatus, str]] = [
+        (["cancel"], lambda claim: transitions.release_job(db, claim, Cause.DRAINED),
+         JobStatus.CANCELLED, "cancelled: killed by user"),
+        (["pause"], lambda claim: transitions.release_job(db, claim, Cause.DRAINED, "asked to stop"),
+         JobStatus.PAUSED, "paused: paused by user, asked to stop"),
+        (["pause", "cancel"], lambda claim: transitions.pause_running(db, claim, "memory freed"),
+         JobStatus.CANCELLED, "cancelled: killed by user, memory freed"),
+        (["cancel"], lambda claim: transitions.release_job(db, claim, Cause.LOST_WORKER, "no heartbeat"),
+         JobStatus.CANCELLED, "cancelled: killed by user, lost worker, no heartbeat"),
+        ([], lambda claim: transitions.release_job(db, claim, Cause.DRAINED), JobStatus.QUEUED, "released: drained"),
+    ]  # fmt: skip
+    enqueued(db, len(ends))
+    for asked, end, status, words in ends:
+        claim = claimed(db)
+        for wish in asked:
+            getattr(transitions, wish)(db, [claim.job_id])
+        assert end(claim) is status
+        assert queries.job(db, claim.job_id).status is status
+        assert queries.events(db)[-1].message == words
 
 
 def test_a_failed_job_keeps_cause_message_and_the_end_of_its_log(db: Database) -> None:
