@@ -215,3 +215,21 @@ def test_the_cookbook_names_every_example():
         name for name in files if "__pycache__" not in name and Path(name).name not in reference.SHARED
     }
     assert Path(reference.DOCS / "cookbook.md").exists()
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Names of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line) for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+    return {re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_anchor_of_the_documents_leads_somewhere_on_github_and_on_the_site() -> None:
+    """The site writes one hyphen where GitHub writes two, so none that a link names has two."""
+    root = reference.DOCS.parent
+    anchors = {page: anchors_of(page) for page in [*root.glob("*.md"), *reference.DOCS.rglob("*.md")]}
+    for page in anchors:
+        for target, anchor in re.findall(r"\]\(([\w./-]*)#([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            there = (page.parent / target).resolve() if target else page
+            assert there not in anchors or anchor in anchors[there], f"{page.name}: {target}#{anchor} names no heading"
+            assert "--" not in anchor and anchor.strip("-") == anchor, f"{page.name}: {target}#{anchor}, reword it"
