@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import formatting
 from fts.tui.data import table_rows
 from fts.tui.render.text import Line, rule, whole
 from fts.tui.screens.base import MonitorScreen
@@ -81,7 +81,7 @@ def full(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # 
     data.pop("pid_started", None)  # means nothing to a person
     new = {name: value for name, value in data.items() if f" {name} {value}," not in f" {event.message},"}
     facts = ", ".join(f"{name.replace('_', ' ')} {formatting.number(value)}" for name, value in new.items())
-    text = f"{naming.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
+    text = f"{event_list.message_of(event, view.snapshot.jobs)} · {facts}".strip(" ·")
     verb = str(event.verb).replace("_", " ")
     lines: list[Line] = [rule(f"event {event.id} · {verb} · {undo}", "", width, view.focus == "event")]
     room = max(width - 1, 10)

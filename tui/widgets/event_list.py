@@ -12,6 +12,8 @@ from fts.tui.render.text import Line, Span, broken, heading, with_role, wrapped
 from fts.tui.widgets import learning_curve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fts.state.values import Event, Job
     from fts.tui.data.view import View
 
@@ -56,7 +58,7 @@ def event_words(view: View, event: Event) -> str:
     jobs = view.snapshot.jobs
     job = next((job for job in jobs if job.id == event.job_id), None)
     if job is None:
-        return naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs)
+        return message_of(event, jobs)
     name = naming.names_of(jobs)[job.id]
     return _words(view, event, job, name).replace(name, formatting.cut_middle(name, LONGEST_NAME))
 
@@ -75,8 +77,15 @@ def _words(view: View, event: Event, job: Job, name: str) -> str:
         return f"{name} done, best {declared.short(job.best_value)} (t{job.best_trial})"
     if event.verb == "enqueued":
         return f"{name} enqueued"
-    text = naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs, job.id)
-    return text if name in text else f"{name} {text}"
+    text = message_of(event, jobs)
+    return text if event.verb != "noted" and naming.is_named(event.message, job) else f"{name} {text}"
+
+
+def message_of(event: Event, jobs: Sequence[Job]) -> str:
+    """Returns the stored message with the names of cells; the note of a person as it was written."""
+    if event.verb == "noted":
+        return event.message
+    return naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs, event.job_id)
 
 
 def trial_words(view: View, event: Event) -> str:
