@@ -110,9 +110,8 @@ class SystemPart:
         for group in self.groups:
             total, available = group.within(total, available)
         found: dict[str, Any] = {"total": total, "available": available}
-        if time.monotonic() - self._cpu_from >= CPU_LEAST_S:
-            if (busy := self._busy_share()) is not None:
-                found["cpu_percent"] = round(100 * busy, 1)
+        if time.monotonic() - self._cpu_from >= CPU_LEAST_S and (busy := self._busy_share()) is not None:
+            found["cpu_percent"] = round(100 * busy, 1)
         for name, ask in (("swap_used", used_swap), ("disk_free", lambda: free_disk(self.disk))):
             try:
                 found[name] = ask()

@@ -5,6 +5,7 @@ from fts.state.queries.event_rows import (
     absence,
     claimed_since,
     count_events,
+    event_to_revert,
     events,
     flag,
     last_key_at,

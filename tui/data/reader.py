@@ -208,7 +208,7 @@ def _snapshot(db: Database, request: ReadRequest, cache: ReadCache, before: Snap
     jobs = found.jobs
     if before is not None and [*map(id, jobs)] == [*map(id, before.jobs)]:
         jobs = before.jobs  # the same tuple, so that values cached by its identity stay valid
-    same = before is not None and [event.id for event in found.older] == [event.id for event in before.older]
+    same = before is not None and [*map(_state, found.older)] == [*map(_state, before.older)]
     older = before.older if before is not None and same else clean_value(found.older)
     few = clean_value(replace(found, jobs=(), trials=(), events=(), older=()))
     fresh = replace(few, jobs=jobs, trials=found.trials, older=older)
@@ -219,6 +219,11 @@ def _snapshot(db: Database, request: ReadRequest, cache: ReadCache, before: Snap
         known[e.id] if e.id in known and known[e.id].undone_by == e.undone_by else clean_value(e) for e in found.events
     )
     return replace(fresh, events=events)
+
+
+def _state(event: Event) -> tuple[int, int | None]:
+    """Returns all of an event that can change: the rest is written once."""
+    return event.id, event.undone_by
 
 
 def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache, path: Path) -> Details:

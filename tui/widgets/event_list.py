@@ -102,7 +102,7 @@ def trial_words(view: View, event: Event) -> str:
         gain = ""
         if known is not None and isinstance(before, float):
             by = known - before
-            gain = f" ({learning_curve.signed(by, 4) if abs(by) < 10 else f'{by:+.5g}'})"
+            gain = f" ({_gain(by)})"
         return f"t{number} new best{scored}{gain}"
     if event.verb in ("trial_pruned", "trial_complete"):
         trial = by_id(view.trials, event.trial_id)
@@ -119,6 +119,14 @@ def trial_words(view: View, event: Event) -> str:
         why = event.data.get("message") or event.data.get("cause") or "no cause recorded"
         return f"t{number} failed: {why}"
     return ""
+
+
+def _gain(by: float) -> str:
+    """Returns +.0032, -12.5, or for a gain that four decimals would show as 0, -8.2e-6."""
+    if 0 < abs(by) < 0.0005:
+        mantissa, exponent = f"{by:+.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return learning_curve.signed(by, 4) if abs(by) < 10 else f"{by:+.5g}"
 
 
 def _event(view: View, event: Event, width: int) -> Line:
