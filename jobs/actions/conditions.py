@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
+from fts.jobs.status.concern import latest_step, step_of
 from fts.jobs.status.conditions import is_live, running_trials
 from fts.jobs.status.drain import LEAVES, latest_end
 from fts.state.user import this_person
@@ -262,7 +263,10 @@ def _trials_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
     named = []
     for job in jobs:
         live, name = running_trials(snapshot, job), _names_of(snapshot, [job])
-        named.append(", ".join(f"t{trial.number} of {name} (epoch {trial.epochs})" for trial in live) or name)
+        at = [(trial, latest_step(snapshot, trial)) for trial in live]
+        word = step_of(snapshot, job.id, long="step")
+        steps = (f"t{trial.number} of {name}" + (f" ({word} {step})" if step is not None else "") for trial, step in at)
+        named.append(", ".join(steps) or name)
     return ", ".join(named)
 
 
