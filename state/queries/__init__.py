@@ -33,6 +33,7 @@ from fts.state.queries.machine_rows import (
     latest_powers,
     node,
     nodes,
+    peak_samples,
     power_known_until,
     running_children,
     samples,

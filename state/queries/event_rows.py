@@ -23,6 +23,12 @@ OLDER = (  # kinds of events from which `fts status` judges; all others tell abo
     Verb.PARKED, "trial_restarted", "slot_stuck", "slot_works",
 )  # fmt: skip
 OF_EACH = 20  # older events of each of these kinds
+STOPPED = (Verb.PAUSED, Verb.CANCELLED)  # kinds of events that have the name of the status of their job
+OF_STOPPED = 100  # events of each of these kinds, of jobs that have that status
+STOPPED_BY = """
+    SELECT id FROM (SELECT id, job_id FROM event WHERE verb = ? AND id < ? ORDER BY id DESC LIMIT ?)
+    WHERE job_id IN (SELECT id FROM job WHERE status = ?)
+"""
 OF_TRIALS = (  # kinds of which each trial has some
     Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.TRIAL_INTERRUPTED, Verb.TRIAL_COMPLETE,
     Verb.TRIAL_PRUNED, Verb.TRIAL_FAILED,
@@ -76,13 +82,18 @@ def events(
 
 
 def older_events(db: Database, latest: tuple[Event, ...]) -> tuple[Event, ...]:
-    """Returns the events of the kinds OLDER before the snapshot's latest ones, and what undo and redo revert."""
+    """Returns the events of the kinds OLDER before the snapshot's latest ones, and what undo and redo revert.
+
+    Also who paused or cancelled the jobs that are, of the latest of these events.
+    """
     if len(latest) < EVENTS_IN_SNAPSHOT:
         return ()
     before = latest[0].id
     of_kind = "SELECT id FROM (SELECT id FROM event WHERE verb = ? AND id < ? ORDER BY id DESC LIMIT ?)"
     chosen = [of_kind] * len(OLDER) + [f"SELECT id FROM ({of})" for of in (TO_UNDO, TO_REDO)]
     given = [value for verb in OLDER for value in (str(verb), before, OF_EACH)] + [before, before]
+    chosen += [STOPPED_BY] * len(STOPPED)
+    given += [value for verb in STOPPED for value in (str(verb), before, OF_STOPPED, str(verb))]
     ids = " UNION ALL ".join(chosen)
     query = EventRow.select(ALL).where(SQL(f"id IN ({ids})", given)).order_by(EventRow.id)
     return tuple(to_event(row) for row in db.rows(query))

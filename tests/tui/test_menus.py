@@ -16,6 +16,7 @@ from fts.tui.widgets import meters, nodes
 from tests.tui.stories import (
     dialog_text,
     monitor,
+    on_screen,
     opened,
     press,
     rows,
@@ -201,3 +202,17 @@ async def test_without_its_folder_the_monitor_says_so_and_lives(db_path, tmp_pat
         here.rmdir()
         await press(pilot, "e")
         assert "was started is gone" in app.toast[0]
+
+
+async def test_the_copy_menu_separates_names_from_values_and_marks_what_is_cut(db_path):
+    async with monitor(db_path, (80, 24)) as (app, pilot):
+        await press(pilot, "p")
+        await until(lambda: app.sharing.twin, pilot)
+        await press(pilot, "2")
+        await until(lambda: app.view().trial is not None, pilot)
+        await press(pilot, "Y")
+        await until(lambda: isinstance(app.screen, Chooser), pilot)
+        text = on_screen(app)
+        assert "command of the last change" in text and "changefts" not in text
+        after = text.split("row as JSON")[1].split("parameters as YAML")[0]
+        assert "…" in after, "a row is longer than its place"

@@ -177,6 +177,7 @@ async def test_u_asks_about_an_old_change_and_about_one_of_somebody_else(db_path
         for n in range(EVENTS_IN_SNAPSHOT + 50):
             transitions.note(db, f"note {n}", who="ada@lab")
     async with monitor(db_path, (120, 40)) as (app, pilot):
+        assert shown(app).count("by you ") == 2, "who paused a cell is shown, too"
         await press(pilot, "u")
         await until(lambda: opened(app, Confirm), pilot)
         asked = " ".join(dialog_text(app).split())

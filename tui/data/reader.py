@@ -173,6 +173,7 @@ class ReadCache:
         self.counted: tuple[float, dict[str, int], int] | None = None  # since when, events by kind, the last one's id
         self.snapshot_events: tuple[Event, ...] = ()  # events of the snapshot that `events` was updated from
         self.samples: tuple[Sample, ...] = ()
+        self.peaks: tuple[Sample, ...] = ()
         self.samples_at = 0.0
         self.kept: Kept | None = None
         self.kept_at = 0.0
@@ -238,6 +239,7 @@ def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: Read
         curves=cache.cell.curves,
         best_curves=best_curves(db, snapshot, cache) if request.screen == CURVES else {},
         samples=cache.samples,
+        peaks=cache.peaks,
         events=events,
         counted=_counted(db, snapshot, request, cache, events),
         log=log,
@@ -335,6 +337,9 @@ def _read_day(db: Database, now: float, cache: ReadCache, request: ReadRequest) 
     if request.at is None and abs(now - cache.samples_at) < 60 and cache.samples:  # abs: the clock may be set back
         return
     end = request.at or now
-    found = queries.samples(db, end - formatting.DAY, every_s=formatting.DAY / DAY_POINTS)
-    cache.samples = tuple(s for s in found if s.at <= end)
+    start, every_s = end - formatting.DAY, formatting.DAY / DAY_POINTS
+    cache.samples = tuple(s for s in queries.samples(db, start, every_s) if s.at <= end)
+    peaks = {(s.at, s.worker_id): s for s in queries.peak_samples(db, start, every_s) if s.at <= end}
+    known = {(s.at, s.worker_id): s for s in cache.samples}
+    cache.peaks = tuple(s for _, s in sorted((peaks | known).items()))
     cache.samples_at = now
