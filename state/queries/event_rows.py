@@ -65,9 +65,12 @@ def events(
     job_id: int | None = None,
     verbs: Iterable[str] | None = None,
     trial_id: int | None = None,
+    until: float | None = None,
 ) -> tuple[Event, ...]:
-    """Returns at most `limit` events, oldest first: those after event id `since`, else the latest."""
+    """Returns at most `limit` events, oldest first: those after event id `since`, else the latest, until `until`."""
     query = EventRow.select(ALL)
+    if until is not None:
+        query = query.where(EventRow.at <= until)
     if since is not None:
         query = query.where(EventRow.id > since)
     if job_id is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import closing
 
@@ -21,6 +22,7 @@ from tests.tui.stories import (
     on_screen,
     opened,
     press,
+    rest,
     rows,
     settled,
     shown,
@@ -237,3 +239,22 @@ async def test_letters_typed_into_a_dialog_do_nothing_to_the_queue(db_path):
         await until(lambda: not isinstance(app.screen, Ask), pilot)
         assert rows(db_path)["20M/h5"] == "running"
         assert app.is_running
+
+
+async def test_a_replay_offers_no_change_and_lists_every_event_of_its_time(db_path):
+    with closing(open_database(db_path)) as db, db.write():
+        for n in range(EVENTS_IN_SNAPSHOT + 50):
+            transitions.note(db, f"note {n}", who="ada@lab")
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        await press(pilot, "7", "comma")
+        await until(lambda: "REPLAY" in shown(app), pilot)
+        await rest(app, pilot)
+        with closing(open_database(db_path, readonly=True)) as db:
+            before = len(queries.events(db, limit=10_000, until=app.navigation.at))
+        assert before > EVENTS_IN_SNAPSHOT and f"events ({before})" in shown(app)
+        text = shown(app)
+        assert not re.search(r"u undo|m note|a seen", text), "a replay refuses them"
+        await press(pilot, "escape", "f")
+        assert app.toast[0].startswith("frozen")
+        await press(pilot, "f")
+        assert app.toast[0] == "live again"

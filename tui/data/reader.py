@@ -297,7 +297,9 @@ def _kept(snapshot: Snapshot, request: ReadRequest, cache: ReadCache, path: Path
 def _journal(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache) -> tuple[Event, ...]:
     """Returns the latest events, or those of a replay; reads only new ones."""
     if request.at is not None:
-        return snapshot.events
+        if request.screen != EVENTS or len(snapshot.events) < queries.EVENTS_IN_SNAPSHOT:
+            return snapshot.events
+        return tuple(clean_value(event) for event in queries.events(db, limit=JOURNAL, until=request.at))
     if not cache.events or cache.snapshot_events is not snapshot.events:
         cache.events, cache.snapshot_events = _live_journal(db, snapshot, request, cache), snapshot.events
     return cache.events

@@ -22,9 +22,17 @@ if TYPE_CHECKING:
 
 def events(view: View, width: int, height: int) -> list[Line]:
     """Paints the journal."""
-    hint = ", . replay  u undo  m note  / filter"
-    title = rule(f"events ({len(table_rows.events_of(view))})", hint, width, view.focus == "events")
+    hint = ", . replay  / filter" if view.readonly else ", . replay  u undo  m note  / filter"
+    title = rule(f"events ({_count(view)})", hint, width, view.focus == "events")
     return [title, *event_list.journal(view, width, height - 1)]
+
+
+def _count(view: View) -> str:
+    """Returns how many events are listed: `1613`, `the latest 3,000`, with a filter `2 of the latest 3,000`."""
+    found, kept = len(table_rows.events_of(view)), view.details.events or view.snapshot.events
+    if not kept or kept[0].id == 1:
+        return str(found)
+    return f"{found} of the latest {len(kept):,}" if view.filter else f"the latest {found:,}"
 
 
 def rows(view: View, width: int, height: int) -> list[int | None]:  # noqa: ARG001  # as Table asks
