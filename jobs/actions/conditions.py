@@ -220,12 +220,12 @@ def price_of_worker(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 def price_of_undo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     """Describes the change that undo would undo if it is old or another person's, so that the user confirms it."""
     event = latest_undoable(snapshot)
-    return asks_first(event, snapshot.user, snapshot.taken_at) if event else None
+    return _asks_first(event, snapshot) if event else None
 
 
 def price_of_redo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     event = latest_redoable(snapshot)
-    return asks_first(event, snapshot.user, snapshot.taken_at) if event else None
+    return _asks_first(event, snapshot) if event else None
 
 
 # ---------------------------------------------------------------- facts
@@ -294,21 +294,30 @@ def _cannot_ask(snapshot: Snapshot, order: WorkerOrder) -> str | None:
     return f"every worker was asked already: it {LEAVES[order]}"
 
 
-def asks_first(event: Event, who: str | None, now: float) -> str | None:
-    """Names a change that is older than five minutes or that somebody else made; None needs no question."""
-    age = now - event.at
-    if age <= ASK_AFTER_S and event.who == (who or this_person()):
+def _asks_first(event: Event, snapshot: Snapshot) -> str | None:
+    job = next((job for job in snapshot.jobs if job.id == event.job_id), None)
+    return asks_first(event, job, snapshot.user, snapshot.taken_at)
+
+
+def asks_first(event: Event, job: Job | None, who: str | None, now: float) -> str | None:
+    """Names a change that is older than five minutes or that somebody else made; None needs no question.
+
+    `job`: that of the event. A worker that pauses or cancels a running job does what a person has asked for.
+    """
+    age, author = now - event.at, str(event.data.get("asked_by") or event.who)
+    if age <= ASK_AFTER_S and author == (who or this_person()):
         return None
-    return f"{_change(event)}: {formatting.spell(age)} ago by {event.who}"
+    return f"{_change(event, job)}: {formatting.spell(age)} ago by {author}"
 
 
-def _change(event: Event) -> str:
-    """Names a change: the message of its event, which is about one job, or all jobs that it changed."""
+def _change(event: Event, job: Job | None) -> str:
+    """Names a change and the job, or all jobs, that it changed."""
     step = event.inverse if isinstance(event.inverse, dict) else {}
     listed = step.get("jobs")
     entries = listed if isinstance(listed, list) else []
     ids = list(dict.fromkeys(entry.get("id") for entry in entries if isinstance(entry, dict)))
     if len(ids) < 2:
-        return event.message
+        named = job is None or naming.is_named(event.message, job)
+        return event.message if named else f"job {event.job_id}: {event.message}"
     more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
     return f"{str(event.verb).replace('_', ' ')}, of jobs {', '.join(map(str, ids[:NAMED]))}{more}"

@@ -97,7 +97,8 @@ def _revert(db: Database, who: str | None, dry_run: bool, n: int, only: int | No
         event = queries.event_to_revert(db, redo)
         if event is not None and only not in (OWN, event.id):
             raise CannotUndo("another change is the latest by now; nothing was done")
-        if event is not None and only == OWN and (words := conditions.asks_first(event, who, db.now())):
+        job = None if event is None or event.job_id is None else queries.job(db, event.job_id)
+        if event is not None and only == OWN and (words := conditions.asks_first(event, job, who, db.now())):
             raise CannotUndo(f"the latest change is another one, {words}; press again to be asked about it")
         return _joined(does(db, n, who=who), dry_run=False)
 
