@@ -112,7 +112,7 @@ class ViewBuilder:
             trial_id=app.navigation.trial_id if screen in (QUEUE, TRIALS, LOGS) else None,
             words_of=self.in_trouble(),
             with_log=screen == LOGS or (screen == QUEUE and width >= 70 and height >= 30),
-            with_curves=width >= 70,
+            with_curves=screen != QUEUE or width >= 70,  # the narrow queue has no curve
             with_day=screen == QUEUE and width >= 160,
             since=app.readings.since,
             at=app.navigation.at,

@@ -25,7 +25,7 @@ from fts.tui.screens.hardware import day
 from fts.tui.widgets.meters import meters
 from tests.state.helpers import live_trial
 from tests.tui import study
-from tests.tui.stories import monitor, press, rest, until
+from tests.tui.stories import monitor, press, rest, shown, until
 from tests.tui.values import make_snapshot, make_worker
 
 
@@ -241,3 +241,14 @@ def test_a_peak_between_two_of_the_drawn_samples_is_the_days_peak(db_path):
     (heat,) = [meter for meter in meters(view) if meter.name == "temp"]
     assert "max 93 at " in heat.limits[0]
     assert "most 123 " in as_text(day(view, 100, 30)).splitlines()[0]
+
+
+async def test_every_screen_is_read_at_every_width(db_path):
+    """Below 70 columns the queue has no curve, and trials, curves and logs were never read on their own screens."""
+    for size in ((45, 12), (60, 15), (60, 18), (69, 40), (80, 24)):
+        async with monitor(db_path, size) as (app, pilot):
+            await press(pilot, "2")
+            await until(lambda: "complete" in shown(app) and "has no trial yet" not in shown(app), pilot)
+            for key, words in (("3", "●"), ("5", "log phase6a"), ("6", "★")):
+                await press(pilot, key)
+                await until(lambda words=words: words in shown(app), pilot)
