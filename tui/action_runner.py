@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.actions import Action, by_id, conditions, for_key
+from fts.jobs.actions.handlers import OWN
 from fts.jobs.actions.run import BUSY_S, run_action
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
@@ -32,6 +33,7 @@ SETTLE_S = 0.3  # destructive keys are refused for this long after a screen or d
 MOVED_S = 0.5  # and for this long after the row under the cursor changed
 LEAST_BUSY_S = 0.2  # a change waits at least this long for the lock, however long it waited in our own queue
 SILENT_S = 0.2  # after the screen has closed, so long without a word while a change waits
+JUST_READ_S = 0.3  # a snapshot so young may have been read before a change that ended before it was dated
 PREVIEW_ABOVE = 3  # a change of more jobs than this shows their list and asks first
 
 
@@ -41,6 +43,7 @@ class ActionRunner:
     def __init__(self, app: Monitor) -> None:
         self.app = app
         self.open = 0  # changes that were started and have not ended
+        self._changed_at = 0.0  # when the latest change ended
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
         self._failed: list[Acted] = []  # failures that were not shown yet
         self._memory: FormMemory | None = None  # of the enqueue form
@@ -136,13 +139,14 @@ class ActionRunner:
             dialog = Ask(action.label, hint, demanded=word)
             self.app.push_screen(dialog, lambda text: self._run_if_still(action, jobs, subject) if text else None)
             return
+        reverts = action.id in SUBJECTS
         asks = (
             action.asks(jobs)
             or (len(jobs) > PREVIEW_ABOVE and level != "L0")
-            or (price and action.id in ("undo", "redo"))
+            or (price and reverts and not self._own_change_is_newer())
         )
         if not asks:
-            self._run(action, jobs)
+            self._run(action, jobs, **({"only": OWN} if reverts else {}))
             return
         effects = [price or action.help]
         if len(jobs) > 1:
@@ -150,11 +154,16 @@ class ActionRunner:
         label = action.label_in(self.app.present())
         question = f"{label}{' ' + names if len(jobs) == 1 else ''}?"
         dialog_ = Confirm(question, effects, yes=label)
-        self.app.push_screen(dialog_, lambda yes: self._run_if_still(action, jobs, subject) if yes else None)
+        given = {"only": subject[1]} if reverts else {}
+        self.app.push_screen(dialog_, lambda yes: self._run_if_still(action, jobs, subject, **given) if yes else None)
+
+    def _own_change_is_newer(self) -> bool:
+        """Returns whether a change of this monitor is not in the snapshot yet: that is what `u` means then."""
+        return self.open > 0 or self.app.readings.snapshot.taken_at < self._changed_at + JUST_READ_S
 
     def _subject(self, action: Action) -> tuple[int, int | None]:
         """Returns what a question is about besides jobs: (number of the database, id of the event to undo or redo)."""
-        event = SUBJECTS[action.id](self.app.present()) if action.id in SUBJECTS else None
+        event = SUBJECTS[action.id](self.app.readings.snapshot) if action.id in SUBJECTS else None
         return self.app.readings.replaced, None if event is None else event.id
 
     def _run_if_still(self, action: Action, jobs: Sequence[Job], subject: tuple[int, int | None], **args: Any) -> None:
@@ -235,6 +244,7 @@ class ActionRunner:
         except Exception as error:  # noqa: BLE001  # a key without an answer would look as if it had worked
             self._fail(action, f"it failed: {error or type(error).__name__}")
         else:
+            self._changed_at = time.time()
             undoes = action.level != "L3" and change.event_id and action.id not in SILENT
             undo = " · u undoes" if undoes else ""
             self.app.post_message(Acted(action.id, change.message + undo, failed=False))

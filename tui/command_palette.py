@@ -70,7 +70,7 @@ class Commands(Provider):
         for entry in self._all:
             command = entry.twin if entry.twin.startswith("fts ") else ""
             scores = (matcher.match(entry.label), 0.9 * matcher.match(entry.id), 0.8 * matcher.match(command))
-            score = 1.5 if query == entry.key else max(scores)
+            score = 1.5 if query == entry.key else max(scores) * (0.5 if entry.id.startswith("theme ") else 1.0)
             if score > 0:
                 label = matcher.highlight(entry.label)
                 yield Found(score, self._line(entry, label), entry.run, entry.label, self._below(entry), query)

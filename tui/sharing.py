@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from fts.jobs.actions import ACTIONS
+from fts.jobs.status import formatting
 from fts.tui import clipboard
 from fts.tui.data.view import EVENTS, View
 from fts.tui.frame import frame_of
@@ -53,7 +54,9 @@ class Sharing:
         if job is not None:
             found["command: trials"] = f"fts trials {job.id}"
             found["command: curve"] = f"fts curve {job.id}" + (f":t{trial.number}" if trial else "")
-        choices = [Choice(name, name, note=" ".join(text.split())[:200]) for name, text in found.items() if text]
+        choices = [
+            Choice(name, name, note=formatting.cut(" ".join(text.split()), 200)) for name, text in found.items() if text
+        ]
         chooser = Chooser("copy", choices)
         self.app.push_screen(chooser, lambda name: self._clip(found[name]) if name else None)
 

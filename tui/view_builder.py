@@ -112,7 +112,7 @@ class ViewBuilder:
             trial_id=app.navigation.trial_id if screen in (QUEUE, TRIALS, LOGS) else None,
             words_of=self.in_trouble(),
             with_log=screen == LOGS or (screen == QUEUE and width >= 70 and height >= 30),
-            with_curves=width >= 70,
+            with_curves=screen != QUEUE or width >= 70,  # the narrow queue has no curve
             with_day=screen == QUEUE and width >= 160,
             since=app.readings.since,
             at=app.navigation.at,
@@ -125,6 +125,7 @@ class ViewBuilder:
     def view(self) -> View:
         """Returns the frozen view of the screen."""
         app, readings = self.app, self.app.readings
+        readonly = app.readonly or app.navigation.at is not None  # the past cannot be changed
         reading = readings.frozen or readings.reading
         view = app.navigation.view(
             self.glance(),
@@ -132,14 +133,14 @@ class ViewBuilder:
             body=readings.frozen.snapshot if readings.frozen else None,
             toast=app.toast[0],
             toast_role=app.toast[1],
-            readonly=app.readonly,
+            readonly=readonly,
             problem=readings.problem if readings.reading or readings.problem_kind != "gone" else "",
             missing=readings.missing(app.readonly),
             pending=app.pending,
         )
         jobs, missing = self.chosen(view), bool(view.missing)
         hints = bindings.hints(
-            view.screen, app.size.width, app.present(), jobs, app.readonly, app.ascii_only, missing, app.keymap
+            view.screen, app.size.width, app.present(), jobs, readonly, app.ascii_only, missing, app.keymap
         )
         return replace(view, hints=hints, help_key=app.keymap.hint("help", "?"))
 

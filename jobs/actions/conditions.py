@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
+from fts.jobs.status.concern import latest_step, step_of
 from fts.jobs.status.conditions import is_live, running_trials
 from fts.jobs.status.drain import LEAVES, latest_end
+from fts.state.user import this_person
 from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+NAMED = 5  # jobs that a question names
 ASK_AFTER_S = 300.0  # undoing an older change asks for confirmation
 
 
@@ -89,11 +92,15 @@ def no_worker(job: Job | None, snapshot: Snapshot) -> str | None:
 
 
 def undoable(job: Job | None, snapshot: Snapshot) -> str | None:
-    return None if latest_undoable(snapshot) or _journal_goes_on(snapshot) else "there is nothing to undo"
+    return None if latest_undoable(snapshot) else "there is nothing to undo"
 
 
 def redoable(job: Job | None, snapshot: Snapshot) -> str | None:
-    return None if latest_redoable(snapshot) or _journal_goes_on(snapshot) else "there is nothing to redo"
+    if (undone := latest_redoable(snapshot)) is None:
+        return "there is nothing to redo"
+    change = latest_undoable(snapshot)
+    newer = change is not None and change.id > undone.id and change.verb != Verb.REDONE
+    return "there is nothing to redo: something else was changed since the last undo" if newer else None
 
 
 # ---------------------------------------------------------------- what an action costs (None: nothing)
@@ -211,14 +218,14 @@ def price_of_worker(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 
 def price_of_undo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
-    """Describes the change that undo would undo if it is old, so that the user confirms it."""
+    """Describes the change that undo would undo if it is old or another person's, so that the user confirms it."""
     event = latest_undoable(snapshot)
-    return _if_old(event, snapshot) if event else None
+    return _asks_first(event, snapshot) if event else None
 
 
 def price_of_redo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     event = latest_redoable(snapshot)
-    return _if_old(event, snapshot) if event else None
+    return _asks_first(event, snapshot) if event else None
 
 
 # ---------------------------------------------------------------- facts
@@ -229,9 +236,9 @@ def live(snapshot: Snapshot) -> list[Worker]:
 
 
 def latest_undoable(snapshot: Snapshot) -> Event | None:
-    """Returns the event that `undo` would undo, among the events of the snapshot."""
+    """Returns the event that `undo` would undo."""
     imported = {job.id for job in snapshot.jobs if job.status is JobStatus.DONE and job.attempt == 0}
-    for event in reversed(snapshot.events):
+    for event in reversed(snapshot.journal):
         if event.verb == Verb.ENQUEUED and event.job_id in imported:
             continue  # it was done at once, which cannot be undone
         if event.inverse is not None and event.undone_by is None and event.verb != Verb.UNDONE:
@@ -240,8 +247,8 @@ def latest_undoable(snapshot: Snapshot) -> Event | None:
 
 
 def latest_redoable(snapshot: Snapshot) -> Event | None:
-    """Returns the undo that `redo` would take back, among the events of the snapshot."""
-    for event in reversed(snapshot.events):
+    """Returns the undo that `redo` would take back."""
+    for event in reversed(snapshot.journal):
         if event.verb == Verb.UNDONE and event.inverse is not None and event.undone_by is None:
             return event
     return None
@@ -256,7 +263,10 @@ def _trials_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
     named = []
     for job in jobs:
         live, name = running_trials(snapshot, job), _names_of(snapshot, [job])
-        named.append(", ".join(f"t{trial.number} of {name} (epoch {trial.epochs})" for trial in live) or name)
+        at = [(trial, latest_step(snapshot, trial)) for trial in live]
+        word = step_of(snapshot, job.id, long="step")
+        steps = (f"t{trial.number} of {name}" + (f" ({word} {step})" if step is not None else "") for trial, step in at)
+        named.append(", ".join(steps) or name)
     return ", ".join(named)
 
 
@@ -284,12 +294,30 @@ def _cannot_ask(snapshot: Snapshot, order: WorkerOrder) -> str | None:
     return f"every worker was asked already: it {LEAVES[order]}"
 
 
-def _journal_goes_on(snapshot: Snapshot) -> bool:
-    """Returns whether the journal has earlier events than the snapshot, which only the database can search."""
-    return bool(snapshot.events) and snapshot.events[0].id > 1
+def _asks_first(event: Event, snapshot: Snapshot) -> str | None:
+    job = next((job for job in snapshot.jobs if job.id == event.job_id), None)
+    return asks_first(event, job, snapshot.user, snapshot.taken_at)
 
 
-def _if_old(event: Event, snapshot: Snapshot) -> str | None:
-    age = snapshot.taken_at - event.at
-    old = f"{formatting.spell(age)} ago" if age > ASK_AFTER_S else ""
-    return f"{event.message}: {old} by {event.who}" if old else None
+def asks_first(event: Event, job: Job | None, who: str | None, now: float) -> str | None:
+    """Names a change that is older than five minutes or that somebody else made; None needs no question.
+
+    `job`: that of the event. A worker that pauses or cancels a running job does what a person has asked for.
+    """
+    age, author = now - event.at, str(event.data.get("asked_by") or event.who)
+    if age <= ASK_AFTER_S and author == (who or this_person()):
+        return None
+    return f"{_change(event, job)}: {formatting.spell(age)} ago by {author}"
+
+
+def _change(event: Event, job: Job | None) -> str:
+    """Names a change and the job, or all jobs, that it changed."""
+    step = event.inverse if isinstance(event.inverse, dict) else {}
+    listed = step.get("jobs")
+    entries = listed if isinstance(listed, list) else []
+    ids = list(dict.fromkeys(entry.get("id") for entry in entries if isinstance(entry, dict)))
+    if len(ids) < 2:
+        named = job is None or naming.is_named(event.message, job)
+        return event.message if named else f"job {event.job_id}: {event.message}"
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return f"{str(event.verb).replace('_', ' ')}, of jobs {', '.join(map(str, ids[:NAMED]))}{more}"

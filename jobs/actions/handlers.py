@@ -10,11 +10,12 @@ import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.actions import conditions
 from fts.jobs.actions.later import Later
 from fts.jobs.python import python
 from fts.jobs.status import formatting as words
 from fts.jobs.status.forecast import as_data, seen_forecast
-from fts.state.errors import StateError, WrongStatus
+from fts.state.errors import CannotUndo, StateError, WrongStatus
 from fts.state.user import this_person
 from fts.state.values import Change, WorkerOrder
 
@@ -70,12 +71,36 @@ def resume_queue(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Chan
     return transitions.resume_queue(db, who=who, dry_run=dry_run)
 
 
-def undo(db: Database, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:
-    return _joined(transitions.undo(db, n, who=who, dry_run=dry_run), dry_run)
+def undo(db: Database, ids: Ids, who: str | None, dry_run: bool, n: int = 1, only: int | None = None) -> Change:
+    return _revert(db, who, dry_run, n, only, redo=False)
 
 
-def redo(db: Database, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:
-    return _joined(transitions.redo(db, n, who=who, dry_run=dry_run), dry_run)
+def redo(db: Database, ids: Ids, who: str | None, dry_run: bool, n: int = 1, only: int | None = None) -> Change:
+    return _revert(db, who, dry_run, n, only, redo=True)
+
+
+OWN = 0  # `only`: whatever is the latest change, if it needs no question
+
+
+def _revert(db: Database, who: str | None, dry_run: bool, n: int, only: int | None, redo: bool) -> Change:
+    """Undoes or redoes `n` changes.
+
+    `only`: the event that a person has confirmed, or OWN if nobody was asked. Raises CannotUndo if another change is
+    the latest by now, or one that needs a question: what a screen shows is a second old.
+    """
+    from fts.state import queries
+
+    does = transitions.redo if redo else transitions.undo
+    if only is None:
+        return _joined(does(db, n, who=who, dry_run=dry_run), dry_run)
+    with db.write():  # nothing comes in between
+        event = queries.event_to_revert(db, redo)
+        if event is not None and only not in (OWN, event.id):
+            raise CannotUndo("another change is the latest by now; nothing was done")
+        job = None if event is None or event.job_id is None else queries.job(db, event.job_id)
+        if event is not None and only == OWN and (words := conditions.asks_first(event, job, who, db.now())):
+            raise CannotUndo(f"the latest change is another one, {words}; press again to be asked about it")
+        return _joined(does(db, n, who=who), dry_run=False)
 
 
 def acknowledge(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:

@@ -251,7 +251,7 @@ def confirm(action: Action, snapshot: Snapshot, jobs: Sequence[Job], yes: bool) 
     """
     price = action.price(snapshot, jobs)
     many = len(jobs) > LISTED and action.level != "L0"
-    wanted = many or (price is not None and (action.asks(jobs) or action.id == "undo"))
+    wanted = many or (price is not None and (action.asks(jobs) or action.id in ("undo", "redo")))
     if yes or not wanted:
         return
     if not sys.stdin.isatty():

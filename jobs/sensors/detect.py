@@ -102,8 +102,7 @@ class SystemPart:
     def __init__(self, disk: Path) -> None:
         self.disk = disk
         self.groups = memory_groups()
-        psutil.cpu_percent()  # the first call has nothing to compare with and returns 0.0
-        self._cpu_from = time.monotonic()
+        self._cpu_from, self._cpu_before = time.monotonic(), cpu_seconds()
 
     def read(self) -> dict[str, Any]:
         memory = psutil.virtual_memory()
@@ -111,8 +110,8 @@ class SystemPart:
         for group in self.groups:
             total, available = group.within(total, available)
         found: dict[str, Any] = {"total": total, "available": available}
-        if time.monotonic() - self._cpu_from >= CPU_LEAST_S:
-            found["cpu_percent"] = psutil.cpu_percent()
+        if time.monotonic() - self._cpu_from >= CPU_LEAST_S and (busy := self._busy_share()) is not None:
+            found["cpu_percent"] = round(100 * busy, 1)
         for name, ask in (("swap_used", used_swap), ("disk_free", lambda: free_disk(self.disk))):
             try:
                 found[name] = ask()
@@ -120,8 +119,26 @@ class SystemPart:
                 continue
         return found
 
+    def _busy_share(self) -> float | None:
+        """Returns how much of the processors' time since the last call was busy; None if no time has passed.
+
+        Not psutil.cpu_percent: it remembers the last call of each thread, so the first one of a thread returns 0.0.
+        """
+        before, now = self._cpu_before, cpu_seconds()
+        self._cpu_from, self._cpu_before = time.monotonic(), now
+        busy, idle = (max(new - old, 0.0) for old, new in zip(before, now, strict=True))
+        return busy / (busy + idle) if busy + idle > 0 else None
+
     def close(self) -> None:
         pass
+
+
+def cpu_seconds() -> tuple[float, float]:
+    """Returns the seconds since boot that all processors were busy and idle; waiting for a disk is idle."""
+    spent = psutil.cpu_times()._asdict()
+    idle = spent["idle"] + spent.get("iowait", 0.0)
+    counted_twice = ("guest", "guest_nice")  # Linux has them in user and nice, too
+    return sum(seconds for name, seconds in spent.items() if name not in counted_twice) - idle, idle
 
 
 def used_swap() -> int:

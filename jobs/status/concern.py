@@ -8,7 +8,7 @@ from fts.frozen import dataclass
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import is_live, runnable, running
 from fts.jobs.status.event_groups import FAILED, RETRIED
-from fts.state.values import Cause, Job, Snapshot
+from fts.state.values import Cause, Job, Snapshot, Trial
 
 
 class Word(StrEnum):
@@ -60,6 +60,12 @@ def step_of(snapshot: Snapshot, job_id: int, long: str = "") -> str:
     if job is not None and long:
         return declared.of_job(snapshot, job).step
     return long or declared.step_word(snapshot, job)
+
+
+def latest_step(snapshot: Snapshot, trial: Trial) -> int | None:
+    """Returns the step that a trial without an end has reported last, as it numbers them: from 1, a function from 0."""
+    reported = max((epoch.epoch for epoch in snapshot.epochs if epoch.trial_id == trial.id), default=None)
+    return reported if reported is not None else trial.epochs or None
 
 
 def waiting_words(snapshot: Snapshot) -> str:

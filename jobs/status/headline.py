@@ -187,7 +187,7 @@ def _verdict_and_finish(glance: Glance, width: int) -> Line:
 
 
 def _away_and_night(glance: Glance, width: int) -> Line:
-    strip = _strip_spans(timeline_of(glance, 12))
+    strip = [] if _was_never_read(glance) else _strip_spans(timeline_of(glance, 12))
     happened = glance.away
     if happened is None:
         told = _never_away(glance)
@@ -198,8 +198,11 @@ def _away_and_night(glance: Glance, width: int) -> Line:
         (f"  +{happened.done} done", "done" if happened.done else "dim"),
         (f"  {happened.failed} failed", "failed" if happened.failed else "dim"),
         (f"  {happened.lost} lost", "retrying" if happened.lost else "dim"),
-        (f"  {_gain(happened)}", "best" if happened.best_after is not None or happened.joined else "dim"),
     ]
+    gain, name = f"  {_gain(happened)}", f"{happened.metric} "
+    if formatting.width("".join(text for text, _ in (*left, (gain, ""), *strip))) >= width:
+        gain = gain.replace(name, "", 1)  # the table below names the metric, too
+    left.append((gain, "best" if happened.best_after is not None or happened.joined else "dim"))
     return fill(left, strip, width)
 
 
@@ -295,8 +298,13 @@ def _happened(happened: Away, heat: bool, since: bool) -> list[Span]:
     ]
 
 
+def _was_never_read(glance: Glance) -> bool:
+    """Returns whether nothing is known yet, so that a strip of idle hours would be made up."""
+    return math.isinf(glance.read_age_s)
+
+
 def _never_away(glance: Glance) -> str:
-    if math.isinf(glance.read_age_s):
+    if _was_never_read(glance):
         return "database not read yet"
     if glance.surface is Surface.MONITOR:
         return "first visit: press a to mark what you have seen"
@@ -305,6 +313,8 @@ def _never_away(glance: Glance) -> str:
 
 def _night(glance: Glance, width: int, legend: bool = False) -> Line:
     """Returns the line with the timeline: `last 10 h  22h ▕2M/h5███…▏ 08h`."""
+    if _was_never_read(glance):
+        return fill((), (), width)
     right: list[Span] = [(f"  {STRIP_WORDS}", "dim")] if legend else []
     span_s = glance.now - timeline_start(glance)
     named = f"last {formatting.spell(span_s)}  "
@@ -363,7 +373,10 @@ def _gain(happened: Away) -> str:
         return f"front +{happened.joined}" if happened.joined else f"{name} no gain"
     if happened.best_before is None:
         return f"{name} {declared.brief(happened.best_after)} new"
-    return f"{name} {declared.brief(happened.best_before)}→{declared.brief(happened.best_after)}"
+    before, after = declared.brief(happened.best_before), declared.brief(happened.best_after)
+    if before == after:  # a gain in the fourth digit
+        before, after = declared.short(happened.best_before), declared.short(happened.best_after)
+    return f"{name} {before}→{after}"
 
 
 def _moment(at: float, now: float) -> str:

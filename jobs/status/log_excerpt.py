@@ -38,15 +38,16 @@ class LastLines:
     lines: tuple[str, ...]
     source: str  # path of the log file below the study's folder; empty: the lines come from the journal
 
-    def where(self, surface: Surface) -> str:
-        """Says where to read more."""
+    def where(self, surface: Surface, selected: int | None = None) -> str:
+        """Says where to read more. `selected`: the job of which 5 shows the log."""
         if not self.source:
             return "from the journal; the log file is gone"
         if self.job_id is None:
             return f"all of it: {self.source}"
         if surface is Surface.COMMAND_LINE:
             return f"{by('5', surface, self.job_id)} shows all of it: {self.source}"
-        return f"5 shows all of it, or: fts logs {self.job_id} · {self.source}"
+        key = "5 shows all of it, or" if self.job_id == selected else "all of it"
+        return f"{key}: fts logs {self.job_id} · {self.source}"
 
 
 def trouble(snapshot: Snapshot, now: float, selected: int | None = None) -> Job | None:

@@ -13,6 +13,7 @@ from fts.jobs.status.concern import (
     cause_of,
     failed_again,
     is_seen,
+    latest_step,
     name_of,
     step_of,
     waiting_words,
@@ -193,7 +194,10 @@ def _at_work(snapshot: Snapshot, worker: Worker) -> str:
     """Returns `, t23 ep 9`: the trial and step at which the worker was."""
     own = {job.id for job in running(snapshot) if job.worker_id == worker.id}
     at = [t for t in snapshot.trials if t.job_id in own and t.ended_at is None]
-    return f", t{at[0].number} {step_of(snapshot, at[0].job_id)} {at[0].epochs}" if len(at) == 1 else ""
+    if len(at) != 1:
+        return ""
+    step = latest_step(snapshot, at[0])
+    return f", t{at[0].number}" + (f" {step_of(snapshot, at[0].job_id)} {step}" if step is not None else "")
 
 
 def _claim_ends(snapshot: Snapshot, worker: Worker, now: float) -> str:

@@ -25,28 +25,45 @@ def ticker_of(job: Job) -> str:
 
 
 _JOBS = re.compile(r"\b[Jj]obs? (\d+(?:, \d+)*)\b(?: \([\w.-]+\))?")
+_EXPERIMENT = r"(?P<name>\w[\w.-]*)"  # as state.transitions.base.NAME
+_PLACES = re.compile(
+    rf"""
+    ^{_EXPERIMENT}(?=:\ |\ is\ job\ |\ on\ its\ test\ set|\ was\ evaluated)
+    | (?:\b(?:trial\ \d+|best|front|test\ set)\ of|\btakes)\ {_EXPERIMENT.replace("name", "later")}(?=[\s:,;]|$)
+    """,
+    re.VERBOSE,
+)  # where the sentences of an event and the questions of an action have the name of an experiment
 
 
 def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
     """Replaces jobs in a text by cell names: `job 7 (phase6a_200M_h1_...): paused` becomes `200M/h1: paused`.
 
-    Unknown jobs keep their number. If several jobs belong to a named experiment, job `about` is preferred.
+    Unknown jobs keep their number. If several jobs belong to a named experiment, job `about` is preferred. Replaces an
+    experiment only where our sentences name one: a study called `e` or `trial` leaves all other words as they are.
     """
     names = names_of(jobs)
 
-    def said(found: re.Match[str]) -> str:
+    def by_number(found: re.Match[str]) -> str:
         ids = [int(number) for number in found[1].split(", ")]
         if not all(number in names for number in ids):
             return found[0]
         return ", ".join(names[number] for number in ids)
 
-    named = _JOBS.sub(said, text)
-    meant = [job for job in jobs if job.experiment in named]
-    for job in sorted(
-        meant, key=lambda job: (job.id != about, -len(job.experiment))
-    ):  # longest first: one may be a prefix of another
-        named = named.replace(job.experiment, names[job.id])
-    return named
+    def by_experiment(found: re.Match[str]) -> str:
+        experiment = found["name"] or found["later"]
+        meant = [job.id for job in jobs if job.experiment == experiment]
+        if not meant:
+            return found[0]
+        return found[0].removesuffix(experiment) + names[about if about in meant else meant[0]]
+
+    return _JOBS.sub(by_number, _PLACES.sub(by_experiment, text))
+
+
+def is_named(text: str, job: Job) -> bool:
+    """Says whether a sentence of an event names its job, by number or by experiment."""
+    if any(str(job.id) in found[1].split(", ") for found in _JOBS.finditer(text)):
+        return True
+    return any((found["name"] or found["later"]) == job.experiment for found in _PLACES.finditer(text))
 
 
 def names_of(jobs: Sequence[Job]) -> dict[int, str]:

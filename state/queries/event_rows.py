@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
@@ -22,11 +23,22 @@ OLDER = (  # kinds of events from which `fts status` judges; all others tell abo
     Verb.PARKED, "trial_restarted", "slot_stuck", "slot_works",
 )  # fmt: skip
 OF_EACH = 20  # older events of each of these kinds
+STOPPED = (Verb.PAUSED, Verb.CANCELLED)  # kinds of events that have the name of the status of their job
+OF_STOPPED = 100  # events of each of these kinds, of jobs that have that status
+STOPPED_BY = """
+    SELECT id FROM (SELECT id, job_id FROM event WHERE verb = ? AND id < ? ORDER BY id DESC LIMIT ?)
+    WHERE job_id IN (SELECT id FROM job WHERE status = ?)
+"""
 OF_TRIALS = (  # kinds of which each trial has some
     Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.TRIAL_INTERRUPTED, Verb.TRIAL_COMPLETE,
     Verb.TRIAL_PRUNED, Verb.TRIAL_FAILED,
 )  # fmt: skip
 MOST_OF_ABSENCE = 20_000
+# An imported job is enqueued and done at once, by no attempt. That cannot be undone, and must not hide other changes.
+IMPORTED = "verb = 'enqueued' AND (SELECT status = 'done' AND attempt = 0 FROM job WHERE job.id = job_id)"
+_OPEN = "SELECT id FROM event WHERE inverse IS NOT NULL AND undone_by IS NULL AND id < ? AND verb"
+TO_UNDO = f"{_OPEN} <> 'undone' AND ({IMPORTED}) IS NOT TRUE ORDER BY id DESC LIMIT 1"
+TO_REDO = f"{_OPEN} = 'undone' ORDER BY id DESC LIMIT 1"
 
 
 def claimed_since(db: Database, job_id: int, verbs: Iterable[str]) -> int:
@@ -53,9 +65,12 @@ def events(
     job_id: int | None = None,
     verbs: Iterable[str] | None = None,
     trial_id: int | None = None,
+    until: float | None = None,
 ) -> tuple[Event, ...]:
-    """Returns at most `limit` events, oldest first: those after event id `since`, else the latest."""
+    """Returns at most `limit` events, oldest first: those after event id `since`, else the latest, until `until`."""
     query = EventRow.select(ALL)
+    if until is not None:
+        query = query.where(EventRow.at <= until)
     if since is not None:
         query = query.where(EventRow.id > since)
     if job_id is not None:
@@ -70,14 +85,28 @@ def events(
 
 
 def older_events(db: Database, latest: tuple[Event, ...]) -> tuple[Event, ...]:
-    """Returns the events of the kinds OLDER before the snapshot's latest ones."""
+    """Returns the events of the kinds OLDER before the snapshot's latest ones, and what undo and redo revert.
+
+    Also who paused or cancelled the jobs that are, of the latest of these events.
+    """
     if len(latest) < EVENTS_IN_SNAPSHOT:
         return ()
+    before = latest[0].id
     of_kind = "SELECT id FROM (SELECT id FROM event WHERE verb = ? AND id < ? ORDER BY id DESC LIMIT ?)"
-    ids = " UNION ALL ".join([of_kind] * len(OLDER))
-    given = [value for verb in OLDER for value in (str(verb), latest[0].id, OF_EACH)]
+    chosen = [of_kind] * len(OLDER) + [f"SELECT id FROM ({of})" for of in (TO_UNDO, TO_REDO)]
+    given = [value for verb in OLDER for value in (str(verb), before, OF_EACH)] + [before, before]
+    chosen += [STOPPED_BY] * len(STOPPED)
+    given += [value for verb in STOPPED for value in (str(verb), before, OF_STOPPED, str(verb))]
+    ids = " UNION ALL ".join(chosen)
     query = EventRow.select(ALL).where(SQL(f"id IN ({ids})", given)).order_by(EventRow.id)
     return tuple(to_event(row) for row in db.rows(query))
+
+
+def event_to_revert(db: Database, redo: bool = False) -> Event | None:
+    """Returns the event that `undo` would undo, or the undo that `redo` would take back."""
+    of = SQL(f"id = ({TO_REDO if redo else TO_UNDO})", [sys.maxsize])
+    row = db.one(EventRow.select(ALL).where(of))
+    return None if row is None else to_event(row)
 
 
 def absence(db: Database, since: float, until: float | None = None) -> tuple[tuple[Event, ...], dict[str, int]]:

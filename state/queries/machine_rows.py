@@ -36,6 +36,18 @@ def samples(db: Database, since: float, every_s: float = 0.0, limit: int = 100_0
     )
 
 
+def peak_samples(db: Database, since: float, every_s: float) -> tuple[Sample, ...]:
+    """Returns of each `every_s` and worker the hottest sample and the one with the least memory left, oldest first.
+
+    `samples` returns the newest one of that time, which misses a peak of a minute.
+    """
+    bucket = f"CAST(at / {float(every_s)} AS INTEGER)"
+    of = "SELECT id FROM (SELECT id, {}({}) FROM sample WHERE at >= ? AND {} IS NOT NULL GROUP BY worker_id, {})"
+    chosen = [of.format(how, name, name, bucket) for how, name in (("MAX", "temperature"), ("MIN", "available"))]
+    query = SampleRow.select(ALL).where(SQL(f"id IN ({' UNION '.join(chosen)})", [since] * len(chosen)))
+    return tuple(to_sample(row) for row in db.rows(query.order_by(SampleRow.at, SampleRow.id)))
+
+
 def count_samples(db: Database, since: float) -> int:
     """Returns the number of hardware samples since a time."""
     return _extent(db, since)[0]

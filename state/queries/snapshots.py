@@ -68,6 +68,7 @@ def snapshot(db: Database, user: str | None = None, known: KnownRows | None = No
             studies=studies(db),
             nodes=machines,
             older=older_events(db, read["event"]),
+            user=user,
         )
 
 

@@ -18,6 +18,7 @@ from peewee import SQL, IntegrityError, fn
 
 from fts.state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
 from fts.state.models import ALL, EventRow, FlagRow, WorkerRow
+from fts.state.queries.event_rows import IMPORTED
 from fts.state.ticket_rows import missing_tickets, send_ticket
 from fts.state.transitions import specification
 from fts.state.transitions.base import (
@@ -58,8 +59,6 @@ STATUS_CHANGES = {
     ("queued", "done"), ("done", "queued"),  # an extension and its undo
 }  # fmt: skip
 FLAGS = {"queue_paused"}
-# An imported job is enqueued and done at once, by no attempt. That cannot be undone, and must not hide other changes.
-IMPORTED = "verb = 'enqueued' AND (SELECT status = 'done' AND attempt = 0 FROM job WHERE job.id = job_id)"
 NOT_IMPORTED = SQL(f"({IMPORTED}) IS NOT TRUE")
 MD5 = re.compile(r"[0-9a-f]{32}")
 

@@ -77,7 +77,9 @@ class Snapshot:
     again: dict[int, tuple[int, ...]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
     studies: dict[str, StudyRecord] = field(default_factory=dict)  # by name
     nodes: tuple[Node, ...] = ()  # by name
-    older: tuple[Event, ...] = ()  # events before `events` of a few kinds: fast trials fill `events` within a minute
+    # events before `events` of a few kinds, and what undo and redo would revert: fast trials fill `events` in a minute
+    older: tuple[Event, ...] = ()
+    user: str | None = None  # who looks: a change of somebody else is not undone without a question
 
     @property
     def journal(self) -> tuple[Event, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import click
@@ -20,6 +20,7 @@ from fts.state.transitions.base import this_person as as_the_ledger_says
 from fts.state.user import this_person
 from fts.state.values import Verb
 from tests.cli.study import add_epoch, claim, finished_cell, make_study, start_trial, start_worker
+from tests.tui.values import NOW, make_event, picture
 
 MONITOR_KEYS = set("jkgGhlozfyYwqv?:/nN") | {str(n) for n in range(1, 8)}  # moving, looking, leaving: no actions
 
@@ -174,3 +175,23 @@ def test_the_command_line_twin_names_the_jobs(db):
 
 def test_the_journal_and_the_glance_agree_who_is_at_the_keyboard():
     assert this_person() == as_the_ledger_says()
+
+
+def test_undo_asks_about_old_changes_and_those_of_others_and_names_their_jobs():
+    """A worker that cancels a running job does it for the person who asked."""
+    event = make_event(
+        99, NOW - 10, "cancelled", 5, who="worker 1", message="cancelled: killed by user, stopped at a checkpoint",
+        data={"asked_by": "you@spark"}, inverse={"jobs": [{"id": 5}]},
+    )  # fmt: skip
+
+    def price(user="you@spark", **changes):
+        events = (*picture().events, replace(event, **changes))
+        return by_id("undo").price(replace(picture(), events=events, user=user), [])
+
+    assert price() is None
+    assert price("ada@lab") == f"job 5: {event.message}: 10 s ago by you@spark"
+    assert price(at=NOW - 400) == f"job 5: {event.message}: 7 min ago by you@spark"
+    paused = {"who": "ada@lab", "data": {}, "message": "job 5 (phase6a_20M_h3_threshold_1pct): paused"}
+    assert price(**paused) == f"{paused['message']}: 10 s ago by ada@lab", "it names its job itself"
+    several = {**paused, "verb": "paused", "inverse": {"jobs": [{"id": n} for n in range(1, 9)]}}
+    assert price(**several) == "paused, of jobs 1, 2, 3, 4, 5 and 3 more: 10 s ago by ada@lab"

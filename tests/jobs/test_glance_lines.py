@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from fts.jobs.actions import by_id
 from fts.jobs.status import formatting
 from fts.jobs.status import headline as glance_lines
 from fts.jobs.status import summary as glances
@@ -197,3 +198,33 @@ def test_a_lost_claim_counts_down_only_while_it_can_be_seen():
     )
     assert glances.look(silent, NOW, locked_by="process 7").lost(job) == "", "it only waits"
     assert glances.look(silent, NOW).lost(silent.jobs[1]) == "", "a cell in line has no claim to lose"
+
+
+def test_a_gain_of_two_small_values_is_whole_at_every_size_and_shows_a_change():
+    found = glances.look(picture(), NOW)
+    assert found.away is not None
+    for before, after, at_80 in ((4.378e-4, 4.295e-4, "4.38e-4→4.29e-4"), (1.0042e-4, 1.0018e-4, "1.004e-4→1.002e-4")):
+        away = replace(found.away, seconds=120, best_before=before, best_after=after, best_cell=None, metric="value ↓")
+        for size in ((80, 24), (120, 40)):
+            told = map(glance_lines.plain, glance_lines.lines(replace(found, away=away), *size))
+            (line,) = [row for row in told if row.startswith("away")]
+            assert at_80 in line and "…" not in line, size
+
+
+def test_a_database_that_was_never_read_has_no_strip_of_idle_hours():
+    for size in ((80, 24), (120, 40), (200, 60)):
+        found = glances.look(make_snapshot(), NOW, problem="fts.db is damaged", read_age_s=math.inf)
+        text = "\n".join(map(glance_lines.plain, glance_lines.lines(found, *size, TABS)))
+        assert "database not read yet" in text and "····" not in text and "█" not in text
+
+
+def test_the_step_of_a_trial_is_the_one_that_it_reported_last():
+    """A function counts from 0: after 7 epochs the rows say `ep 6`; verdict and questions said 7."""
+    for first, said_step in ((0, 8), (1, 9)):
+        epochs = tuple(replace(one, epoch=one.epoch - 1 + first) for one in picture().epochs)
+        silent = replace(picture(), epochs=epochs, workers=(make_worker(heartbeat_at=NOW - 400),))
+        assert f", t23 ep {said_step}" in glances.look(silent, NOW).verdict.reason, first
+        price = by_id("cancel").price(replace(picture(), epochs=epochs), [picture().jobs[0]])
+        assert f"t23 of 20M/h3 (epoch {said_step}) stops" in price
+    mute = replace(picture(), epochs=(), trials=tuple(replace(trial, epochs=0) for trial in picture().trials))
+    assert "t23 of 20M/h3 stops" in by_id("cancel").price(mute, [picture().jobs[0]]), "it reports no steps"

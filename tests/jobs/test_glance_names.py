@@ -1,8 +1,10 @@
 """People name cells, not numbers of jobs."""
 
+from dataclasses import replace
+
 import pytest
 
-from fts.jobs.status.naming import name_cells
+from fts.jobs.status.naming import is_named, name_cells
 from tests.tui.values import make_job
 
 JOBS = [make_job(7, "200M", 1), make_job(8, "200M", 3), make_job(11, "2M", 1), make_job(12, "2M", 1)]
@@ -22,3 +24,26 @@ LONG = "phase6a_200M_h1_threshold_1pct"
 ])  # fmt: skip
 def test_cells_are_named(text, said):
     assert name_cells(text, JOBS) == said
+
+
+@pytest.mark.parametrize("study", ["e", "t", "trial", "worker", "best", "test", "of", "job", "1", "new.best"])
+def test_a_study_with_a_short_or_common_name_changes_no_other_word(study):
+    """Two searches of one study: the names are `e#1` and `e#2`."""
+    jobs = [replace(make_job(n, "2M", 1), experiment=study, cell=study, study=study) for n in (1, 2)]
+    name = f"{study}#2"
+    for text, said in (
+        (f"trial 3 of {study} starts: trial of a test", f"trial 3 of {name} starts: trial of a test"),
+        (f"new best of {study}: value .5 (trial 3)", f"new best of {name}: value .5 (trial 3)"),
+        (f"worker 1 takes {study}, attempt 1", f"worker 1 takes {name}, attempt 1"),
+        (f"trial 3 joins the front of {study}: loss .5", f"trial 3 joins the front of {name}: loss .5"),
+        (f"ada opened the test set of {study} for trial 3", f"ada opened the test set of {name} for trial 3"),
+        (f"{study} on its test set: loss .5", f"{name} on its test set: loss .5"),
+        (f"{study} is job 2", f"{name} is {name}"),
+        (f"{study}: 4 trials instead of 3", f"{name}: 4 trials instead of 3"),
+        (f"job 2 ({study}): paused", f"{name}: paused"),
+    ):
+        assert name_cells(text, jobs, 2) == said
+        assert is_named(text, jobs[1])
+    for text in ("t3 starts over: crashed, the best test of a trial", "trial 3 failed: a worker ended 1 job of ten"):
+        assert name_cells(text, jobs, 2) == text
+        assert not is_named(text, jobs[1])

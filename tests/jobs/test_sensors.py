@@ -3,6 +3,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections import namedtuple
 from dataclasses import asdict
@@ -35,6 +36,21 @@ def test_the_machine_tells_memory_disk_and_processors(tmp_path: Path) -> None:
     assert reading.cpu_percent is not None and 0 <= reading.cpu_percent <= 100
     assert abs(reading.at - time.time()) < 60
     assert (reading.temperature, reading.temperature_source, reading.thermal_pressure) == (None, None, None)
+
+
+def test_the_load_of_the_processors_is_the_same_for_every_thread(tmp_path: Path) -> None:
+    """Heartbeat and watchdog read in threads of their own; the first reading of each was 0 percent."""
+    part = SystemPart(tmp_path)
+    found: list[float | None] = []
+    for _ in range(3):
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            pass  # one processor is busy
+        thread = threading.Thread(target=lambda: found.append(part.read().get("cpu_percent")))
+        thread.start()
+        thread.join()
+    at_least = 50 / (os.cpu_count() or 1)
+    assert all(load is not None and at_least < load <= 100 for load in found), found
 
 
 def test_disk_space_is_told_for_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:

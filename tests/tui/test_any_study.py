@@ -332,3 +332,16 @@ def test_a_very_long_name_hides_neither_the_verdict_nor_what_happened(tmp_path):
     failed = make_job(1, cell="L" * 200, study="x", labels={}, status="failed", cause=Cause.OUT_OF_MEMORY)
     verdict = glances.look(make_snapshot(jobs=(failed,)), NOW).verdict
     assert "…" in verdict.reason and "failed" in verdict.reason and len(verdict.reason) < 120
+
+
+async def test_o_offers_only_columns_that_the_trials_have(tmp_path):
+    path = tmp_path / "work" / "outputs" / "fts.db"
+    path.parent.mkdir(parents=True)
+    any_study.build(path, only="peak")
+    async with monitor(path, (120, 40)) as (app, pilot):
+        await press(pilot, "2", "o")
+        assert "t number" in app.toast[0] and "v value" in app.toast[0] and "1 x" in app.toast[0]
+        assert "architecture" not in app.toast[0], "no trial of a function has one"
+        assert "epochs" not in app.toast[0], "no trial of this study reports steps"
+        await press(pilot, "a")
+        assert "no column a" in app.toast[0] and app.view().sort == ""

@@ -498,3 +498,14 @@ async def test_an_answer_about_other_options_or_another_study_is_dropped(folder:
         form._ask("stamp")
         answer("stamp", form._asked["stamp"], problem="the process that reads studies has ended")
         assert form.note == "nothing was enqueued: the process that reads studies has ended"
+
+
+async def test_every_button_is_whole_in_a_narrow_terminal(folder: Path) -> None:
+    async with monitor(database(folder), (60, 18)) as (app, pilot):
+        form = await chosen(app, pilot)
+        await press(pilot, "space")
+        await until(lambda: form.query_one("#enqueue", Button).disabled is False, pilot, PATIENCE_S)
+        for width, label in ((60, "Enqueue"), (100, "Enqueue 1 cell, "), (60, "Enqueue")):
+            await pilot.resize_terminal(width, 24)
+            await until(lambda label=label: str(form.query_one("#enqueue", Button).label).startswith(label), pilot)
+            await until(lambda: "Close (Esc)" in on_screen(app), pilot)

@@ -8,12 +8,16 @@ from dataclasses import replace
 
 from fts.jobs.actions import by_id
 from fts.jobs.actions.run import run_action
+from fts.jobs.status import summary as glances
 from fts.tui.data.messages import Arrived
-from fts.tui.data.view import EVENTS, HARDWARE, LOGS, QUEUE, TRIALS
+from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, TRIALS, Details, View
 from fts.tui.navigation import Navigation
+from fts.tui.render.text import as_text
+from fts.tui.widgets.learning_curve import chart
 from fts.tui.widgets.pane import Pane
 from tests.tui import any_study, study
 from tests.tui.stories import monitor, press, rest, shown, until
+from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, make_worker
 
 
 async def test_on_events_a_key_concerns_the_cell_of_the_event_under_the_cursor(db_path):
@@ -157,3 +161,16 @@ async def test_a_read_of_another_moment_than_the_one_to_show_is_ignored(db_path)
         app.on_arrived(Arrived(replace(live, at=study.NOW, snapshot=replace(live.snapshot, jobs=()))))
         assert app.readings.reading is live
         await pilot.pause()
+
+
+def test_a_zoomed_chart_shows_the_steps_of_its_trial_also_beside_a_longer_one():
+    best, live = make_trial(1, 1, 0, value=0.68, epochs=20), make_trial(2, 1, 1, "running", epochs=5)
+    curves = {1: make_epochs(1, 20, 0.7, NOW - 999), 2: make_epochs(2, 5, 0.69, NOW - 9)}
+    job = make_job(1, status="running", worker_id=1, lease_until=NOW + 50, best_trial=0, best_value=0.68)
+    snapshot = make_snapshot(jobs=(job,), trials=(best, live), epochs=curves[2], workers=(make_worker(),))
+    details = Details(job_id=1, trials=(best, live), curves=curves)
+    view = View(glances.look(snapshot, NOW), details, CURVES, job_id=1, trial_id=2)
+    for zoom in range(4):
+        for overlay in (False, True):
+            text = as_text(chart(replace(view, chart_zoom=zoom, overlay=overlay), 80, 20))
+            assert "●" in text.replace("● now", ""), f"the latest step of t1 is in the window at zoom {zoom}"

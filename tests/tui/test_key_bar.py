@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fts.tui.data.view import TRIALS, Hint, View
+from fts.tui.render.text import as_text
 from fts.tui.screens.help import Help
 from fts.tui.widgets import footer
 from tests.tui.stories import dialog_text, monitor, rest, rows, shown, until
@@ -46,3 +49,12 @@ async def test_a_click_asks_as_the_key_does(db_path):
 def test_of_a_pair_the_letter_that_is_clicked(x, id):
     view: View = seen((), hints=(Hint("t", "run next", "next"), Hint("J/K", "reorder", "move_up")))
     assert footer.clicked(view, 60, x) == id
+
+
+def test_a_message_without_room_ends_with_a_mark():
+    for words in (20, 60):
+        view = replace(seen([]), toast=" ".join(f"word{n}" for n in range(words)))
+        painted = [as_text([line]).rstrip() for line in footer.rows(view, 60)]
+        text = " ".join(painted).removesuffix("? help").rstrip()
+        assert len(painted) <= footer.MOST
+        assert text.endswith("…") == (f"word{words - 1}" not in text)

@@ -82,7 +82,7 @@ def test_a_replay_shows_no_words_that_were_said_later(db_path):
     assert "best of trial" not in text.split("last words")[-1] or "last words" not in text
 
 
-def lost_few(size):
+def lost_few(size, selected=5):
     from fts.jobs.status import summary as glances
     from fts.jobs.status.log_excerpt import LastLines
     from fts.tui.data.view import Details, View
@@ -90,9 +90,9 @@ def lost_few(size):
     from tests.tui.values import make_job, make_snapshot, make_worker
 
     job = make_job(5, "20M", 3, "running", worker_id=1, lease_until=NOW + 50, attempt=1)
-    seen = make_snapshot(jobs=(job,), workers=(make_worker(heartbeat_at=NOW - 180),))
+    seen = make_snapshot(jobs=(job, make_job(6)), workers=(make_worker(heartbeat_at=NOW - 180),))
     last = LastLines(5, "20M/h3 t2 · its worker is lost", ("a", "b", "c " * 60 + "end"), "outputs/logs/" + "x" * 60)
-    view = View(glances.look(seen, NOW), Details(last=last), job_id=5)
+    view = View(glances.look(seen, NOW), Details(last=last), job_id=selected)
     return as_text(pictures.frame(view, *size))
 
 
@@ -107,6 +107,12 @@ def test_where_to_read_on_is_whole_or_without_the_file(size):
     text = lost_few(size)
     assert "5 shows all of it, or: fts logs 5" in text
     assert "outputs/logs/x" not in text
+
+
+def test_5_is_named_only_for_the_selected_cell_whose_log_it_shows():
+    text = lost_few((80, 24), selected=6)
+    assert "last words of 20M/h3 t2" in text and "all of it: fts logs 5" in text
+    assert "5 shows all of it" not in text and "5 full" not in text
 
 
 def test_a_short_queue_leaves_room_for_the_curve_and_the_words():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.command import CommandList
 
 from fts.jobs.actions import ACTIONS
 from fts.jobs.status.memoize import Once
@@ -16,6 +17,7 @@ from fts.tui.widgets import meters, nodes
 from tests.tui.stories import (
     dialog_text,
     monitor,
+    on_screen,
     opened,
     press,
     rows,
@@ -201,3 +203,29 @@ async def test_without_its_folder_the_monitor_says_so_and_lives(db_path, tmp_pat
         here.rmdir()
         await press(pilot, "e")
         assert "was started is gone" in app.toast[0]
+
+
+async def test_the_copy_menu_separates_names_from_values_and_marks_what_is_cut(db_path):
+    async with monitor(db_path, (80, 24)) as (app, pilot):
+        await press(pilot, "p")
+        await until(lambda: app.sharing.twin, pilot)
+        await press(pilot, "2")
+        await until(lambda: app.view().trial is not None, pilot)
+        await press(pilot, "Y")
+        await until(lambda: isinstance(app.screen, Chooser), pilot)
+        text = on_screen(app)
+        assert "command of the last change" in text and "changefts" not in text
+        after = text.split("row as JSON")[1].split("parameters as YAML")[0]
+        assert "…" in after, "a row is longer than its place"
+
+
+async def test_a_theme_is_never_found_before_a_command_that_fits_as_well(db_path):
+    """Enter would change the colours: `mo` is in monokai and in `move up`, which cannot run on a running cell."""
+    async with monitor(db_path, (80, 24)) as (app, pilot):
+        await press(pilot, "colon", "m", "o")
+        await until(lambda: app.screen.query_one(CommandList).option_count > 1, pilot)
+        await until(lambda: "theme monokai" in on_screen(app), pilot)
+        found = [str(option.prompt) for option in app.screen.query_one(CommandList).options]
+        first_theme = next(n for n, text in enumerate(found) if "theme" in text.splitlines()[0])
+        last_move = max(n for n, text in enumerate(found) if "move" in text.splitlines()[0])
+        assert last_move < first_theme

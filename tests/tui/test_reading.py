@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.monitor import add_jobs
+from fts.jobs.status import summary as glances
+from fts.jobs.status.formatting import GB
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.errors import NoDatabase
@@ -17,10 +19,14 @@ from fts.state.values import Claim, Job
 from fts.tui.data import cells
 from fts.tui.data.log_tail import LONGEST, MOST_AT_ONCE, Tail
 from fts.tui.data.reader import Reader, ReadRequest
-from fts.tui.data.view import CURVES, EVENTS, LOGS, jobs_by_id
+from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, View, jobs_by_id
+from fts.tui.render.text import as_text
+from fts.tui.screens.hardware import day
+from fts.tui.widgets.meters import meters
 from tests.state.helpers import live_trial
 from tests.tui import study
-from tests.tui.stories import monitor, press, rest, until
+from tests.tui.stories import monitor, press, rest, shown, until
+from tests.tui.values import make_snapshot, make_worker
 
 
 @pytest.fixture
@@ -199,11 +205,53 @@ def test_what_a_replay_has_cut_is_read_again(reader, monkeypatch):
 
 
 def test_a_replay_leaves_the_journal_as_long_as_it_was(reader, db_path, monkeypatch):
-    monkeypatch.setattr(queries, "EVENTS_IN_SNAPSHOT", 5)  # of a replay
+    monkeypatch.setattr(queries, "EVENTS_IN_SNAPSHOT", 5)  # of a replay, whose journal is longer
     request = ReadRequest(user=study.USER, screen=EVENTS)
     journal = reader.read(request).details.events
-    assert len(reader.read(replace(request, at=journal[30].at)).details.events) == 5 < len(journal)
+    then = tuple(event for event in journal if event.at <= journal[30].at)
+    assert reader.read(replace(request, at=journal[30].at)).details.events == then != journal
     db = open_database(db_path)
     transitions.operator.note(db, "hello")
     db.close()
     assert reader.read(request).details.events[:-1] == journal
+
+
+def test_a_peak_between_two_of_the_drawn_samples_is_the_days_peak(db_path):
+    """A day is drawn from one sample per three minutes; a minute of 93 °C and of little memory lies between two."""
+    clock = study.Clock(study.NOW - 1700)
+    db = study.open_at(db_path, clock)
+    worker = queries.workers(db)[0].id
+    for n in range(170):
+        hot, full = 60 <= n < 64, 100 <= n < 104
+        transitions.add_sample(
+            db, worker, temperature=93.0 if hot else 60.0, total=128 * GB, available=(5 if full else 60) * GB
+        )
+        clock.pass_s(10)
+    db.close()
+    reader = Reader(db_path)
+    details = reader.read(ReadRequest(screen=HARDWARE, with_day=True, now=study.NOW)).details
+    reader.close()
+    latest = [sample for sample in details.samples if sample.at > study.NOW - 1700]
+    assert {sample.temperature for sample in latest} == {60.0}, "the peak is in none of them"
+    peaks = [sample for sample in details.peaks if sample.at > study.NOW - 1700]
+    assert max(sample.temperature for sample in peaks) == 93.0
+    assert min(sample.available for sample in peaks) == 5 * GB
+    assert [sample.at for sample in details.peaks] == sorted(sample.at for sample in details.peaks)
+    snapshot = make_snapshot(samples=(latest[-1],), workers=(make_worker(id=worker),))
+    view = View(glances.look(snapshot, study.NOW), details, screen=HARDWARE)
+    (heat,) = [meter for meter in meters(view) if meter.name == "temp"]
+    assert "max 93 at " in heat.limits[0]
+    assert "most 123 " in as_text(day(view, 100, 30)).splitlines()[0]
+
+
+async def test_every_screen_is_read_at_every_width(db_path):
+    """Below 70 columns the queue has no curve, and trials, curves and logs were never read on their own screens."""
+    for size in ((45, 12), (60, 15), (60, 18), (69, 40), (80, 24)):
+        async with monitor(db_path, size) as (app, pilot):
+            await press(pilot, "2")
+            job = app.view().job
+            begun = job.trials_ended + 1  # one runs
+            await until(lambda begun=begun: len(app.view().trials) == begun and "complete" in shown(app), pilot)
+            for key, words in (("3", "●"), ("5", "log phase6a"), ("6", "★")):
+                await press(pilot, key)
+                await until(lambda words=words: words in shown(app), pilot)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
+from contextlib import closing
 
 import pytest
 
+from fts.jobs.actions import by_id
+from fts.jobs.actions.handlers import OWN
+from fts.state import queries, transitions
+from fts.state.db import open_database
+from fts.state.errors import CannotUndo
+from fts.state.queries import EVENTS_IN_SNAPSHOT
 from fts.tui.screens.dialogs import Ask, Confirm
+from tests.tui import study
 from tests.tui.stories import (
     dialog_text,
     monitor,
     on_screen,
     opened,
     press,
+    rest,
     rows,
     settled,
     shown,
@@ -163,6 +173,48 @@ async def test_toasts_and_questions_name_cells_and_no_numbers_of_jobs(db_path):
         assert "20M/h3" in app.toast[0]
 
 
+async def test_u_asks_about_an_old_change_and_about_one_of_somebody_else(db_path):
+    """The old one is beyond the latest 200 events, as after a few minutes of fast trials."""
+    with closing(open_database(db_path)) as db, db.write():
+        for n in range(EVENTS_IN_SNAPSHOT + 50):
+            transitions.note(db, f"note {n}", who="ada@lab")
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        assert shown(app).count("by you ") == 2, "who paused a cell is shown, too"
+        await press(pilot, "u")
+        await until(lambda: opened(app, Confirm), pilot)
+        asked = " ".join(dialog_text(app).split())
+        assert "paused, of 2B/h3, 2B/h5: " in asked and " ago by you@spark" in asked, "both cells of the study"
+        await press(pilot, "escape", "U")
+        await until(lambda: "nothing to redo" in app.toast[0], pilot)
+        with closing(open_database(db_path)) as db:
+            transitions.pause(db, [first := queries.jobs(db)[1].id], who="ada@lab")
+        await until(lambda: app.readings.snapshot.events[-1].verb == "paused", pilot)
+        await press(pilot, "u")
+        await until(lambda: opened(app, Confirm), pilot)
+        assert "ago by ada@lab" in " ".join(dialog_text(app).split())
+        with closing(open_database(db_path)) as db:
+            transitions.resume(db, [first], who="ada@lab")  # while the question stands
+        await press(pilot, "y")
+        await until(lambda: "another change is the latest by now" in app.toast[0], pilot)
+        assert verbs(db_path, 2) == ["paused", "resumed"]
+
+
+async def test_u_right_after_a_key_undoes_that_key_and_nothing_older(db_path):
+    async with monitor(db_path) as (app, pilot):
+        before = waiting(db_path)
+        await press(pilot, "j")
+        await pilot.press("J", "u")  # no read in between: the screen still shows the change of hours ago
+        await until(lambda: verbs(db_path) == ["undone"], pilot)
+        assert waiting(db_path) == before and not opened(app, Confirm)
+        with closing(open_database(db_path)) as db:
+            for given, reason in (({"only": OWN}, "the latest change is another one, .* ago by ada@lab"),
+                                  ({"only": 1}, "another change is the latest by now")):  # fmt: skip
+                transitions.pause(db, [queries.jobs(db)[1].id], who="ada@lab")
+                with pytest.raises(CannotUndo, match=reason):
+                    by_id("undo").run(db, (), study.USER, **given)
+                transitions.undo(db)
+
+
 async def test_acknowledging_keeps_what_was_said_about_the_end(db_path):
     async with monitor(db_path) as (app, pilot):
         assert app.readings.snapshot.seen is None
@@ -187,3 +239,22 @@ async def test_letters_typed_into_a_dialog_do_nothing_to_the_queue(db_path):
         await until(lambda: not isinstance(app.screen, Ask), pilot)
         assert rows(db_path)["20M/h5"] == "running"
         assert app.is_running
+
+
+async def test_a_replay_offers_no_change_and_lists_every_event_of_its_time(db_path):
+    with closing(open_database(db_path)) as db, db.write():
+        for n in range(EVENTS_IN_SNAPSHOT + 50):
+            transitions.note(db, f"note {n}", who="ada@lab")
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        await press(pilot, "7", "comma")
+        await until(lambda: "REPLAY" in shown(app), pilot)
+        await rest(app, pilot)
+        with closing(open_database(db_path, readonly=True)) as db:
+            before = len(queries.events(db, limit=10_000, until=app.navigation.at))
+        assert before > EVENTS_IN_SNAPSHOT and f"events ({before})" in shown(app)
+        text = shown(app)
+        assert not re.search(r"u undo|m note|a seen", text), "a replay refuses them"
+        await press(pilot, "escape", "f")
+        assert app.toast[0].startswith("frozen")
+        await press(pilot, "f")
+        assert app.toast[0] == "live again"

@@ -173,6 +173,7 @@ class ReadCache:
         self.counted: tuple[float, dict[str, int], int] | None = None  # since when, events by kind, the last one's id
         self.snapshot_events: tuple[Event, ...] = ()  # events of the snapshot that `events` was updated from
         self.samples: tuple[Sample, ...] = ()
+        self.peaks: tuple[Sample, ...] = ()
         self.samples_at = 0.0
         self.kept: Kept | None = None
         self.kept_at = 0.0
@@ -208,7 +209,7 @@ def _snapshot(db: Database, request: ReadRequest, cache: ReadCache, before: Snap
     jobs = found.jobs
     if before is not None and [*map(id, jobs)] == [*map(id, before.jobs)]:
         jobs = before.jobs  # the same tuple, so that values cached by its identity stay valid
-    same = before is not None and [event.id for event in found.older] == [event.id for event in before.older]
+    same = before is not None and [*map(_state, found.older)] == [*map(_state, before.older)]
     older = before.older if before is not None and same else clean_value(found.older)
     few = clean_value(replace(found, jobs=(), trials=(), events=(), older=()))
     fresh = replace(few, jobs=jobs, trials=found.trials, older=older)
@@ -219,6 +220,11 @@ def _snapshot(db: Database, request: ReadRequest, cache: ReadCache, before: Snap
         known[e.id] if e.id in known and known[e.id].undone_by == e.undone_by else clean_value(e) for e in found.events
     )
     return replace(fresh, events=events)
+
+
+def _state(event: Event) -> tuple[int, int | None]:
+    """Returns all of an event that can change: the rest is written once."""
+    return event.id, event.undone_by
 
 
 def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache, path: Path) -> Details:
@@ -233,6 +239,7 @@ def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: Read
         curves=cache.cell.curves,
         best_curves=best_curves(db, snapshot, cache) if request.screen == CURVES else {},
         samples=cache.samples,
+        peaks=cache.peaks,
         events=events,
         counted=_counted(db, snapshot, request, cache, events),
         log=log,
@@ -290,7 +297,9 @@ def _kept(snapshot: Snapshot, request: ReadRequest, cache: ReadCache, path: Path
 def _journal(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache) -> tuple[Event, ...]:
     """Returns the latest events, or those of a replay; reads only new ones."""
     if request.at is not None:
-        return snapshot.events
+        if request.screen != EVENTS or len(snapshot.events) < queries.EVENTS_IN_SNAPSHOT:
+            return snapshot.events
+        return tuple(clean_value(event) for event in queries.events(db, limit=JOURNAL, until=request.at))
     if not cache.events or cache.snapshot_events is not snapshot.events:
         cache.events, cache.snapshot_events = _live_journal(db, snapshot, request, cache), snapshot.events
     return cache.events
@@ -330,6 +339,9 @@ def _read_day(db: Database, now: float, cache: ReadCache, request: ReadRequest) 
     if request.at is None and abs(now - cache.samples_at) < 60 and cache.samples:  # abs: the clock may be set back
         return
     end = request.at or now
-    found = queries.samples(db, end - formatting.DAY, every_s=formatting.DAY / DAY_POINTS)
-    cache.samples = tuple(s for s in found if s.at <= end)
+    start, every_s = end - formatting.DAY, formatting.DAY / DAY_POINTS
+    cache.samples = tuple(s for s in queries.samples(db, start, every_s) if s.at <= end)
+    peaks = {(s.at, s.worker_id): s for s in queries.peak_samples(db, start, every_s) if s.at <= end}
+    known = {(s.at, s.worker_id): s for s in cache.samples}
+    cache.peaks = tuple(s for _, s in sorted((peaks | known).items()))
     cache.samples_at = now

@@ -31,7 +31,8 @@ class Details:
     trials: Sequence[Trial] = ()  # of the selected job, by number; a TrialStore if there are many
     curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)  # of those trials, by trial id
     best_curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)  # best trial of each job, by job id
-    samples: tuple[Sample, ...] = ()  # of the last 24 h, oldest first
+    samples: tuple[Sample, ...] = ()  # of the last 24 h, one per three minutes, oldest first
+    peaks: tuple[Sample, ...] = ()  # those and, of each three minutes, the hottest and the one with the least memory
     events: tuple[Event, ...] = ()  # the journal, newest last
     counted: tuple[float, Mapping[str, int]] | None = None  # a time, and how many events of each kind came since then
     log: tuple[str, ...] = ()  # the end of the trial's log file

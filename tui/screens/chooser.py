@@ -107,7 +107,8 @@ class Chooser(Dialog[str]):
         note = " · ".join(filter(None, (choice.note, choice.why_not and f"not now: {choice.why_not}")))
         before = self.key_columns + self.label_columns
         rows = wrapped(note, width - before)
-        long = formatting.width(choice.label) > self.label_columns or formatting.width(choice.key) > self.key_columns
+        labels, keys = formatting.width(choice.label), formatting.width(choice.key)
+        long = labels >= self.label_columns or keys >= max(self.key_columns, 1)  # a blank stands before the next column
         if width - before < 30 or long:  # too narrow for columns: the note goes below the label
             head = f"{choice.key}  {choice.label}" if choice.key else choice.label
             below = [f"  {row}" for row in wrapped(note, width - 2)]

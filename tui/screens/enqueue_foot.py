@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button, Static
 
+from fts.jobs.status import formatting
+
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
@@ -29,6 +31,7 @@ class Foot(Vertical):
     def __init__(self) -> None:
         super().__init__(id="foot")
         self._shown: list[str] = []
+        self._state: FormState | None = None
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="preview"):
@@ -41,14 +44,23 @@ class Foot(Vertical):
 
     def show(self, state: FormState) -> None:
         """Shows preview and buttons for a state of the form."""
+        self._state = state
         if (lines := state.preview()) != self._shown:
             self._shown = lines
             self.query_one("#preview-text", Static).update("\n".join(lines))
         enqueue = self.query_one("#enqueue", Button)
         label, ready = state.button()
+        others = sum(formatting.width(str(button.label)) + 3 for button in self.query(Button) if button is not enqueue)
+        if others + formatting.width(label) + 3 > self.size.width:  # the lines above say the rest
+            label = "Enqueue"
         if str(enqueue.label) != label:
             enqueue.label = label
             enqueue.refresh(layout=True)
         enqueue.disabled = not ready
         self.query_one("#dry-run", Button).disabled = not state.can_try
         self.query_one("#check", Button).disabled = not (state.can_try and state.cost is not None and state.cost.check)
+
+    def on_resize(self) -> None:
+        """Fits the buttons to the new width."""
+        if self._state is not None:
+            self.show(self._state)

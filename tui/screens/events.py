@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import formatting
 from fts.tui.data import table_rows
 from fts.tui.render.text import Line, rule, whole
 from fts.tui.screens.base import MonitorScreen
@@ -22,9 +22,17 @@ if TYPE_CHECKING:
 
 def events(view: View, width: int, height: int) -> list[Line]:
     """Paints the journal."""
-    hint = ", . replay  u undo  m note  / filter"
-    title = rule(f"events ({len(table_rows.events_of(view))})", hint, width, view.focus == "events")
+    hint = ", . replay  / filter" if view.readonly else ", . replay  u undo  m note  / filter"
+    title = rule(f"events ({_count(view)})", hint, width, view.focus == "events")
     return [title, *event_list.journal(view, width, height - 1)]
+
+
+def _count(view: View) -> str:
+    """Returns how many events are listed: `1613`, `the latest 3,000`, with a filter `2 of the latest 3,000`."""
+    found, kept = len(table_rows.events_of(view)), view.details.events or view.snapshot.events
+    if not kept or kept[0].id == 1:
+        return str(found)
+    return f"{found} of the latest {len(kept):,}" if view.filter else f"the latest {found:,}"
 
 
 def rows(view: View, width: int, height: int) -> list[int | None]:  # noqa: ARG001  # as Table asks
@@ -81,7 +89,7 @@ def full(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # 
     data.pop("pid_started", None)  # means nothing to a person
     new = {name: value for name, value in data.items() if f" {name} {value}," not in f" {event.message},"}
     facts = ", ".join(f"{name.replace('_', ' ')} {formatting.number(value)}" for name, value in new.items())
-    text = f"{naming.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
+    text = f"{event_list.message_of(event, view.snapshot.jobs)} · {facts}".strip(" ·")
     verb = str(event.verb).replace("_", " ")
     lines: list[Line] = [rule(f"event {event.id} · {verb} · {undo}", "", width, view.focus == "event")]
     room = max(width - 1, 10)

@@ -68,7 +68,7 @@ ALL = ("mem", "temp", "gpu", "cpu", "power", "disk")
 
 def day(view: View, width: int, height: int) -> list[Line]:
     """Paints memory and temperature of the last 24 hours with their limits, or a sentence if nothing was measured."""
-    samples = view.details.samples
+    samples = view.details.peaks or view.details.samples
     half = max(height // 2, 3) if _heat(samples) else height - 2  # without temperatures the second part has two lines
     return [
         *_plot(view, "memory used, GB", _memory(samples), _soft(samples), width, half),

@@ -228,6 +228,7 @@ class KeyActions(MendedScreen[None]):
         readings = self.monitor.readings
         if readings.frozen is not None:
             readings.frozen = None
+            self.say("live again")
         else:
             readings.frozen = readings.reading
             self.say("frozen; the header stays live; f or Esc resumes")

@@ -253,11 +253,11 @@ def log(view: View, width: int, height: int) -> list[Line]:
 
 def last_words(view: View, last: LastLines, width: int, height: int) -> list[Line]:
     """Paints the last lines of a log that has ended, wrapped if there is room, and where to read all of it."""
-    hint = "5 full" if last.job_id is not None else ""
+    hint = "5 full" if last.job_id is not None and last.job_id == view.job_id else ""  # 5 shows the selected cell
     rows = [row for text in last.lines for row in wrapped(text, width)]
     if len(rows) > height - 2:
         rows = list(last.lines[-max(height - 2, 1) :])
-    where = last.where(view.glance.surface)
+    where = last.where(view.glance.surface, view.job_id)
     where = where if formatting.width(where) <= width else where.split(" · ")[0]
     lines = [rule(f"last words of {last.title}", hint, width, view.focus == "log")]
     return [

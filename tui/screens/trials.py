@@ -89,9 +89,11 @@ class TrialsScreen(MonitorScreen):
 
     def sorts(self) -> Mapping[str, str]:
         """Returns column by key: letters for the fixed columns, digits for the parameters from the left."""
-        width = self.query_one("#trials", Pane).size.width
-        shown = trial_table.params(self.monitor.view(), width)
-        return {**super().sorts(), **{str(n): PARAM + name for n, name in enumerate(shown[:9], 1)}}
+        width, view = self.query_one("#trials", Pane).size.width, self.monitor.view()
+        shown = trial_table.params(view, width)
+        absent = trial_table.absent_columns(view, width)
+        fixed = {letter: column for letter, column in super().sorts().items() if column not in absent}
+        return {**fixed, **{str(n): PARAM + name for n, name in enumerate(shown[:9], 1)}}
 
 
 def detail(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter

@@ -12,6 +12,8 @@ from fts.tui.render.text import Line, Span, broken, heading, with_role, wrapped
 from fts.tui.widgets import learning_curve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fts.state.values import Event, Job
     from fts.tui.data.view import View
 
@@ -56,7 +58,7 @@ def event_words(view: View, event: Event) -> str:
     jobs = view.snapshot.jobs
     job = next((job for job in jobs if job.id == event.job_id), None)
     if job is None:
-        return naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs)
+        return message_of(event, jobs)
     name = naming.names_of(jobs)[job.id]
     return _words(view, event, job, name).replace(name, formatting.cut_middle(name, LONGEST_NAME))
 
@@ -75,8 +77,15 @@ def _words(view: View, event: Event, job: Job, name: str) -> str:
         return f"{name} done, best {declared.short(job.best_value)} (t{job.best_trial})"
     if event.verb == "enqueued":
         return f"{name} enqueued"
-    text = naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs, job.id)
-    return text if name in text else f"{name} {text}"
+    text = message_of(event, jobs)
+    return text if event.verb != "noted" and naming.is_named(event.message, job) else f"{name} {text}"
+
+
+def message_of(event: Event, jobs: Sequence[Job]) -> str:
+    """Returns the stored message with the names of cells; the note of a person as it was written."""
+    if event.verb == "noted":
+        return event.message
+    return naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs, event.job_id)
 
 
 def trial_words(view: View, event: Event) -> str:
@@ -93,7 +102,7 @@ def trial_words(view: View, event: Event) -> str:
         gain = ""
         if known is not None and isinstance(before, float):
             by = known - before
-            gain = f" ({learning_curve.signed(by, 4) if abs(by) < 10 else f'{by:+.5g}'})"
+            gain = f" ({_gain(by)})"
         return f"t{number} new best{scored}{gain}"
     if event.verb in ("trial_pruned", "trial_complete"):
         trial = by_id(view.trials, event.trial_id)
@@ -110,6 +119,14 @@ def trial_words(view: View, event: Event) -> str:
         why = event.data.get("message") or event.data.get("cause") or "no cause recorded"
         return f"t{number} failed: {why}"
     return ""
+
+
+def _gain(by: float) -> str:
+    """Returns +.0032, -12.5, or for a gain that four decimals would show as 0, -8.2e-6."""
+    if 0 < abs(by) < 0.0005:
+        mantissa, exponent = f"{by:+.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return learning_curve.signed(by, 4) if abs(by) < 10 else f"{by:+.5g}"
 
 
 def _event(view: View, event: Event, width: int) -> Line:

@@ -25,7 +25,9 @@ def rows(view: View, width: int) -> list[Line]:
     room = max(width - formatting.width(f"{view.help_key} help") - 2, 10)
     if formatting.width(text) <= room:
         return [paint(view, width)]
-    parts = wrapped(text, room)[:MOST]
+    parts = wrapped(text, room)
+    if len(parts) > MOST:
+        parts = [*parts[: MOST - 1], formatting.cut(" ".join(parts[MOST - 1 :]), room)]
     above: list[Line] = [clip(((f" {part}", role),), width) for part in parts[:-1]]
     return [*above, fill([(" ", ""), (parts[-1], role)], _help(view), width)]
 

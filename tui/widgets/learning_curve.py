@@ -310,7 +310,10 @@ def _plot(view: View, found: Comparison, height: int, notes: bool) -> tuple[Plot
 
 
 def _x_range(view: View, found: Comparison) -> tuple[float, float]:
-    """Returns the range of epochs to show: all, halved once per zoom step, shifted back by the key h."""
+    """Returns the range of epochs to show: all, halved once per zoom step, shifted back by the key h.
+
+    A smaller window has the latest steps of the trial in it, not the end of a longer curve beside it.
+    """
     lines: list[Points] = [found.live, found.best, found.median]
     last = max((points[-1][0] for points in lines if points), default=1.0)
     planned = declared.steps_of(view.job)
@@ -318,7 +321,8 @@ def _x_range(view: View, found: Comparison) -> tuple[float, float]:
         last = max(last, min(float(planned), last * 1.5))
     first = min((points[0][0] for points in lines if points), default=1.0)
     span = max((last - first) / 2**view.chart_zoom, 1.0)
-    end = max(last - view.chart_shift * span / 4, first + span)
+    newest = min(last, found.live[-1][0] + span / 4) if found.live and view.chart_zoom else last
+    end = max(newest - view.chart_shift * span / 4, first + span)
     return end - span, max(end, end - span + 1)
 
 

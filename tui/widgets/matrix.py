@@ -23,9 +23,9 @@ SEALED = "validation only: the test set is sealed until `fts final` opens it for
 SEALED_BRIEF = "validation only: the test set is sealed"
 OPENED = 3  # openings named; more are counted
 SHADES = "░▒▓█"
-SIGNS = "░▒▓█ from the worst to the best value · ★ best of its horizon · number of trials ended · ► cursor"
+SIGNS = "░▒▓█ from the worst to the best value · trials ended, ★ best of its horizon, state · ► in front: cursor"
 SIGNS_BRIEF = "░ worst … █ best value · ★ best of its horizon"
-SIGNS_ANY = "░▒▓█ from the worst to the best value · ★ best of the study · number of trials ended · ► cursor"
+SIGNS_ANY = "░▒▓█ from the worst to the best value · trials ended, ★ best of the study, state · ► in front: cursor"
 SIGNS_ANY_BRIEF = "░ worst … █ best value · ★ best of the study"
 
 
@@ -75,9 +75,9 @@ def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best:
         return ((formatting.fit("  —", column), "dim"),)
     role = "best" if job.id in best else ""
     lost = bool(view.glance.lost(job))
-    sign = formatting.LOST if lost else formatting.glyph_of(job.status)
-    if job.status is JobStatus.DONE:
-        sign = "★" if job.id in best else " "
+    state = formatting.LOST if lost else formatting.glyph_of(job.status)
+    state = " " if job.status is JobStatus.DONE else state
+    sign = f"★{state}" if job.id in best else state
     value, metric = values.get(job.id), metric_shown(view)
     wide = 8 if any(0.0 < abs(one) < declared.SMALLER for one in values.values()) else 6
     text = declared.short(value, 5, wide)
@@ -89,7 +89,7 @@ def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best:
         (formatting.fit(f"  {text}", 2 + wide), role),
         (shade, "running"),
         (f" {count}", "dim"),
-        (formatting.fit(sign, max(room, 1)), "best" if sign == "★" else "lost" if lost else str(job.status)),
+        (formatting.fit(sign[: max(room, 1)], max(room, 1)), role or ("lost" if lost else str(job.status))),
     )
     if job.id != view.job_id or view.screen != RESULTS:
         return cell

@@ -44,7 +44,10 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
     limits = limits or heat_limits()
     now = latest(view)
     past = view.details.samples or ((now,) if now else ())
-    found = [_memory(now, past), _heat(now, past, limits), _gpu(now, past), _power(now, past), _disk(now, past)]
+    peaks = view.details.peaks or past
+    if now is not None and now.at > peaks[-1].at:  # the day is read once a minute
+        peaks = (*peaks, now)
+    found = [_memory(now, peaks), _heat(now, peaks, limits), _gpu(now, past), _power(now, past), _disk(now, past)]
     return found if now is not None else [replace(each, text=_unmeasured(view)) for each in found]
 
 

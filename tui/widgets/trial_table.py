@@ -103,6 +103,14 @@ class ParamColumns:
         return ParamColumns(widths, value, steps, notes, number)
 
 
+def absent_columns(view: View, width: int) -> set[str]:
+    """Returns the fixed columns that these trials do not have: no key sorts by them."""
+    rows = table_rows.trials_of(view)
+    described = _are_described(view, rows[:SEEN])
+    steps = described or ParamColumns.of(view, rows, width).steps
+    return {name for name, there in (("architecture", described), ("epochs", steps)) if not there}
+
+
 def _are_described(view: View, seen: Sequence[Trial]) -> bool:
     """Returns whether the trials have an architecture; before the first trial, whether they will have one."""
     return any(trial.architecture for trial in seen) or (not seen and view.job is not None and bool(view.job.task))
