@@ -50,9 +50,7 @@ class CodeCopy:
     def part(self, meta: dict[str, Any], body: bytes) -> None:
         if self._arriving is None:
             raise BadFile("code came without a request")
-        name = self._arriving.part(meta, body)
-        if name is not None and meta.get("runs") is True:
-            (self._arriving.staging / self._arriving.names[name]).chmod(0o700)
+        self._arriving.part(meta, body)
 
     def settle(self) -> None:
         """Commits the received code before the next program starts."""

@@ -9,17 +9,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_BODY, Kind
-from fts.jobs.executors.incoming_files import MOST_BYTES, MOST_FILES, BadFile, checked_name
+from fts.jobs.executors.incoming_files import MOST_BYTES, MOST_FILES, BadFile, checked_name, is_unfinished
 from fts.jobs.supervisor import shared_checkpoints
 from fts.state.files import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from fts.jobs.executors.frames import Writer
 
@@ -39,6 +40,9 @@ class State:
     inode: int
     size: int
     changed_ns: int
+
+
+EMPTY = State(0, 0, 0)  # of an empty folder
 
 
 class OutgoingFiles:
@@ -69,10 +73,14 @@ class OutgoingFiles:
             travels = {name: state for name, state in now.items() if not self.may_stay(name, state)}
             refuse_too_much({name: state for name, state in changed.items() if name not in away})
             refuse_too_much({name: state for name, state in travels.items() if not name.startswith(KEEPS)})
-            opened = {name: fd for name in sorted(changed) if (fd := open_plain(self.folder / name)) is not None}
+            folders = {name for name in changed if name.endswith("/")}
+            files = sorted(set(changed) - folders)
+            opened = {name: fd for name in files if (fd := open_inside(self.folder, name)) is not None}
             try:
-                if len(opened) < len(changed):  # one was just replaced or removed
+                if len(opened) < len(files):  # one was just replaced or removed
                     continue
+                for name in sorted(folders):
+                    send_folder(writer, name, meta)
                 total, whole = 0, True
                 for name, fd in opened.items():
                     keep = self.store.keep if self.store is not None and name in away else send_file
@@ -132,9 +140,11 @@ class CheckpointStore:
 
 
 def scan(folder: Path) -> dict[str, State]:
-    """Returns all regular files by relative name, without hidden files, links, and what this user may not read.
+    """Returns all regular files by relative name, without drafts and what this user may not read.
 
-    Raises OSError if a folder cannot be read now: its files would look as if the trial had removed them.
+    A link to a file inside the folder counts as a copy of that file, other links are left out. The name of an empty
+    folder ends with a slash. Raises OSError if a folder cannot be read now: its files would look as if the trial had
+    removed them.
     """
     found: dict[str, State] = {}
 
@@ -143,14 +153,16 @@ def scan(folder: Path) -> dict[str, State]:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except LEFT_OUT:
             return
+        if prefix and not entries:
+            found[prefix] = EMPTY
         for entry in entries:
-            if entry.name.startswith(".") or entry.is_symlink() or (not prefix and entry.name in NOT_SENT):
+            if is_unfinished(entry.name) or (not prefix and entry.name in NOT_SENT):
                 continue
             try:
                 if entry.is_dir(follow_symlinks=False):
                     look(entry.path, f"{prefix}{entry.name}/")
-                elif entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
+                elif entry.is_file(follow_symlinks=False) or followed(Path(entry.path), folder) is not None:
+                    status = entry.stat()
                     found[f"{prefix}{entry.name}"] = State(status.st_ino, status.st_size, status.st_mtime_ns)
             except LEFT_OUT:
                 continue
@@ -159,10 +171,23 @@ def scan(folder: Path) -> dict[str, State]:
     return found
 
 
+def followed(path: Path, folder: Path) -> Path | None:
+    """Returns the file inside the folder to which a link leads; None for any other path."""
+    if not path.is_symlink():
+        return None
+    real = Path(os.path.realpath(path))  # Path.resolve raises for a circle of links
+    return real if real.is_relative_to(os.path.realpath(folder)) and real.is_file() else None
+
+
+def open_inside(folder: Path, name: str) -> int | None:
+    """Opens a file of the folder, also through a link to a file inside it; None: it is something else now."""
+    return open_plain(followed(folder / name, folder) or folder / name)
+
+
 def refuse_too_much(files: Mapping[str, State]) -> None:
     """Raises BadFile if the files are too many or too large, or a name is not allowed."""
     for name in files:
-        checked_name(name)
+        checked_name(name, may_be_folder=True)
     size = sum(state.size for state in files.values())
     if len(files) > MOST_FILES or size > MOST_BYTES:
         raise BadFile(
@@ -191,7 +216,7 @@ def send_file(
     writer: Writer, name: str, fd: int, meta: dict[str, str], looks: Callable[[], None] = lambda: None
 ) -> tuple[int, bool]:
     """Sends a file in parts; calls `looks` for each. Returns (size, whether it had that many bytes)."""
-    size = os.fstat(fd).st_size
+    size, runs = os.fstat(fd).st_size, bool(os.fstat(fd).st_mode & stat.S_IXUSR)
     md5 = hashlib.md5(usedforsecurity=False)
     at = 0
     while True:
@@ -201,11 +226,16 @@ def send_file(
             body = bytes(min(PART, size - at))
         md5.update(body)
         at += len(body)
-        last = {"md5": md5.hexdigest()} if at >= size else {}
+        last = {"md5": md5.hexdigest(), "runs": runs} if at >= size else {}
         writer.send(Kind.FILE, {**meta, "name": name, "size": size, **last}, body)
         looks()
         if at >= size:
             return size, not short
+
+
+def send_folder(writer: Writer, name: str, meta: dict[str, str]) -> None:
+    """Sends the name of an empty folder."""
+    writer.send(Kind.FILE, {**meta, "name": name.removesuffix("/"), "folder": True})
 
 
 def send_bytes(writer: Writer, name: str, content: bytes, meta: dict[str, Any]) -> None:

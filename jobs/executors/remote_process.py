@@ -16,7 +16,7 @@ from fts.jobs.executors.base import Exit, ExitKind, OrderReceived
 from fts.jobs.executors.channel import Channel, FilesReceived, LogReceived
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.incoming_files import IncomingFiles, finish_commit
-from fts.jobs.executors.outgoing_files import KEEPS, open_plain, scan, send_file
+from fts.jobs.executors.outgoing_files import KEEPS, open_inside, scan, send_file, send_folder
 from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.child import ChildGone
 from fts.jobs.supervisor.template import KnownTrials
@@ -96,7 +96,10 @@ class RemoteProcess:
                 header = {"name": name.removesuffix(shared_checkpoints.SUFFIX), "at": pointer.at}
                 writer.send(Kind.FILE, {**meta, **header, "size": pointer.bytes, "md5": pointer.md5})
                 continue
-            fd = None if name.startswith(KEEPS) else open_plain(home / name)
+            if name.endswith("/") and not name.startswith(KEEPS):
+                send_folder(writer, name, meta)
+                continue
+            fd = None if name.startswith(KEEPS) else open_inside(home, name)
             if fd is not None:
                 try:
                     send_file(writer, name, fd, meta, self.slot.look)

@@ -96,10 +96,13 @@ def _drafted(
 
 
 def take(source: Path, path: Path, move: bool = False) -> None:
-    """Copies or moves a file or folder to `path`, completely and flushed or not at all. Raises CannotWrite."""
+    """Copies or moves a file or folder to `path`, completely and flushed or not at all. Raises CannotWrite.
+
+    A link becomes a copy of what it leads to, which may change later; so nothing with a link in it is moved.
+    """
     make_folder(path.parent)
     try:
-        if move:
+        if move and not any(each.is_symlink() for each in [source, *source.rglob("*")]):
             _flush(source)
             source.rename(path)
         elif source.is_dir():

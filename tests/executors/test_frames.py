@@ -104,7 +104,9 @@ def test_no_bytes_at_all_do_anything_but_read_or_refuse(sent: bytes) -> None:
         ([("../x", 1, b"a", MD5_OF_A)], "the name of a file"),
         ([("a/../../x", 1, b"a", MD5_OF_A)], "the name of a file"),
         ([("/x", 1, b"a", MD5_OF_A)], "the name of a file"),
-        ([(".ssh/x", 1, b"a", MD5_OF_A)], "the name of a file"),
+        ([(".arriving.0123456789ab/0", 1, b"a", MD5_OF_A)], "the name of a file"),
+        ([("a/.x.0123456789ab.part", 1, b"a", MD5_OF_A)], "the name of a file"),
+        ([("a/./x", 1, b"a", MD5_OF_A)], "the name of a file"),
         ([("a\nb", 1, b"a", MD5_OF_A)], "the name of a file"),
         ([("/".join("a" * 13), 1, b"a", MD5_OF_A)], "the name of a file"),
         ([("x", 1, b"ab", MD5_OF_A)], "more bytes than"),
@@ -280,6 +282,59 @@ def test_a_file_that_is_a_folder_in_the_next_set_makes_room(tmp_path: Path) -> N
         arriving.commit(gone)
         finish_commit(home, tmp_path)
         assert [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()] == names
+
+
+def sent_over(outgoing: OutgoingFiles, home: Path, root: Path) -> None:
+    out, into = os.pipe()
+    writer = Writer(into, lambda: False)
+    writer.begin()
+    outgoing.send(writer, {})
+    os.close(into)
+    reader, arriving = Reader(out, 10_000), IncomingFiles(home, root)
+    while (frame := reader.next()) is not None:
+        if frame.kind is Kind.FILE:
+            arriving.part(frame.meta, frame.body)
+        else:
+            arriving.commit(frame.meta["gone"])
+            finish_commit(home, root)
+    os.close(out)
+
+
+def tree_of(folder: Path) -> dict[str, object]:
+    """Content and executable bit of each file, None for a folder; drafts are left out."""
+    paths = {str(path.relative_to(folder)): path for path in folder.rglob("*") if not path.name.endswith(".part")}
+    return {
+        name: None if path.is_dir() else (path.read_text(), os.access(path, os.X_OK)) for name, path in paths.items()
+    }
+
+
+def test_a_folder_arrives_as_it_was_with_hidden_files_empty_folders_links_and_scripts(tmp_path: Path) -> None:
+    """A store of zarr is unreadable without its .zarray, and Lightning names its last checkpoint by a link."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    store = there / "checkpoint" / "store.zarr"
+    (store / "empty").mkdir(parents=True)
+    for name in (".zarray", "0.0", ".x.0123456789ab.part"):
+        (store / name).write_text(name)
+    (store / "run.sh").write_text("#!/bin/sh")
+    (store / "run.sh").chmod(0o755)
+    (store / "last").symlink_to("0.0")
+    outgoing = OutgoingFiles(there)
+    sent_over(outgoing, here, tmp_path)
+    assert tree_of(here) == tree_of(there) and not (here / "checkpoint/store.zarr/last").is_symlink()
+    for name in ("outside", "circle"):
+        (store / name).symlink_to("/etc/hostname" if name == "outside" else "circle")
+    (store / "0.0").unlink()
+    (store / "1.0").write_text("now")
+    (store / "last").unlink()
+    (store / "empty" / "more").mkdir()
+    sent_over(outgoing, here, tmp_path)
+    for name in ("outside", "circle"):  # what lies elsewhere is not ours to send
+        (store / name).unlink()
+    assert tree_of(here) == tree_of(there)
+    (store / "empty" / "more").rmdir()
+    (store / "empty" / "file").write_text("no longer empty")
+    sent_over(outgoing, here, tmp_path)
+    assert tree_of(here) == tree_of(there)
 
 
 @pytest.fixture

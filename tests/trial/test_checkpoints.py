@@ -175,3 +175,17 @@ def test_importing_fts_loads_nothing_heavy() -> None:
 def test_a_checkpoint_is_written_although_a_file_of_the_code_is_gone(tmp_path: Path) -> None:
     """A module that was moved while the trial ran failed its first checkpoint."""
     assert mentions_pruning(tmp_path, tmp_path / "moved.py"), "as it cannot be known"
+
+
+def test_a_link_among_the_files_of_a_checkpoint_becomes_what_it_leads_to(tmp_path: Path) -> None:
+    """Lightning names its last checkpoint by a link to a file that it replaces later."""
+    checkpoint = Checkpoint(tmp_path / "c", None)
+    (checkpoint.dir / "epoch1").write_text("first")
+    (checkpoint.dir / "last").symlink_to("epoch1")
+    (checkpoint.dir / "folder").mkdir()
+    (checkpoint.dir / "folder" / "last").symlink_to("../epoch1")
+    checkpoint.save(1, files=[checkpoint.dir / "last", checkpoint.dir / "folder"])
+    (checkpoint.dir / "epoch1").write_text("second")
+    again = Checkpoint(tmp_path / "c", None)
+    assert again.load() == 1
+    assert (again.files["last"].read_text(), (again.files["folder"] / "last").read_text()) == ("first", "first")
