@@ -14,6 +14,7 @@ from fts.jobs.status import drain, formatting
 from fts.jobs.status.concern import About, Concern, Word, guard_word, name_of, worker_words
 from fts.jobs.status.conditions import runnable, running
 from fts.jobs.status.decisions import decisions
+from fts.jobs.status.event_groups import waiting_since
 from fts.jobs.status.losses import losses
 from fts.jobs.status.surface import Surface, by
 from fts.state.values import JobStatus, Snapshot
@@ -151,6 +152,9 @@ def _afterwards(done: int, surface: Surface) -> str:
     return f"{by('w', surface)} writes {what}"
 
 
+LONGEST_WAIT = 100  # columns of what a trial waits for
+
+
 def _well(snapshot: Snapshot, now: float) -> Concern:
     waiting, busy = len(runnable(snapshot)), running(snapshot)
     names = ", ".join(name_of(snapshot, job) for job in busy[:3]) or "starting"
@@ -159,5 +163,14 @@ def _well(snapshot: Snapshot, now: float) -> Concern:
         return Concern(
             Word.WELL, f"DRAINING: {text}. {names} running, {waiting} waiting.", f"DRAINING, {names} running"
         )
-    reason = f"{names} running, {waiting} waiting. {worker_words(snapshot, now)}, guard {guard_word(snapshot)}."
-    return Concern(Word.WELL, reason, f"{names} running")
+    waits = {job.id: event for job in busy if job.parallel == 1 and (event := waiting_since(snapshot.events, job))}
+    at_work = ", ".join(name_of(snapshot, job) for job in [job for job in busy if job.id not in waits][:3])
+    doing = [f"{at_work or names} running"] if at_work or not waits else []
+    brief = [*doing, *(f"{name_of(snapshot, job)} waits" for job in busy if job.id in waits)][:3]
+    if job := next((job for job in busy if job.id in waits), None):
+        since = formatting.clock(waits[job.id].at)
+        doing.append(f"{name_of(snapshot, job)} since {since}: {formatting.cut(waits[job.id].message, LONGEST_WAIT)}")
+    crew_words = f"{worker_words(snapshot, now)}, guard {guard_word(snapshot)}"
+    return Concern(
+        Word.WELL, f"{'; '.join(doing)}{';' if waits else ','} {waiting} waiting. {crew_words}.", ", ".join(brief)
+    )

@@ -306,3 +306,15 @@ def test_a_lost_worker_after_one_that_stopped_is_one_concern():
     crew = (make_worker(2, status="lost"), make_worker(1, status="stopped", stopped_at=NOW - HOUR))
     found = judge(make_snapshot(jobs=(make_job(1),), workers=crew), NOW)
     assert (found.word, found.decisions, found.reason) == (Word.ACT, 1, "worker lost; 1 waiting. W starts one")
+
+
+def test_a_job_whose_trial_waits_is_not_said_to_run():
+    wait = make_event(7, NOW - 20, "waits", 1, trial_id=3, message="t3 waits for a node: " + "x" * 200)
+    found = judge(healthy(events=(wait,)), NOW)
+    assert found.word is Word.WELL and found.short == "2M/h1 waits"
+    assert found.reason.startswith("2M/h1 since 08:13: t3 waits for a node: x") and "xx…; 1 waiting. " in found.reason
+    other = make_job(4, horizon=5, status="running", **RUNNING)
+    found = judge(healthy(jobs=(*healthy().jobs, other), events=(wait,)), NOW)
+    assert found.reason.startswith("2M/h5 running; 2M/h1 since 08:13: ") and found.short == "2M/h5 running, 2M/h1 waits"
+    several = replace(healthy().jobs[0], spec={**healthy().jobs[0].spec, "parallel": 4})
+    assert judge(healthy(jobs=(several,), events=(wait,)), NOW).short == "2M/h1 running"
