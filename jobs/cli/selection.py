@@ -267,6 +267,9 @@ def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
         CELL.fullmatch(name) or NUMBER.fullmatch(name) or (TRIAL.fullmatch(word) and not near)
     ):
         raise click.UsageError(f"{word!r} names a trial, and this command takes whole cells: write {name}")
+    if name.endswith(".py"):
+        jobs = "this command takes jobs, by cell or number (`fts queue` lists them)"
+        raise click.UsageError(f"{word!r} is a function, and {jobs}; `fts enqueue` and `fts worker` run a function")
     if name not in accepted:
         raise click.UsageError(f"{word!r} asks for {name!r}; {near}expected one of {', '.join(known)}")
     if not value.strip():
