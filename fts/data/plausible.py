@@ -293,7 +293,7 @@ def _volume(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Implausible]:
     if len(volume) > 1 and (volume == volume[0]).all():
         yield Implausible(
             "no-volume",
-            "no volume, or the same on each day: then obv, adosc and vwap_20 (in every tier) tell nothing about volume",
+            "no volume, or the same on each day: features made of it (obv, adosc, vwap_20, volume_ratio) say nothing",
         )
         return
     empty = max(
@@ -301,7 +301,9 @@ def _volume(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Implausible]:
     )
     if empty[1] - empty[0] >= NO_VOLUME:
         what = f"no volume on {_count(empty[1] - empty[0], 'bar')} from {days[empty[0]]} to {days[empty[1] - 1]}"
-        yield Implausible("volume", f"{what}: vwap_20 is NaN there; cut the history, or fill the volume")
+        yield Implausible(
+            "volume", f"{what}: vwap_20 or volume_ratio is NaN there; cut the history, or fill the volume"
+        )
     around = bars["Volume"].where(volume > 0).rolling(2 * 20 + 1, center=True, min_periods=20).median().to_numpy()
     if len(wide := np.flatnonzero(volume > VOLUME * around)):
         i = int(wide[0])

@@ -165,7 +165,10 @@ def take_file(path: Path, reading: ReadOptions = AS_IT_STANDS) -> Taken:
     frame, layout = _read(path, reading)
     if "Volume" not in frame or _all_zero(frame["Volume"]):
         frame["Volume"] = 1.0
-        layout = replace(layout, notes=(*layout.notes, "no volume: the column Volume holds 1 on each day"))
+        layout = replace(
+            layout,
+            notes=(*layout.notes, "the file has no volume: the column Volume of the data set gets 1 on each day"),
+        )
     bars = check_bars(frame, path.name)
     return Taken(bars, path.name, layout, find_implausible(bars))
 

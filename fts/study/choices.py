@@ -26,6 +26,10 @@ CONTEXT = 80  # days in a window
 WINDOWS: dict[str, dict[str, Any]] = {"r20": {"context": 20, "longest": CONTEXT, "norm": "none"}}
 
 
+def unknown_tier(tier: str) -> str:
+    return f"there is no tier {tier!r:.40}; there are {', '.join(TIERS)}"
+
+
 def usual_data(names: Sequence[str], tier: str) -> str | None:
     """Returns the default data set of a tier: the S&P 500's, or the only one. None if a name is needed."""
     usual = f"SPX.dataset.{tier}"

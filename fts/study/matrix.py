@@ -342,8 +342,8 @@ def _dry_run_lines(places: Places, cells: Sequence[CellSpec], tell: Callable[[st
     lines = []
     for checked in check_cells(places, cells):
         lines.append(Line(checked.cell, checked.found, None, False, checked.problem))
-        if tell:
-            tell(f"{_name(checked.cell)}: {checked.problem or checked.found}")
+        if tell and not checked.problem:  # problems are in the error that refuses all cells
+            tell(f"{_name(checked.cell)}: {checked.found}")
     return lines
 
 

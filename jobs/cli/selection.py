@@ -123,7 +123,18 @@ def axes_of(jobs: Sequence[Job]) -> tuple[str, ...]:
 
 
 def _by_word(jobs: Sequence[Job], word: str) -> list[Job]:
-    return list(filter(matcher(word, axes_of(jobs)), jobs)) if jobs else []
+    if not jobs:
+        return []
+    axes, first = axes_of(jobs), word.partition(":")[0]
+    if first != word and first not in (*known_fields(axes), *EVERY_STUDY):
+        for cell in (word.rpartition(":")[0], first):  # the name of a cell may hold a colon
+            if _by_own_name(jobs, cell):
+                raise _names_a_trial(word, cell)
+    return list(filter(matcher(word, axes), jobs))
+
+
+def _names_a_trial(word: str, cell: str) -> click.UsageError:
+    return click.UsageError(f"{word!r} names a trial, and this command takes whole cells: write {cell}")
 
 
 def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:
@@ -266,7 +277,10 @@ def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
     if name not in accepted and (
         CELL.fullmatch(name) or NUMBER.fullmatch(name) or (TRIAL.fullmatch(word) and not near)
     ):
-        raise click.UsageError(f"{word!r} names a trial, and this command takes whole cells: write {name}")
+        raise _names_a_trial(word, name)
+    if name.endswith(".py"):
+        jobs = "this command takes jobs, by cell or number (`fts queue` lists them)"
+        raise click.UsageError(f"{word!r} is a function, and {jobs}; `fts enqueue` and `fts worker` run a function")
     if name not in accepted:
         raise click.UsageError(f"{word!r} asks for {name!r}; {near}expected one of {', '.join(known)}")
     if not value.strip():

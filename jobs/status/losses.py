@@ -159,7 +159,11 @@ def _room(kept: Kept | None) -> str:
     """Says how much `fts gc` would free; empty if unknown."""
     if kept is None:
         return ""
-    return f"fts gc frees {formatting.size(kept.freed)}" if kept.freed else "fts gc frees nothing, make room"
+    return _freed(kept) if kept.freed else f"{_freed(kept)}, make room"
+
+
+def _freed(kept: Kept) -> str:
+    return f"fts gc frees {formatting.size(kept.freed) if kept.freed else 'nothing'}"
 
 
 def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
@@ -168,7 +172,7 @@ def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> 
     if any(job.status is JobStatus.QUEUED for job in snapshot.jobs):
         other = any(word in why for word in NOT_OF_ROOM)
         gc = "" if other else _room(kept)
-        cure = "Fix that" if other else f"Make room ({gc})" if gc else "Make room"
+        cure = "Fix that" if other else f"Make room ({_freed(kept)})" if kept is not None else "Make room"
         resumes = f"{by('P', surface)} resumes it"
         brief = f"queue paused: {'files cannot be written' if other else 'disk full'}. {gc or cure}; "
         # not is_live: on a full disk the worker may be unable to write its heartbeat

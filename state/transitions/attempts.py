@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from peewee import fn
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 MAX_DRAWS = 10_000
 MAX_DRAW = 16_000  # characters of a distribution: it may be a long list of choices
+SET_S = 1.0  # a clock that differs by more since the attempt began was set, not slewed
+SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # both count suspended time: the latter on macOS
+MOST_OPEN = 4096  # attempts of this process whose beginning is kept, far more than run at once
+_began: dict[tuple[str, int, int], float] = {}  # database, trial and `n` -> what `_boot_at` returned when it began
 
 
 def record_draw(
@@ -93,13 +98,34 @@ def begin_attempt(db: Database, trial_id: int, token: int, host: str | None = No
     n = 1 if last is None else last["n"] + 1
     row = {"trial_id": trial_id, "n": n, "token": token, "host": short(host), "pid": pid, "began_at": db.now()}
     db.insert(AttemptRow, row)
+    while len(_began) >= MOST_OPEN:
+        del _began[next(iter(_began))]
+    _began[str(db.path), trial_id, int(n)] = _boot_at()
     return int(n)
 
 
 def end_attempt(db: Database, trial_id: int, how: str, at: float | None = None) -> None:
-    """Ends the open attempt, if any, at the time `at` (default: now). Call it inside a transaction."""
-    still_open = AttemptRow.update(ended_at=db.now() if at is None else at, how=short(how, 200))
+    """Ends the open attempt, if any, at the time `at` (default: now). Call it inside a transaction.
+
+    If the clock was set meanwhile, the beginning is moved with it: else a trial of a second would have taken days.
+    """
+    changes = {"ended_at": db.now() if at is None else at, "how": short(how, 200)}
+    last = latest_attempt(db, trial_id) if at is None else None
+    if last is not None and abs(moved := _clock_moved(db, last)) > SET_S:
+        changes["began_at"] = last["began_at"] + moved
+    still_open = AttemptRow.update(changes)
     still_open.where(AttemptRow.trial_id == trial_id, AttemptRow.ended_at.is_null()).execute(db)
+
+
+def _clock_moved(db: Database, attempt: Row) -> float:
+    """Returns by how many seconds the clock was set since the attempt began; 0.0 if it began in another process."""
+    began = _began.get((str(db.path), attempt["trial_id"], attempt["n"]))
+    return 0.0 if began is None else _boot_at() - began
+
+
+def _boot_at() -> float:
+    """Returns when the machine was started, by the clock as it is set now."""
+    return time.time() - time.clock_gettime(SINCE_BOOT)
 
 
 def latest_attempt(db: Database, trial_id: int) -> Row | None:

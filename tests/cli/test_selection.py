@@ -276,3 +276,12 @@ def test_a_new_study_gets_no_name_that_means_jobs_and_an_earlier_one_goes_on(
     assert main(["enqueue", "train.py:objective", "--name", "7", "--trials", "5"]) == 0
     with closing(open_database(tmp_path / "outputs" / "fts.db")) as db:
         assert [(job.study, job.trials_wanted) for job in queries.jobs(db)] == [("7", 5)]
+
+
+@pytest.mark.parametrize("word", ["lion:x", "lion:t0:e4", "lion:", "lion:t3"])
+def test_a_part_of_a_cell_of_any_study_is_refused_with_the_name_of_the_cell(word: str):
+    """A colon also asks for a field; `why lion:x` was answered with the list of fields."""
+    jobs = [replace(make_job(1), study="zoo", experiment="zoo_lion", cell="lion", labels={"animal": "lion"}, spec={})]
+    with pytest.raises(click.UsageError, match=r"takes whole cells: write lion$"):
+        choose(jobs, [word])
+    assert choose(jobs, ["animal:lion"]).jobs == tuple(jobs)

@@ -8,6 +8,7 @@ from fts.data.bars import check_bars
 from fts.data.faults import BadBars, ImplausibleBars
 from fts.data.plausible import KINDS, check_accepted, find_implausible, refuse_implausible
 from fts.data.sources import bundled, bundled_vix
+from fts.features.tiers import TIERS, Inputs
 from tests.data.spoils import SPOILS
 
 REAL = {ticker: bundled(ticker) for ticker in ("SPX", "IXIC")}
@@ -109,3 +110,14 @@ def test_single_days_lost_all_over_are_a_warning():
     bars = REAL["SPX"][np.random.default_rng(0).random(len(REAL["SPX"])) > 0.1]
     (finding,) = find_implausible(bars)
     assert finding.kind == "spacing" and "rows are lost" in finding.text and not finding.spoils
+
+
+def test_bars_without_volume_name_every_feature_that_needs_it():
+    bars = REAL["SPX"].iloc[:600]
+    (found,) = find_implausible(bars.assign(Volume=0.0))
+    other = Inputs(bars.assign(Volume=bars["Volume"].iloc[::-1].to_numpy()))
+    for tier in ("r20", "a20", "a25", "a39"):
+        for name, feature in TIERS[tier].items():
+            if name != "Volume":  # the column itself
+                needed = not np.array_equal(feature(Inputs(bars)), feature(other), equal_nan=True)
+                assert (name in found.text) == needed, (tier, name)

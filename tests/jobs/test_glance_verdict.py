@@ -254,6 +254,7 @@ def test_a_full_disk_names_its_cure_at_80_and_120_columns(kept):
         assert cure in told(paused, width) and "P resumes it" in told(paused, width)
         assert (cure if kept else "free space") in told(silent, width, FULL_DISK)
     assert cure in told(with_worker, 120) and "the worker continues by itself" in told(with_worker, 120)
+    assert judge(paused, NOW, kept=kept).reason.lower().count("make room") == 1
 
 
 def test_a_lock_is_asked_about_only_while_a_worker_is_silent():

@@ -17,7 +17,7 @@ import pytest
 
 from fts.state import queries, tickets, transitions
 from fts.state.db import Database, open_database
-from fts.state.errors import DatabaseBusy, DatabaseFailed, DatabaseOverwritten, DiskFull
+from fts.state.errors import DatabaseBusy, DatabaseFailed, DatabaseOverwritten, DiskFull, ReadOnlyDatabase
 from fts.state.holder import holder
 from fts.state.scheduling import OF_DISK, resumes_by_itself
 from fts.state.translation import translate
@@ -396,3 +396,14 @@ def test_a_read_only_disk_is_named_as_the_cause_and_can_be_looked_at(tmp_path: P
     assert "is mounted read-only; nothing was written" in note and "is mounted read-only" in worker, said
     assert "owner" not in done.stderr and "file system" not in done.stderr
     assert "IDLE" in done.stdout
+
+
+def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite only says that it cannot open the database: it may not create the -wal beside it, or a new database."""
+    monkeypatch.setattr(os, "access", lambda at, _: Path(at) != tmp_path)
+    for there in (False, True):
+        if there:
+            (tmp_path / "fts.db").touch()
+        said = translate(sqlite3.OperationalError("unable to open database file"), tmp_path / "fts.db")
+        assert isinstance(said, ReadOnlyDatabase)
+        assert str(said).startswith(f"{tmp_path} may not be written to by this user"), said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 import pytest
 
@@ -179,3 +180,20 @@ def test_a_stalled_trial_that_runs_again_keeps_the_time_of_its_first_try(db: Dat
     transitions.rerun_trial(db, again, trial)
     transitions.finish_trial(db, again, trial, TrialStatus.COMPLETE, Cause.FINISHED, value=0.5)
     assert queries.trial(db, 1, 0).train_seconds == pytest.approx(90.0, abs=0.5)
+
+
+@pytest.mark.parametrize("moved", [864_000.0, -864_000.0])
+def test_a_clock_that_is_set_during_a_trial_adds_no_time_to_it(
+    db: Database, monkeypatch: pytest.MonkeyPatch, moved: float
+) -> None:
+    enqueued(db, 1)
+    claim = claimed(db)
+    trial = started(db, claim)
+    real, now = time.time, db.now
+    monkeypatch.setattr(time, "time", lambda: real() + moved)
+    monkeypatch.setattr(db, "now", lambda: now() + moved)
+    time.sleep(0.05)
+    transitions.finish_trial(db, claim, trial, TrialStatus.COMPLETE, Cause.FINISHED, value=1.0)
+    (ended,) = queries.trials(db, 1)
+    assert 0.03 < ended.train_seconds < 30
+    assert spent_s(db, 1) < 30

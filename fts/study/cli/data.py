@@ -154,6 +154,8 @@ def build(
     fts data build --source csv --name AAPL --date-format dd/mm/yyyy all_stocks.csv
     """
     source = source or _source_of(file)
+    if tier not in choices.TIERS:
+        raise click.UsageError(choices.unknown_tier(tier))
     if file is not None and source not in ("csv", "parquet"):
         raise click.UsageError(f"a file goes with --source csv or parquet, not with {source}")
     from fts.data.layouts import ReadOptions  # here: see reading_of

@@ -105,7 +105,7 @@ def _window_of(tier: str | None, features: int | None, context: int | None, norm
     from fts.study.recipe import FEATURES
 
     if tier is not None and tier not in FEATURES:
-        raise click.UsageError(f"there is no tier {tier!r}; there are {', '.join(FEATURES)}")
+        raise click.UsageError(choices.unknown_tier(tier))
     usual = USUAL_WINDOW
     if tier is not None:
         of_tier = choices.WINDOWS.get(tier, {})
@@ -483,20 +483,26 @@ def _wanted(
         )
     if not cells:
         return [(b, h, task) for b in budgets_ or choices.BUDGETS for h in horizons or choices.HORIZONS]
-    return [parse_cell(cell, task) for cell in cells]
+    return [parse_cell(cell, task, or_function=True) for cell in cells]
 
 
-def parse_cell(word: str, task: str) -> tuple[str, int, str]:
-    """Parses 2M/h1, 2M_h1 or phase6a_2M_h1_threshold_1pct into (2M, 1, task)."""
+def parse_cell(word: str, task: str, *, or_function: bool = False) -> tuple[str, int, str]:
+    """Parses 2M/h1, 2M_h1 or phase6a_2M_h1_threshold_1pct into (2M, 1, task).
+
+    Raises UsageError; `or_function`: the command also takes functions and study files.
+    """
     from fts.model.budgets import BUDGETS
 
     match = CELL.fullmatch(word) or EXPERIMENT.fullmatch(word)
     known = {name.lower(): name for name in BUDGETS}
     if match is None or match[1].lower() not in known:
+        cell = f"a cell of the PatchTST study (such as 2M/h1; budgets {', '.join(BUDGETS)})"
+        if not or_function:
+            function = "; `fts enqueue` and `fts worker` run a function" if ":" in word or word.endswith(".py") else ""
+            raise click.UsageError(f"{word!r} is not {cell}{function}")
         raise click.UsageError(
             f"{word!r} is neither a function (FILE.py:FUNCTION, such as train.py:objective) nor a study's file "
-            f"(study.toml), nor a cell of the PatchTST study (such as 2M/h1; budgets {', '.join(BUDGETS)})"
-            + _file_meant(word)
+            f"(study.toml), nor {cell}{_file_meant(word)}"
         )
     return known[match[1].lower()], int(match[2]), match[3] if match.re is EXPERIMENT else task
 

@@ -11,7 +11,7 @@ from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit_json, emit_table, say
 from fts.jobs.cli.selection import choose
 from fts.jobs.settings import worker_settings
-from fts.jobs.status.formatting import in_gb
+from fts.jobs.status.formatting import count, in_gb
 from fts.jobs.supervisor.admission import usual_limit
 from fts.state.db import open_for_reading
 from fts.state.location import has_study
@@ -62,7 +62,8 @@ def plan_memory(
     if as_json:
         return emit_json("plan", machine | {"rate": known.rate(), "cells": plans})
     each_gets = (
-        f"{in_gb(allowed.share)} and {settings.threads} threads for each of {settings.slots} slots on {settings.device}"
+        f"{in_gb(allowed.share)} and {count(settings.threads, 'thread')} for each of {count(settings.slots, 'slot')} "
+        f"on {settings.device}"
     )
     say(f"{each_gets}; seconds from {known.rate().source}")
     return _each(plans) if each else _table(plans)
