@@ -149,6 +149,7 @@ class CommandExecutor:
         one.leave_node()
         self._release_place(slot)
         began, reported = time.monotonic(), ""
+        refusals = set[str]()  # why agents that came up were of no use, as reported
         avoided = False
         while True:
             place, why = self._choose(slot, want, avoided)
@@ -159,6 +160,9 @@ class CommandExecutor:
                         return False
                     if channel is not None and self._accepted(one, place, channel, want):
                         return True
+                    if channel is not None and place.why and place.why not in refusals:
+                        refusals.add(place.why)
+                        waits(f"for {self._needs(want)}: {place.why}")
                 finally:
                     if one.channel is None:
                         self._release_place(slot)
@@ -373,6 +377,8 @@ class CommandExecutor:
             if not place.fixed and time.monotonic() - channel.began > SAY_S:
                 self._close_idle_agent(place)
             line = channel.last_printed()
+            if place.fixed and place.why:
+                continue  # why the last agent there was of no use says more than what this one prints
             if line == NOTHING and time.monotonic() - channel.began < QUIET_S:
                 continue  # most commands print the reason of the wait within seconds
             if time.monotonic() > say_at and (line := with_reason(line)) != reported:

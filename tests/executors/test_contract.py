@@ -689,7 +689,9 @@ def test_a_node_that_was_too_small_for_a_trial_is_passed_over_for_a_while(
         executor.close()
 
 
-def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(tmp_path: Path) -> None:
+def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise every job would fail there, or a function would run on cpu under the name of another device."""
     launch = f"{sys.executable} {NODE} {tmp_path} {{name}} {{agent}}"
     settings = WorkerSettings(1, device="cuda:7", where=Where("ssh", launch, "a:1,b:1"), stop_grace_s=1.0)
@@ -704,6 +706,14 @@ def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(tmp_path:
         assert a.why.startswith("a: --device is 'cuda:7', but this machine has: cpu") and not b.why
         place, why = executor._choose(1, Want(avoid=frozenset({"b"})), False)  # type: ignore[attr-defined]
         assert place is None and "a is tried again soon: a: --device is 'cuda:7'" in why
+        executor.slots[0].leave_node()  # type: ignore[attr-defined]
+        (tmp_path / "cuda-b").write_text("7")
+        said: list[str] = []
+        monkeypatch.setattr(command, "SAY_S", 0.1)  # before an agent says what it prints at its start
+        until = time.monotonic() + 8.0
+        assert not executor.place(0, Want(), lambda: time.monotonic() > until, said.append)
+        assert "for a node: b: --device is 'cuda:7'" in said[1] and "Welcome" in said[0]
+        assert [one for one in said[1:] if "Welcome" in one or "--device" not in one] == []
     finally:
         executor.close()
     auto = RayLaunch("", address="h:1").argv(Want(), "fts-0", None)
