@@ -704,6 +704,7 @@ def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(
         assert executor.slots[0].node == "b"  # type: ignore[attr-defined]
         (a, b), _ = executor.places, executor.nodes()  # type: ignore[attr-defined]
         assert a.why.startswith("a: --device is 'cuda:7', but this machine has: cpu") and not b.why
+        a.pause_until = time.monotonic() + 60.0  # on a busy machine its pause is over by now
         place, why = executor._choose(1, Want(avoid=frozenset({"b"})), False)  # type: ignore[attr-defined]
         assert place is None and "a is tried again soon: a: --device is 'cuda:7'" in why
         executor.slots[0].leave_node()  # type: ignore[attr-defined]
