@@ -25,7 +25,7 @@ from fts.jobs.executors.node_rows import NodeRows
 from fts.jobs.executors.remote import RemoteSlot, gpus_of
 from fts.jobs.executors.remote_watchdog import disk_short
 from fts.jobs.executors.slurm_look import drained, with_reason
-from fts.jobs.status.formatting import count
+from fts.jobs.status.formatting import count, in_gb
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.threads import begin, repeat
@@ -66,7 +66,7 @@ class Place:
     fingerprint: str = ""
     gpus: int | None = None  # number of GPUs; None until an agent has reported it
     cores: int | None = None  # that agents may use; None until one has reported it
-    refused: dict[bool, tuple[int, float]] = field(default_factory=dict)  # of GPUs or not -> bytes, time (monotonic)
+    refused: dict[tuple[bool, int], float] = field(default_factory=dict)  # (of GPUs?, bytes) -> when (monotonic)
     pause_until: float = 0.0  # monotonic
     pause_s: float = LAUNCH_PAUSE_S[0]
     why: str = ""  # reason of the pause
@@ -149,6 +149,7 @@ class CommandExecutor:
         one.leave_node()
         self._release_place(slot)
         began, reported = time.monotonic(), ""
+        refusals = set[str]()  # why agents that came up were of no use, as reported
         avoided = False
         while True:
             place, why = self._choose(slot, want, avoided)
@@ -159,6 +160,9 @@ class CommandExecutor:
                         return False
                     if channel is not None and self._accepted(one, place, channel, want):
                         return True
+                    if channel is not None and place.why and place.why not in refusals:
+                        refusals.add(place.why)
+                        waits(f"for {self._needs(want)}: {place.why}")
                 finally:
                     if one.channel is None:
                         self._release_place(slot)
@@ -184,36 +188,63 @@ class CommandExecutor:
     def _able(self, want: Want) -> list[Place]:
         """Returns the places with enough GPUs, memory and cores; of what none has enough, those with the most."""
 
-        def gpus(one: Place) -> int:
-            return want.gpus if one.gpus is None else min(one.gpus, want.gpus)
-
         def cores(one: Place) -> int:
             return want.threads if one.cores is None else min(one.cores, want.threads)
 
-        most = max(map(gpus, self.places))
-        able = [one for one in self.places if gpus(one) == most]
-        able = [one for one in able if not self._refuses(one, want)] or able
+        able = self._large_enough(want) or self._with_most_gpus(want)
         most = max(map(cores, able))
         rich, now = [one for one in able if cores(one) == most], time.monotonic()
         if len(rich) == len(able) or any(one.pause_until <= now and self._takes(one.name) for one in rich):
             return rich
         return able  # a slow trial is better than one that waits for a node that is out of reach
 
+    def _with_most_gpus(self, want: Want) -> list[Place]:
+        def gpus(one: Place) -> int:
+            return want.gpus if one.gpus is None else min(one.gpus, want.gpus)
+
+        most = max(map(gpus, self.places))
+        return [one for one in self.places if gpus(one) == most]
+
+    def _large_enough(self, want: Want) -> list[Place]:
+        """Returns, of the places with the most GPUs, those that have not been too small for such a trial."""
+        return [one for one in self._with_most_gpus(want) if not self._refuses(one, want)]
+
     def refused(self, slot: int, want: Want) -> bool:
-        """Records that a trial needs more memory than its node has. Returns whether another named node may have it."""
+        """Records that a trial needs more memory than its node has. Returns whether another named node may have it.
+
+        If none may, the trial is held; once a person resumes it, each node is tried again.
+        """
         with self._lock:
-            place = self._at.get(slot)
-            if place is None or not place.fixed or not want.needed:
-                return False
-            earlier, at = place.refused.get(want.gpus > 0, (0, 0.0))
-            stands = 0 < earlier < want.needed and time.monotonic() - at < REFUSED_S
-            place.refused[want.gpus > 0] = (earlier if stands else want.needed), time.monotonic()
-            return place not in self._able(want)
+            place, now = self._at.get(slot), time.monotonic()
+            if place is not None and place.fixed and want.needed:
+                place.refused = {key: at for key, at in place.refused.items() if now - at < REFUSED_S}
+                place.refused[want.gpus > 0, want.needed] = now
+                if self._large_enough(want):
+                    return True
+            for one in self.places:
+                one.refused = {key: at for key, at in one.refused.items() if not concerns(key, want)}
+        if want.gpus:  # an agent looks for GPUs only once: the next one finds those that are there by then
+            self.slots[slot].leave_node(gently=True)
+            self._release_place(slot)
+            with self._lock:
+                for one in self.places:
+                    if not one.used & self._busy:
+                        one.gpus = None
+        return False
 
     def _refuses(self, place: Place, want: Want) -> bool:
         """Was it too small for such a trial a moment ago? Other programs may leave more of its memory free later."""
-        needed, at = place.refused.get(want.gpus > 0, (0, 0.0))
-        return 0 < needed <= want.needed and time.monotonic() - at < REFUSED_S
+        now = time.monotonic()
+        return any(concerns(key, want) and now - at < REFUSED_S for key, at in place.refused.items())
+
+    def _needs(self, want: Want) -> str:
+        """Names the node that a trial waits for, by what some node does not have enough of."""
+        amount = in_gb(want.needed) if any(self._refuses(one, want) for one in self.places) else ""
+        with_gpus = f"{count(want.gpus, 'GPU')}{' of ' if amount else ''}{amount}"
+        parts = [with_gpus if want.gpus else f"{amount} of memory" if amount else ""]
+        if any(one.cores is not None and one.cores < want.threads for one in self.places):
+            parts.append(count(want.threads, "core"))
+        return " with ".join(filter(None, ["a node", " and ".join(filter(None, parts))]))
 
     def _argv(self, place: Place, slot: int, want: Want) -> list[str]:
         """Returns the launch command; where the engine chooses the node, each slot has its own name."""
@@ -247,10 +278,9 @@ class CommandExecutor:
                 else:
                     full = "all slots are in use"
             if not open_ones:
-                node = f"a node with {count(want.gpus, 'GPU')}" if want.gpus else "a node"
                 if full and shut:
                     full = "all slots of the other nodes are in use"
-                return None, f"for {node}: " + "; ".join([*filter(None, [full]), *shut])[:500]
+                return None, f"for {self._needs(want)}: " + "; ".join([*filter(None, [full]), *shut])[:500]
 
             def order(one: Place) -> tuple[bool, bool, float]:
                 other = want.like is not None and want.like != one.fingerprint
@@ -347,6 +377,8 @@ class CommandExecutor:
             if not place.fixed and time.monotonic() - channel.began > SAY_S:
                 self._close_idle_agent(place)
             line = channel.last_printed()
+            if place.fixed and place.why:
+                continue  # why the last agent there was of no use says more than what this one prints
             if line == NOTHING and time.monotonic() - channel.began < QUIET_S:
                 continue  # most commands print the reason of the wait within seconds
             if time.monotonic() > say_at and (line := with_reason(line)) != reported:
@@ -435,8 +467,9 @@ class CommandExecutor:
             if place not in self._able(want):
                 channel.close(gently=True)
                 return False
-            place.pool = place.pool or room
-            room = place.pool
+            if place.pool is None:
+                place.pool = room
+            room = place.pool.has_now(room)
         slot.take_node(channel, node, room, place.slots if place.fixed else 1)
         self.rows.write(node_row)
         return True
@@ -519,3 +552,9 @@ class CommandExecutor:
         self._drained = drained()
         for place in self.places if self._drained else ():
             self._close_idle_agent(place, lambda slot: self.slots[slot].node in self._drained)
+
+
+def concerns(key: tuple[bool, int], want: Want) -> bool:
+    """Is a node that was too small for `key` (GPUs?, bytes) too small for this trial, too?"""
+    of_gpus, needed = key
+    return of_gpus == (want.gpus > 0) and needed <= want.needed

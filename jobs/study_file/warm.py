@@ -123,8 +123,15 @@ def from_record(
     while space and (idle := _not_drawn(at, kept, space, axes, f"{word} ")):  # without one, others may not be drawn
         kept = {name: value for name, value in kept.items() if name not in idle}
     if not kept:
-        raise BadStudy(at, f"names {word}, which has none of {', '.join(space)}; it has {', '.join(params) or 'none'}")
+        has = f"it has {', '.join(params) or 'none'}"
+        if any(name in space for name in params):
+            raise BadStudy(at, f"names {word}, which has no parameter that {_cell(axes)} draws; {has}")
+        raise BadStudy(at, f"names {word}, which has none of {', '.join(space)}; {has}")
     return checked(at, kept, space, forbid, axes, f"{word} ")
+
+
+def _cell(axes: Mapping[str, Any]) -> str:
+    return f"the cell with {_shown(dict(axes))}" if axes else "the cell"
 
 
 def _not_drawn(at: At, given: Params, space: Space, axes: Mapping[str, Any], whose: str) -> list[str]:

@@ -56,6 +56,12 @@ class MemoryPool:
         self._waiting: list[int] = []
         self._obstacles: dict[int, Obstacle] = {}  # of the slots that wait
 
+    def has_now(self, found: MemoryPool) -> MemoryPool:
+        """Takes over the GPUs and cores that a new agent has found on the machine; returns itself."""
+        with self._changed:
+            self.gpus, self.cores = found.gpus, found.cores
+        return self
+
     def take(
         self,
         slot: int,
@@ -191,7 +197,7 @@ class MemoryPool:
         closed = {gpu.name for gpu in self.gpus if elsewhere.get(gpu.key, 0) is None}
         for other, held in self._held.items():
             for gpu in held if other != slot else ():
-                used[gpu.name] += self._wants[other].gpu_bytes or 0
+                used[gpu.name] = used.get(gpu.name, 0) + (self._wants[other].gpu_bytes or 0)
                 if self._wants[other].gpu_bytes is None:
                     closed.add(gpu.name)
         fits = [gpu for gpu in self.gpus if gpu.name not in closed and self._fits(gpu, used[gpu.name], want)]

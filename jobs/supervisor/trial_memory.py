@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.study import LEARN, CannotFit
-from fts.jobs.devices import gpus_in_words
+from fts.jobs.devices import gpus_in_words, kind_of
 from fts.jobs.executors.base import OrderReceived
 from fts.jobs.python import python
 from fts.jobs.status.formatting import count, in_gb
@@ -80,7 +80,10 @@ class TrialMemory:
         total = self.slot.host_share()
         known = Known(None) if alone else self._known(total)
         if known.promised and known.bytes is not None and total is not None and known.bytes > total:
-            raise CannotFit(f"needs {in_gb(known.bytes)} of memory, as promised; {in_gb(total)} allowed", known.bytes)
+            where = "" if self.slot.is_local else f" on {self.slot.machine}"
+            raise CannotFit(
+                f"needs {in_gb(known.bytes)} of memory, as promised; {in_gb(total)} allowed{where}", known.bytes
+            )
         shares = self.slot.settings.slots > 1 and self.slot.settings.memory_limit is None
         need = min(known.bytes or 0, total or known.bytes or 0)
         self._learns = shares and not known.promised and not alone
@@ -154,6 +157,12 @@ class TrialMemory:
                 f"needs {in_gb(need)} of {of}, as promised; {self.slot.machine} has {gpus_in_words(there)}", need
             )
         return need
+
+    def fits_no_node(self, needed: int) -> bool:
+        """Has every node less: is it above the worker's --memory-limit? 0: it needs more GPUs than any node has."""
+        of_gpu = not self.plans and (self.resources.gpu or kind_of(self.slot.settings.device) == "cuda")
+        limit = self.slot.settings.memory_limit
+        return not needed or (not of_gpu and limit is not None and needed > limit)
 
     def ran_out(self) -> bool:
         """Did an earlier attempt of the trial, perhaps in another claim, run out of memory?"""

@@ -340,7 +340,8 @@ class TrialRunner:
     def _fits_elsewhere(self, needed: int) -> bool:
         """Notes what the trial needs and its node does not have. Returns whether another node may have enough."""
         self._needed = max(self._needed, needed)
-        return needed > 0 and self.slot.refused(self._want())
+        want = self._want()
+        return self.slot.refused(replace(want, needed=0) if self.memory.fits_no_node(needed) else want)
 
     def _takes_room(self, admitted: Admission, waited: bool, learns: bool) -> bool:
         """Waits until the other slots leave enough room, and records the wait; False: an order came first.

@@ -65,6 +65,11 @@ def has_started_any() -> bool:
     """Does this process have children, or has it waited for any? True if the system cannot tell."""
     if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss:
         return True
+    return has_any()
+
+
+def has_any() -> bool:
+    """Does this process have children that nobody has waited for? True if the system cannot tell."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -11,12 +11,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fts.jobs.trial import orphans
+from fts.jobs.trial.wrapped import Wrapped
 
 SIGNALLED_S = 0.5  # from the first of a trial's processes that an engine signals to the last
 FROM_OUTSIDE = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+ENDS_S = 0.2  # the longest time from the end of a process's code to its end
+EXITING = 0x4  # PF_EXITING of Linux, among the flags in /proc/PID/stat
 Call = Callable[..., Any]
 BY_SIGNAL = {code for number in FROM_OUTSIDE for code in (-number, 128 + number)}  # 128 +: a shell's exit code
 
@@ -31,19 +35,18 @@ class Signalled:
     @property
     def until(self) -> float:
         """Until when the same signal may still reach the trial's own process (monotonic)."""
-        if ended_child(os.P_ALL) is not None:
+        if orphans.has_any():
             for pid in orphans.children(os.getpid()):
                 self._look_at(pid)
         return self._at + SIGNALLED_S
 
     def watch(self) -> None:
         """Notes such ends from now on."""
-        if getattr(os.waitpid, "is_ours", False):
+        if isinstance(os.waitpid, Wrapped):
             return
-        os.kill, os.killpg = self._sending(os.kill), self._sending(os.killpg)
-        os.system = self._of_status(os.system, lambda status: (None, status))
-        os.waitpid = self._of_status(os.waitpid, lambda found: found)
-        os.waitpid.is_ours = True  # type: ignore[attr-defined]
+        os.kill, os.killpg = self._sending("kill", os.kill), self._sending("killpg", os.killpg)
+        os.system = self._of_status("system", os.system, lambda status: (None, status))
+        os.waitpid = self._of_status("waitpid", os.waitpid, lambda found: found)
         kind: Any = subprocess.Popen  # it has taken its own os.waitpid before
         # this is not part of its documented interface, and a library may have put another class in its place
         if (ends := getattr(kind, "_handle_exitstatus", None)) is None:
@@ -57,7 +60,10 @@ class Signalled:
         kind._handle_exitstatus = handle_exitstatus
 
     def _look_at(self, pid: int) -> None:
-        if (found := ended_child(os.P_PID, pid)) is not None:
+        until = time.monotonic() + ENDS_S
+        while (found := ended_child(pid)) is None and is_ending(pid) and time.monotonic() < until:
+            time.sleep(0.001)
+        if found is not None:
             self._note(pid, -found.si_status if found.si_code == os.CLD_KILLED else found.si_status)
 
     def _note(self, pid: int | None, code: int | None) -> None:
@@ -66,18 +72,16 @@ class Signalled:
             if pid is not None:
                 self._known.add(pid)
 
-    def _sending(self, kill: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    def _sending(self, name: str, kill: Call) -> Call:
         def note_and_kill(target: int, number: int, /) -> None:
             if number:
                 self._look_at(abs(target))  # a pool sends SIGTERM also to its processes that have ended
                 self._known.add(abs(target))
             kill(target, number)
 
-        return note_and_kill
+        return Wrapped("os", name, kill, note_and_kill)
 
-    def _of_status(
-        self, call: Callable[..., Any], parts: Callable[[Any], tuple[int | None, int]]
-    ) -> Callable[..., Any]:
+    def _of_status(self, name: str, call: Call, parts: Callable[[Any], tuple[int | None, int]]) -> Call:
         def call_and_note(*words: Any, **options: Any) -> Any:
             found = call(*words, **options)
             pid, status = parts(found)
@@ -85,15 +89,24 @@ class Signalled:
                 self._note(pid, os.waitstatus_to_exitcode(status))
             return found
 
-        return call_and_note
+        return Wrapped("os", name, call, call_and_note)
 
 
-def ended_child(kind: int, pid: int = 0) -> os.waitid_result | None:
-    """Returns how a child, or any, has ended that nobody has waited for yet; None also where the system cannot tell."""
+def ended_child(pid: int) -> os.waitid_result | None:
+    """Returns how a child has ended that nobody has waited for yet; None also where the system cannot tell."""
     try:
-        return os.waitid(kind, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except (OSError, AttributeError):
         return None
+
+
+def is_ending(pid: int) -> bool:
+    """Has it begun to end (Linux)? It closes its files first, and a pool sees that before anybody can wait for it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(int(stat.rpartition(")")[2].split()[6]) & EXITING)
 
 
 signalled = Signalled()

@@ -14,6 +14,8 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.trial.wrapped import Wrapped
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,13 +59,13 @@ def tell_own_end(tell: Callable[[dict[str, Any]], None], is_ours: Callable[[int]
         ours = number == signal.SIGTERM and is_ours(number)
         return ours or (number > 0 and signal.getsignal(number) is signal.SIG_DFL)
 
-    def reporting(kill: Callable[[int, int], None], is_me: Callable[[int], bool]) -> Callable[[int, int], None]:
+    def reporting(name: str, kill: Callable[[int, int], None], is_me: Callable[[int], bool]) -> Wrapped:
         def report_and_kill(target: int, number: int, /) -> None:
             if is_me(target) and ends(number):
                 say("killed itself" if number == signal.SIGKILL else f"sent itself {name_of(number)}", number)
             kill(target, number)
 
-        return report_and_kill
+        return Wrapped("os", name, kill, report_and_kill)
 
     def raises(number: int, /) -> None:
         if os.getpid() == me and ends(number):
@@ -79,10 +81,10 @@ def tell_own_end(tell: Callable[[dict[str, Any]], None], is_ours: Callable[[int]
         return target == group or (target == 0 and os.getpgrp() == group)
 
     raise_signal = signal.raise_signal
-    os.kill = reporting(os.kill, lambda target: target == me or is_own_group(-target))
-    os.killpg = reporting(os.killpg, is_own_group)
-    signal.raise_signal = raises
-    os._exit = leaves  # type: ignore[assignment]  # it does not return either
+    os.kill = reporting("kill", os.kill, lambda target: target == me or is_own_group(-target))
+    os.killpg = reporting("killpg", os.killpg, is_own_group)
+    signal.raise_signal = Wrapped("signal", "raise_signal", raise_signal, raises)
+    os._exit = Wrapped("os", "_exit", exit_now, leaves)  # it does not return either
 
 
 def name_of(number: int) -> str:

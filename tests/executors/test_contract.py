@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -614,8 +615,17 @@ def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Pat
         assert place is None and "for a node with 2 GPUs: all slots are in use" in why
         needs = Want(gpus=2, needed=1 << 40)
         assert not executor.slots[0].refused(needs), "the others have too few GPUs"  # type: ignore[attr-defined]
+        assert executor.slots[0].channel is None, "the next agent looks for GPUs again"  # type: ignore[attr-defined]
+        (tmp_path / "gpus-c").write_text("0,1,2")
+        (tmp_path / "gpus-b").write_text("0")
         assert executor.place(0, needs, lambda: False, lambda _: None)
-        assert executor.slots[0].node == "b"  # type: ignore[attr-defined]
+        assert executor.slots[0].node == "c"  # type: ignore[attr-defined]
+        assert len(executor.slots[0].room.gpus) == 3, "not those of an earlier agent"  # type: ignore[attr-defined]
+        assert not executor.slots[0].refused(replace(needs, needed=0))  # type: ignore[attr-defined]
+        (tmp_path / "gpus-c").write_text("0")
+        (tmp_path / "gpus-b").write_text("0,1")
+        assert executor.place(0, needs, lambda: False, lambda _: None)
+        assert executor.slots[0].node == "b" and len(executor.slots[0].room.gpus) == 2  # type: ignore[attr-defined]
         for place, cores in zip(executor.places, (8, None, 2), strict=True):  # type: ignore[attr-defined]
             place.cores = cores
         for want, names in (
@@ -648,6 +658,10 @@ def test_a_node_that_was_too_small_for_a_trial_is_passed_over_for_a_while(
     def refused(want: Want) -> bool:
         return bool(executor.slots[0].refused(want))  # type: ignore[attr-defined]
 
+    def age(seconds: float) -> None:
+        for place in executor.places:  # type: ignore[attr-defined]
+            place.refused = {key: at - seconds for key, at in place.refused.items()}
+
     try:
         large, small = Want(needed=40 * gb), Want(needed=8 * gb)
         assert node_for(large) == "a" and not refused(Want()), "nothing is known of what it needs"
@@ -656,8 +670,18 @@ def test_a_node_that_was_too_small_for_a_trial_is_passed_over_for_a_while(
         assert node_for(Want(needed=100 * gb)) == "b", "an agent is not started anew where none is better"
         assert node_for(small) == node_for(Want(needed=40 * gb, gpus=1)) == "b", "the slot keeps its agent"
         executor.slots[0].leave_node()  # type: ignore[attr-defined]
+        assert node_for(large) == "a", "the trial was held: once a person resumes it, each node is tried again"
+        assert refused(large) and node_for(large) == "b"
+        place, why = executor._choose(1, large, False)  # type: ignore[attr-defined]
+        assert place is None and why == "for a node with 40.0 GB of memory: all slots are in use"
+        executor.slots[0].leave_node()  # type: ignore[attr-defined]
         assert node_for(small) == "a", "a small trial fits there"
+        age(0.6 * command.REFUSED_S)
+        assert refused(Want(needed=100 * gb)), "b has not refused it again"
         assert node_for(large) == "b"
+        executor.slots[0].leave_node()  # type: ignore[attr-defined]
+        age(0.6 * command.REFUSED_S)
+        assert node_for(large) == "a", "the refusal of a larger trial says nothing of this one"
         executor.slots[0].leave_node()  # type: ignore[attr-defined]
         monkeypatch.setattr(command, "REFUSED_S", 0.0)
         assert node_for(large) == "a"
@@ -665,7 +689,9 @@ def test_a_node_that_was_too_small_for_a_trial_is_passed_over_for_a_while(
         executor.close()
 
 
-def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(tmp_path: Path) -> None:
+def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise every job would fail there, or a function would run on cpu under the name of another device."""
     launch = f"{sys.executable} {NODE} {tmp_path} {{name}} {{agent}}"
     settings = WorkerSettings(1, device="cuda:7", where=Where("ssh", launch, "a:1,b:1"), stop_grace_s=1.0)
@@ -678,8 +704,17 @@ def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(tmp_path:
         assert executor.slots[0].node == "b"  # type: ignore[attr-defined]
         (a, b), _ = executor.places, executor.nodes()  # type: ignore[attr-defined]
         assert a.why.startswith("a: --device is 'cuda:7', but this machine has: cpu") and not b.why
+        a.pause_until = time.monotonic() + 60.0  # on a busy machine its pause is over by now
         place, why = executor._choose(1, Want(avoid=frozenset({"b"})), False)  # type: ignore[attr-defined]
         assert place is None and "a is tried again soon: a: --device is 'cuda:7'" in why
+        executor.slots[0].leave_node()  # type: ignore[attr-defined]
+        (tmp_path / "cuda-b").write_text("7")
+        said: list[str] = []
+        monkeypatch.setattr(command, "SAY_S", 0.1)  # before an agent says what it prints at its start
+        until = time.monotonic() + 8.0
+        assert not executor.place(0, Want(), lambda: time.monotonic() > until, said.append)
+        assert "for a node: b: --device is 'cuda:7'" in said[1] and "Welcome" in said[0]
+        assert [one for one in said[1:] if "Welcome" in one or "--device" not in one] == []
     finally:
         executor.close()
     auto = RayLaunch("", address="h:1").argv(Want(), "fts-0", None)

@@ -204,3 +204,13 @@ def test_trials_side_by_side_end_the_same_whatever_node_is_lost(sampler: str, tm
     finished(crew, worker)
     equal(crew, peace)
     assert len(crew.struck) >= 3 and crew.study.one("SELECT count(*) FROM trial") == 9
+
+
+def test_what_the_workers_own_limit_rules_out_waits_for_no_node(tmp_path: Path) -> None:
+    """The limit is 2 GB on every node; b, which cannot be reached, has no more."""
+    crew = Crew(tmp_path)
+    (tmp_path / "fail-b").write_text("")
+    crew.study.ok("enqueue", "train.py:objective", "--trials", "1", "--memory", "3GB")
+    assert crew.start("a:1,b:1").wait(60) == 0, crew.said()
+    held = crew.study.one("SELECT hold_reason FROM job")
+    assert held == "t0 needs 3.0 GB of memory, as promised; 2.0 GB allowed on node a"

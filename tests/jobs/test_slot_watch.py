@@ -12,7 +12,7 @@ import pytest
 
 from fts.jobs.records import exports
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.status.event_groups import stuck_sentence
+from fts.jobs.status.event_groups import NEWSWORTHY, SLOT_STUCK, SLOT_WORKS, stuck_sentence
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.parallel_trials import ParallelTrials
 from fts.jobs.worker.console import Console
@@ -190,3 +190,7 @@ def test_a_worker_whose_disk_does_not_answer_says_where_it_is_and_works_on_when_
     (trial, other) = queries.trials(db, 1)
     assert (trial.status, other.status) == ("complete", "complete")
     db.close()
+
+
+def test_a_stuck_slot_is_news_of_the_first_screen() -> None:
+    assert {SLOT_STUCK, SLOT_WORKS} <= NEWSWORTHY

@@ -596,7 +596,9 @@ def test_a_recorded_trial_gives_each_cell_what_that_cell_draws() -> None:
     for recorded, size, names in cases:
         found = warm.from_record(warm.AT, "old/L:t5", space, {}, {"size": size}, lambda _, given=recorded: dict(given))
         assert found == {name: recorded[name] for name in names}
-    with pytest.raises(BadSpec, match="which has none of"):
+    with pytest.raises(BadSpec, match="which has no parameter that the cell with size = 'S' draws; it has depth"):
         warm.from_record(warm.AT, "old/L:t5", space, {}, {"size": "S"}, lambda _: {"depth": 5})
+    with pytest.raises(BadSpec, match="which has none of opt, momentum, nesterov, depth, narrow; it has gone"):
+        warm.from_record(warm.AT, "old/L:t5", space, {}, {"size": "S"}, lambda _: {"gone": 5})
     with pytest.raises(BadSpec, match="gives depth, which a trial with"):
         warm.checked(warm.AT, {"opt": "adam", "depth": 5}, space, {}, {"size": "S"})

@@ -286,3 +286,42 @@ def test_a_program_that_the_function_itself_ends_makes_no_trial_wait(tmp_path: P
         return float(signalled.until > time.monotonic())
     """
     assert in_a_process(cell_of(tmp_path, body)).end["value"] == 0.0
+
+
+def test_functions_of_python_that_a_trial_has_replaced_go_to_a_pool_and_become_no_methods(tmp_path: Path) -> None:
+    body = """
+    import multiprocessing, os, pickle, signal
+    def objective(trial):
+        class Runs:
+            system, kill, end = os.system, os.kill, os._exit
+        assert Runs().system("exit 3") >> 8 == 3 and Runs().kill(os.getpid(), 0) is None
+        with multiprocessing.Pool(1) as pool:
+            assert pool.map(os.system, ["true", "true"]) == [0, 0]
+        for function in (os.kill, os.killpg, os.system, os.waitpid, os._exit, signal.raise_signal):
+            assert pickle.loads(pickle.dumps(function)) is function
+        return 1.0
+    """
+    record = in_a_process(cell_of(tmp_path, body))
+    assert record.end["fact"] == "result", record.end
+
+
+def test_a_process_that_a_pool_saw_end_before_it_could_be_waited_for_is_noticed(tmp_path: Path) -> None:
+    body = """
+    import os, signal, time
+    from concurrent.futures import ProcessPoolExecutor
+    from fts.jobs.trial.signalled import SIGNALLED_S, signalled
+    def ends():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    def objective(trial):
+        missed = 0
+        for _ in range(40):
+            began = time.monotonic()
+            try:
+                ProcessPoolExecutor(1).submit(ends).result()
+            except Exception:
+                missed += signalled.until < began + SIGNALLED_S
+        return float(missed)
+    """
+    record = in_a_process(cell_of(tmp_path, body))
+    assert (record.end["fact"], record.end["value"]) == ("result", 0.0), record.end
