@@ -33,7 +33,6 @@ SETTLE_S = 0.3  # destructive keys are refused for this long after a screen or d
 MOVED_S = 0.5  # and for this long after the row under the cursor changed
 LEAST_BUSY_S = 0.2  # a change waits at least this long for the lock, however long it waited in our own queue
 SILENT_S = 0.2  # after the screen has closed, so long without a word while a change waits
-JUST_READ_S = 0.3  # a snapshot so young may have been read before a change that ended before it was dated
 PREVIEW_ABOVE = 3  # a change of more jobs than this shows their list and asks first
 
 
@@ -43,7 +42,7 @@ class ActionRunner:
     def __init__(self, app: Monitor) -> None:
         self.app = app
         self.open = 0  # changes that were started and have not ended
-        self._changed_at = 0.0  # when the latest change ended
+        self._latest = 0, 0  # of the latest change made here: (number of the database, id of its event)
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
         self._failed: list[Acted] = []  # failures that were not shown yet
         self._memory: FormMemory | None = None  # of the enqueue form
@@ -139,7 +138,7 @@ class ActionRunner:
             dialog = Ask(action.label, hint, demanded=word)
             self.app.push_screen(dialog, lambda text: self._run_if_still(action, jobs, subject) if text else None)
             return
-        reverts = action.id in SUBJECTS
+        reverts = action.id in conditions.REVERTS
         asks = (
             action.asks(jobs)
             or (len(jobs) > PREVIEW_ABOVE and level != "L0")
@@ -159,11 +158,15 @@ class ActionRunner:
 
     def _own_change_is_newer(self) -> bool:
         """Returns whether a change of this monitor is not in the snapshot yet: that is what `u` means then."""
-        return self.open > 0 or self.app.readings.snapshot.taken_at < self._changed_at + JUST_READ_S
+        readings = self.app.readings
+        seen = readings.snapshot.events[-1].id if readings.snapshot.events else 0
+        database, event_id = self._latest
+        return self.open > 0 or (database == readings.replaced and event_id > seen)
 
     def _subject(self, action: Action) -> tuple[int, int | None]:
         """Returns what a question is about besides jobs: (number of the database, id of the event to undo or redo)."""
-        event = SUBJECTS[action.id](self.app.readings.snapshot) if action.id in SUBJECTS else None
+        latest = conditions.REVERTS.get(action.id)
+        event = None if latest is None else latest(self.app.readings.snapshot)
         return self.app.readings.replaced, None if event is None else event.id
 
     def _run_if_still(self, action: Action, jobs: Sequence[Job], subject: tuple[int, int | None], **args: Any) -> None:
@@ -244,7 +247,8 @@ class ActionRunner:
         except Exception as error:  # noqa: BLE001  # a key without an answer would look as if it had worked
             self._fail(action, f"it failed: {error or type(error).__name__}")
         else:
-            self._changed_at = time.time()
+            if change.event_id is not None:
+                self._latest = self.app.readings.replaced, change.event_id
             undoes = action.level != "L3" and change.event_id and action.id not in SILENT
             undo = " · u undoes" if undoes else ""
             self.app.post_message(Acted(action.id, change.message + undo, failed=False))
@@ -285,7 +289,6 @@ class ActionRunner:
 
 
 COMMANDS = ("start_worker",)  # separate processes that take seconds; other changes do not wait for them
-SUBJECTS = {"undo": conditions.latest_undoable, "redo": conditions.latest_redoable}  # what they change, if not jobs
 SILENT = ("undo", "redo", "ack", "note", "start_worker")  # no "u undoes": nothing to undo, or u would undo another
 
 

@@ -275,6 +275,18 @@ def test_undo_of_a_retry_is_refused_after_a_start_even_if_it_waits_again(db: Dat
         transitions.undo(db)
 
 
+def test_an_undone_change_after_the_last_undo_leaves_nothing_to_redo(db: Database) -> None:
+    """Pause, undo; pause another one, undo, redo: the first pause is not offered, because its redo is refused."""
+    for job in enqueued(db, 2):
+        transitions.pause(db, [job])
+        transitions.undo(db)
+    assert conditions.redoable(None, queries.snapshot(db)) is None
+    transitions.redo(db)
+    assert "something else was changed" in str(conditions.redoable(None, queries.snapshot(db)))
+    with pytest.raises(CannotUndo, match="something else was changed since"):
+        transitions.redo(db)
+
+
 def test_redo_is_refused_after_another_change(db: Database) -> None:
     enqueued(db, 2)
     transitions.pause(db, [1])

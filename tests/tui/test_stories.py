@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from fts.jobs.actions import by_id
+from fts.jobs.actions import by_id, conditions
 from fts.jobs.actions.handlers import OWN
 from fts.state import queries, transitions
 from fts.state.db import open_database
@@ -213,6 +213,18 @@ async def test_u_right_after_a_key_undoes_that_key_and_nothing_older(db_path):
                 with pytest.raises(CannotUndo, match=reason):
                     by_id("undo").run(db, (), study.USER, **given)
                 transitions.undo(db)
+
+
+async def test_u_asks_about_an_own_change_once_it_is_old_also_if_nothing_was_written_since(db_path, monkeypatch):
+    """In an idle study nothing is read again: the snapshot stays as young as the change for hours."""
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "j")
+        await pilot.press("J")
+        await until(lambda: verbs(db_path) == ["moved"] == [app.readings.snapshot.events[-1].verb], pilot)
+        monkeypatch.setattr(conditions, "ASK_AFTER_S", -1.0)
+        await press(pilot, "u")
+        await until(lambda: opened(app, Confirm) or "u:" in app.toast[0], pilot)
+        assert opened(app, Confirm) and "ago by you@spark" in dialog_text(app), app.toast
 
 
 async def test_acknowledging_keeps_what_was_said_about_the_end(db_path):
