@@ -188,7 +188,7 @@ def test_undo_in_a_script_asks_nobody(fts, db: Database):
 
 
 def at_a_terminal(words: list[str], answer: bytes, before: Callable[[], None] | None = None) -> str:
-    """Runs `fts` with a pseudo-terminal for stdin and stderr; what it said there. `before`: called when it has asked."""
+    """Runs `fts` with a pseudo-terminal for stdin and stderr; what it said. `before`: called when it has asked."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "fts.jobs.cli", *words], stdin=theirs, stdout=theirs, stderr=theirs
