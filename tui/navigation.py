@@ -237,7 +237,7 @@ class Navigation:
         self.scroll, self.follow = 0, True
 
     def shift_chart(self, steps: int, on: int = 0, back: int | None = None) -> None:
-        """Moves the window of the chart back (positive) or on, from `on` (0 or less) to `back` quarters of its width."""
+        """Moves the window of the chart back (positive) or on, from `on` (0 or less) to `back` quarters of it."""
         back = 4 * (2**self.chart_zoom - 1) if back is None else back
         self.chart_shift = min(max(self.chart_shift + steps, on), back)
 
