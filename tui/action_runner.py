@@ -45,6 +45,7 @@ class ActionRunner:
         self._latest = 0, 0  # of the latest change made here: (number of the database, id of its event)
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
         self._failed: list[Acted] = []  # failures that were not shown yet
+        self._failures: list[str] = []  # why changes failed, all of them
         self._memory: FormMemory | None = None  # of the enqueue form
         self._runs: FormRuns | None = None  # commands of the enqueue form; they continue after it is closed
 
@@ -232,13 +233,20 @@ class ActionRunner:
         self.open += 1
         asked_at = time.monotonic()
         if action.id in COMMANDS:
-            do = partial(self._do, action, ids, args, asked_at)
+            do = partial(self._do, action, ids, args, asked_at, len(self._failures))
             self.app.run_worker(do, thread=True, name=action.id, exit_on_error=False)
         else:
-            self._lane.submit(self._do, action, ids, args, asked_at)
+            self._lane.submit(self._do, action, ids, args, asked_at, len(self._failures))
 
-    def _do(self, action: Action, ids: tuple[int, ...], args: dict[str, Any], asked_at: float) -> None:
-        """Runs an action in a thread and posts the result, or the error, as a message."""
+    def _do(self, action: Action, ids: tuple[int, ...], args: dict[str, Any], asked_at: float, failures: int) -> None:
+        """Runs an action in a thread and posts the result, or the error, as a message.
+
+        `failures`: how many changes had failed when it was asked for. `u` right after a key that has failed since would
+        undo an earlier change, so it fails for the same reason.
+        """
+        if args.get("only") == OWN and len(self._failures) > failures:
+            self._fail(action, self._failures[-1])
+            return
         busy_s = max(BUSY_S - (time.monotonic() - asked_at), LEAST_BUSY_S)  # BUSY_S counts from the key press
         try:
             change = run_action(action, self.app.path, ids, self.app.user, False, busy_s, **args)
@@ -255,6 +263,7 @@ class ActionRunner:
 
     def _fail(self, action: Action, sentence: str) -> None:
         message = Acted(action.id, f"{action.key or action.label}: {sentence}", failed=True)
+        self._failures.append(sentence)
         self._failed.append(message)
         self.app.post_message(message)
 
