@@ -238,11 +238,14 @@ async def test_u_right_after_a_key_that_fails_undoes_nothing_older(db_path, monk
         await until(lambda: verbs(db_path) == ["undone"], pilot)
 
 
-async def test_u_undoes_nothing_of_somebody_else_that_the_screen_does_not_show_yet(db_path, monkeypatch):
+async def test_u_means_an_own_change_that_the_screen_does_not_show_yet_and_none_of_somebody_else(db_path, monkeypatch):
     async with monitor(db_path) as (app, pilot):
+        monkeypatch.setattr(app.poller, "ask", lambda *_, **__: None)  # the screen shows the change of hours ago
         await press(pilot, "j", "J")
-        await until(lambda: verbs(db_path) == ["moved"] == [app.readings.snapshot.events[-1].verb], pilot)
-        monkeypatch.setattr(app.poller, "ask", lambda *_, **__: None)
+        await until(lambda: "u undoes" in app.toast[0] and not app.action_runner.open, pilot)
+        await press(pilot, "u")
+        await until(lambda: verbs(db_path) == ["undone"], pilot)
+        assert not opened(app, Confirm)
         with closing(open_database(db_path)) as db:
             transitions.pause(db, [queries.jobs(db)[1].id], who="ada@lab")
         await press(pilot, "u")
