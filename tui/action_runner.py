@@ -33,7 +33,6 @@ SETTLE_S = 0.3  # destructive keys are refused for this long after a screen or d
 MOVED_S = 0.5  # and for this long after the row under the cursor changed
 LEAST_BUSY_S = 0.2  # a change waits at least this long for the lock, however long it waited in our own queue
 SILENT_S = 0.2  # after the screen has closed, so long without a word while a change waits
-JUST_READ_S = 0.3  # a snapshot so young may have been read before a change that ended before it was dated
 PREVIEW_ABOVE = 3  # a change of more jobs than this shows their list and asks first
 
 
@@ -43,9 +42,10 @@ class ActionRunner:
     def __init__(self, app: Monitor) -> None:
         self.app = app
         self.open = 0  # changes that were started and have not ended
-        self._changed_at = 0.0  # when the latest change ended
+        self._latest = 0, 0  # of the latest change made here: (number of the database, id of its event)
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
         self._failed: list[Acted] = []  # failures that were not shown yet
+        self._failures: list[str] = []  # why changes failed, all of them
         self._memory: FormMemory | None = None  # of the enqueue form
         self._runs: FormRuns | None = None  # commands of the enqueue form; they continue after it is closed
 
@@ -139,7 +139,7 @@ class ActionRunner:
             dialog = Ask(action.label, hint, demanded=word)
             self.app.push_screen(dialog, lambda text: self._run_if_still(action, jobs, subject) if text else None)
             return
-        reverts = action.id in SUBJECTS
+        reverts = action.id in conditions.REVERTS
         asks = (
             action.asks(jobs)
             or (len(jobs) > PREVIEW_ABOVE and level != "L0")
@@ -159,11 +159,15 @@ class ActionRunner:
 
     def _own_change_is_newer(self) -> bool:
         """Returns whether a change of this monitor is not in the snapshot yet: that is what `u` means then."""
-        return self.open > 0 or self.app.readings.snapshot.taken_at < self._changed_at + JUST_READ_S
+        readings = self.app.readings
+        seen = readings.snapshot.events[-1].id if readings.snapshot.events else 0
+        database, event_id = self._latest
+        return self.open > 0 or (database == readings.replaced and event_id > seen)
 
     def _subject(self, action: Action) -> tuple[int, int | None]:
         """Returns what a question is about besides jobs: (number of the database, id of the event to undo or redo)."""
-        event = SUBJECTS[action.id](self.app.readings.snapshot) if action.id in SUBJECTS else None
+        latest = conditions.REVERTS.get(action.id)
+        event = None if latest is None else latest(self.app.readings.snapshot)
         return self.app.readings.replaced, None if event is None else event.id
 
     def _run_if_still(self, action: Action, jobs: Sequence[Job], subject: tuple[int, int | None], **args: Any) -> None:
@@ -229,13 +233,20 @@ class ActionRunner:
         self.open += 1
         asked_at = time.monotonic()
         if action.id in COMMANDS:
-            do = partial(self._do, action, ids, args, asked_at)
+            do = partial(self._do, action, ids, args, asked_at, len(self._failures))
             self.app.run_worker(do, thread=True, name=action.id, exit_on_error=False)
         else:
-            self._lane.submit(self._do, action, ids, args, asked_at)
+            self._lane.submit(self._do, action, ids, args, asked_at, len(self._failures))
 
-    def _do(self, action: Action, ids: tuple[int, ...], args: dict[str, Any], asked_at: float) -> None:
-        """Runs an action in a thread and posts the result, or the error, as a message."""
+    def _do(self, action: Action, ids: tuple[int, ...], args: dict[str, Any], asked_at: float, failures: int) -> None:
+        """Runs an action in a thread and posts the result, or the error, as a message.
+
+        `failures`: how many changes had failed when it was asked for. `u` right after a key that has failed since would
+        undo an earlier change, so it fails for the same reason.
+        """
+        if args.get("only") == OWN and len(self._failures) > failures:
+            self._fail(action, self._failures[-1])
+            return
         busy_s = max(BUSY_S - (time.monotonic() - asked_at), LEAST_BUSY_S)  # BUSY_S counts from the key press
         try:
             change = run_action(action, self.app.path, ids, self.app.user, False, busy_s, **args)
@@ -244,13 +255,15 @@ class ActionRunner:
         except Exception as error:  # noqa: BLE001  # a key without an answer would look as if it had worked
             self._fail(action, f"it failed: {error or type(error).__name__}")
         else:
-            self._changed_at = time.time()
+            if change.event_id is not None:
+                self._latest = self.app.readings.replaced, change.event_id
             undoes = action.level != "L3" and change.event_id and action.id not in SILENT
             undo = " · u undoes" if undoes else ""
             self.app.post_message(Acted(action.id, change.message + undo, failed=False))
 
     def _fail(self, action: Action, sentence: str) -> None:
         message = Acted(action.id, f"{action.key or action.label}: {sentence}", failed=True)
+        self._failures.append(sentence)
         self._failed.append(message)
         self.app.post_message(message)
 
@@ -285,7 +298,6 @@ class ActionRunner:
 
 
 COMMANDS = ("start_worker",)  # separate processes that take seconds; other changes do not wait for them
-SUBJECTS = {"undo": conditions.latest_undoable, "redo": conditions.latest_redoable}  # what they change, if not jobs
 SILENT = ("undo", "redo", "ack", "note", "start_worker")  # no "u undoes": nothing to undo, or u would undo another
 
 

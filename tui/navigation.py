@@ -236,9 +236,10 @@ class Navigation:
         """Another log is shown from its end, and followed."""
         self.scroll, self.follow = 0, True
 
-    def shift_chart(self, steps: int) -> None:
-        """Moves the window of the chart back (positive) or on, at most to the first value."""
-        self.chart_shift = min(max(self.chart_shift + steps, 0), 4 * (2**self.chart_zoom - 1))
+    def shift_chart(self, steps: int, on: int = 0, back: int | None = None) -> None:
+        """Moves the window of the chart back (positive) or on, from `on` (0 or less) to `back` quarters of it."""
+        back = 4 * (2**self.chart_zoom - 1) if back is None else back
+        self.chart_shift = min(max(self.chart_shift + steps, on), back)
 
     def zoom_chart(self, steps: int) -> None:
         """Halves the window of the chart, or doubles it (negative)."""

@@ -98,8 +98,14 @@ def undoable(job: Job | None, snapshot: Snapshot) -> str | None:
 def redoable(job: Job | None, snapshot: Snapshot) -> str | None:
     if (undone := latest_redoable(snapshot)) is None:
         return "there is nothing to redo"
-    change = latest_undoable(snapshot)
-    newer = change is not None and change.id > undone.id and change.verb != Verb.REDONE
+    imported = _imported(snapshot)
+    newer = any(
+        event.id > undone.id
+        and event.inverse is not None
+        and event.verb not in (Verb.UNDONE, Verb.REDONE)
+        and not (event.verb == Verb.ENQUEUED and event.job_id in imported)
+        for event in snapshot.journal
+    )  # also one that was undone since, as in the transaction that redoes
     return "there is nothing to redo: something else was changed since the last undo" if newer else None
 
 
@@ -228,6 +234,13 @@ def price_of_redo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     return _asks_first(event, snapshot) if event else None
 
 
+def price_of_reverting(snapshot: Snapshot, events: Sequence[Event]) -> str | None:
+    """Describes those of several changes that are old or another person's."""
+    told = [words for event in events if (words := _asks_first(event, snapshot))]
+    more = f"; and {len(told) - NAMED} more" if len(told) > NAMED else ""
+    return "; ".join(told[:NAMED]) + more or None
+
+
 # ---------------------------------------------------------------- facts
 
 
@@ -237,7 +250,7 @@ def live(snapshot: Snapshot) -> list[Worker]:
 
 def latest_undoable(snapshot: Snapshot) -> Event | None:
     """Returns the event that `undo` would undo."""
-    imported = {job.id for job in snapshot.jobs if job.status is JobStatus.DONE and job.attempt == 0}
+    imported = _imported(snapshot)
     for event in reversed(snapshot.journal):
         if event.verb == Verb.ENQUEUED and event.job_id in imported:
             continue  # it was done at once, which cannot be undone
@@ -252,6 +265,13 @@ def latest_redoable(snapshot: Snapshot) -> Event | None:
         if event.verb == Verb.UNDONE and event.inverse is not None and event.undone_by is None:
             return event
     return None
+
+
+REVERTS = {"undo": latest_undoable, "redo": latest_redoable}  # what these actions revert
+
+
+def _imported(snapshot: Snapshot) -> set[int]:
+    return {job.id for job in snapshot.jobs if job.status is JobStatus.DONE and job.attempt == 0}
 
 
 def _running_trials(snapshot: Snapshot) -> list[Trial]:
@@ -315,7 +335,8 @@ def _change(event: Event, job: Job | None) -> str:
     step = event.inverse if isinstance(event.inverse, dict) else {}
     listed = step.get("jobs")
     entries = listed if isinstance(listed, list) else []
-    ids = list(dict.fromkeys(entry.get("id") for entry in entries if isinstance(entry, dict)))
+    numbers = (entry.get("id") for entry in entries if isinstance(entry, dict))
+    ids = list(dict.fromkeys(number for number in numbers if isinstance(number, int)))  # a foreign row may hold others
     if len(ids) < 2:
         named = job is None or naming.is_named(event.message, job)
         return event.message if named else f"job {event.job_id}: {event.message}"

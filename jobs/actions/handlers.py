@@ -94,7 +94,7 @@ def _revert(db: Database, who: str | None, dry_run: bool, n: int, only: int | No
     if only is None:
         return _joined(does(db, n, who=who, dry_run=dry_run), dry_run)
     with db.write():  # nothing comes in between
-        event = queries.event_to_revert(db, redo)
+        event = next(iter(queries.events_to_revert(db, redo)), None)
         if event is not None and only not in (OWN, event.id):
             raise CannotUndo("another change is the latest by now; nothing was done")
         job = None if event is None or event.job_id is None else queries.job(db, event.job_id)

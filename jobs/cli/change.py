@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs.actions import Action, by_id
+from fts.jobs.actions import Action, by_id, conditions
 from fts.jobs.cli.app import AS_JSON, ROW, here
 from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import choose, one_job, refuse_several_tasks
@@ -18,7 +18,7 @@ from fts.state.db import Database, open_for_person
 from fts.state.user import this_person
 
 if TYPE_CHECKING:
-    from fts.state.values import Change, Job, Snapshot
+    from fts.state.values import Change, Event, Job, Snapshot
 
 Options = Callable[[Callable[..., Any]], Callable[..., Any]]
 LISTED = 3  # a change of more jobs than this lists them and asks first
@@ -206,8 +206,13 @@ def run_action(name: str, wanted: Sequence[str], flags: dict[str, Any], **args: 
         jobs = applicable(action, snapshot, wanted)
         if isinstance(args.get("before"), str):
             args["before"] = applicable(action, snapshot, [args["before"]])[0].id
-        if not flags["dry_run"]:
-            confirm(action, snapshot, jobs, flags["yes"])
+        price = action.price(snapshot, jobs)
+        events: Sequence[Event] = ()
+        if name in conditions.REVERTS:
+            events = queries.events_to_revert(db, name == "redo", args["n"])
+            price = conditions.price_of_reverting(snapshot, events)
+        if not flags["dry_run"] and confirm(action, price, jobs, flags["yes"]) and events:
+            args["only"] = events[0].id  # what the question named, though others change the queue while it stands
         change = action.run(db, [job.id for job in jobs], this_person(), flags["dry_run"], **args)
     report(action, change, flags["as_json"])
 
@@ -244,24 +249,25 @@ def applicable(action: Action, snapshot: Snapshot, wanted: Sequence[str]) -> lis
     return fit
 
 
-def confirm(action: Action, snapshot: Snapshot, jobs: Sequence[Job], yes: bool) -> None:
+def confirm(action: Action, price: str | None, jobs: Sequence[Job], yes: bool) -> bool:
     """Asks for confirmation at a terminal. A script is not asked, but needs -y for what cannot be undone.
 
-    Raises Abort when the answer is no, UsageError when -y is missing.
+    `price`: what the action costs. Returns whether it asked. Raises Abort when the answer is no, UsageError when -y is
+    missing.
     """
-    price = action.price(snapshot, jobs)
     many = len(jobs) > LISTED and action.level != "L0"
-    wanted = many or (price is not None and (action.asks(jobs) or action.id in ("undo", "redo")))
+    wanted = many or (price is not None and (action.asks(jobs) or action.id in conditions.REVERTS))
     if yes or not wanted:
-        return
+        return False
     if not sys.stdin.isatty():
         if action.level == "L3" and action.needs_jobs:
             raise click.UsageError(f"{action.label}: {price}; give -y, because there is no terminal to ask on")
-        return
+        return False
     for job in jobs if many else ():
         say(f"  {job.id}  {job.experiment}  {job.status}")
     if not click.confirm(f"{action.label}: {price or f'{len(jobs)} jobs'}. Do it?", err=True):
         raise click.Abort
+    return True
 
 
 def report(action: Action, change: Change, as_json: bool) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
 CPU_LEAST_S = 0.2  # over a shorter time the measured processor load is mostly 0
+CPU_BACK_S = 1.0  # Linux counts a wait for a disk down again; more than that is a processor that went offline
 FRESH_S = 0.4  # several slots share one reading
 GPU_NAME = re.compile(r"\d+|(?:GPU|MIG)-.+", re.ASCII)  # in CUDA_VISIBLE_DEVICES; another word hides all after it
 
@@ -103,6 +104,7 @@ class SystemPart:
         self.disk = disk
         self.groups = memory_groups()
         self._cpu_from, self._cpu_before = time.monotonic(), cpu_seconds()
+        self._load: float | None = None  # of all processors, 0 to 1; None: unknown
 
     def read(self) -> dict[str, Any]:
         memory = psutil.virtual_memory()
@@ -110,8 +112,10 @@ class SystemPart:
         for group in self.groups:
             total, available = group.within(total, available)
         found: dict[str, Any] = {"total": total, "available": available}
-        if time.monotonic() - self._cpu_from >= CPU_LEAST_S and (busy := self._busy_share()) is not None:
-            found["cpu_percent"] = round(100 * busy, 1)
+        if time.monotonic() - self._cpu_from >= CPU_LEAST_S:
+            self._load = self._busy_share()
+        if self._load is not None:
+            found["cpu_percent"] = round(100 * self._load, 1)
         for name, ask in (("swap_used", used_swap), ("disk_free", lambda: free_disk(self.disk))):
             try:
                 found[name] = ask()
@@ -120,22 +124,33 @@ class SystemPart:
         return found
 
     def _busy_share(self) -> float | None:
-        """Returns how much of the processors' time since the last call was busy; None if no time has passed.
+        """Returns how much of the processors' time since the last call was busy; None if unknown or no time has passed.
 
         Not psutil.cpu_percent: it remembers the last call of each thread, so the first one of a thread returns 0.0.
         """
         before, now = self._cpu_before, cpu_seconds()
         self._cpu_from, self._cpu_before = time.monotonic(), now
-        busy, idle = (max(new - old, 0.0) for old, new in zip(before, now, strict=True))
+        if before is None or now is None:
+            return None
+        busy, idle = (new - old for old, new in zip(before, now, strict=True))
+        if min(busy, idle) < -CPU_BACK_S:
+            return None
+        busy, idle = max(busy, 0.0), max(idle, 0.0)
         return busy / (busy + idle) if busy + idle > 0 else None
 
     def close(self) -> None:
         pass
 
 
-def cpu_seconds() -> tuple[float, float]:
-    """Returns the seconds since boot that all processors were busy and idle; waiting for a disk is idle."""
-    spent = psutil.cpu_times()._asdict()
+def cpu_seconds() -> tuple[float, float] | None:
+    """Returns the seconds since boot that all processors were busy and idle; waiting for a disk is idle.
+
+    None where /proc is restricted.
+    """
+    try:
+        spent = psutil.cpu_times()._asdict()
+    except (OSError, RuntimeError):
+        return None
     idle = spent["idle"] + spent.get("iowait", 0.0)
     counted_twice = ("guest", "guest_nice")  # Linux has them in user and nice, too
     return sum(seconds for name, seconds in spent.items() if name not in counted_twice) - idle, idle

@@ -28,11 +28,12 @@ _JOBS = re.compile(r"\b[Jj]obs? (\d+(?:, \d+)*)\b(?: \([\w.-]+\))?")
 _EXPERIMENT = r"(?P<name>\w[\w.-]*)"  # as state.transitions.base.NAME
 _PLACES = re.compile(
     rf"""
-    ^{_EXPERIMENT}(?=:\ |\ is\ job\ |\ on\ its\ test\ set|\ was\ evaluated)
+    (?:^|(?<=do\ of\ ')|(?<=do\ ')|(?<=since\ \()|(?<=one,\ ))
+      {_EXPERIMENT}(?=:\ |\ is\ job\ |\ on\ its\ test\ set|\ was\ evaluated)
     | (?:\b(?:trial\ \d+|best|front|test\ set)\ of|\btakes)\ {_EXPERIMENT.replace("name", "later")}(?=[\s:,;]|$)
     """,
     re.VERBOSE,
-)  # where the sentences of an event and the questions of an action have the name of an experiment
+)  # where sentences of an event (also quoted by undo and redo) and questions of an action name an experiment
 
 
 def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
@@ -43,20 +44,22 @@ def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
     """
     names = names_of(jobs)
 
-    def by_number(found: re.Match[str]) -> str:
+    new: list[tuple[int, int, str]] = []  # start and end of a name in the text, and its replacement
+    for found in _PLACES.finditer(text):
+        start, end = found.span(found.lastgroup or 0)
+        meant = [job.id for job in jobs if job.experiment == text[start:end]]
+        if meant:
+            new.append((start, end, names[about if about in meant else meant[0]]))
+    for found in _JOBS.finditer(text):
         ids = [int(number) for number in found[1].split(", ")]
-        if not all(number in names for number in ids):
-            return found[0]
-        return ", ".join(names[number] for number in ids)
-
-    def by_experiment(found: re.Match[str]) -> str:
-        experiment = found["name"] or found["later"]
-        meant = [job.id for job in jobs if job.experiment == experiment]
-        if not meant:
-            return found[0]
-        return found[0].removesuffix(experiment) + names[about if about in meant else meant[0]]
-
-    return _JOBS.sub(by_number, _PLACES.sub(by_experiment, text))
+        if all(number in names for number in ids):
+            new.append((*found.span(), ", ".join(names[number] for number in ids)))
+    parts, at = [], 0
+    for start, end, name in sorted(new):  # all at once: a cell may be called `job 1`
+        if start >= at:
+            parts += [text[at:start], name]
+            at = end
+    return "".join((*parts, text[at:]))
 
 
 def is_named(text: str, job: Job) -> bool:

@@ -37,8 +37,8 @@ MOST_OF_ABSENCE = 20_000
 # An imported job is enqueued and done at once, by no attempt. That cannot be undone, and must not hide other changes.
 IMPORTED = "verb = 'enqueued' AND (SELECT status = 'done' AND attempt = 0 FROM job WHERE job.id = job_id)"
 _OPEN = "SELECT id FROM event WHERE inverse IS NOT NULL AND undone_by IS NULL AND id < ? AND verb"
-TO_UNDO = f"{_OPEN} <> 'undone' AND ({IMPORTED}) IS NOT TRUE ORDER BY id DESC LIMIT 1"
-TO_REDO = f"{_OPEN} = 'undone' ORDER BY id DESC LIMIT 1"
+TO_UNDO = f"{_OPEN} <> 'undone' AND ({IMPORTED}) IS NOT TRUE ORDER BY id DESC LIMIT ?"
+TO_REDO = f"{_OPEN} = 'undone' ORDER BY id DESC LIMIT ?"
 
 
 def claimed_since(db: Database, job_id: int, verbs: Iterable[str]) -> int:
@@ -94,7 +94,7 @@ def older_events(db: Database, latest: tuple[Event, ...]) -> tuple[Event, ...]:
     before = latest[0].id
     of_kind = "SELECT id FROM (SELECT id FROM event WHERE verb = ? AND id < ? ORDER BY id DESC LIMIT ?)"
     chosen = [of_kind] * len(OLDER) + [f"SELECT id FROM ({of})" for of in (TO_UNDO, TO_REDO)]
-    given = [value for verb in OLDER for value in (str(verb), before, OF_EACH)] + [before, before]
+    given = [value for verb in OLDER for value in (str(verb), before, OF_EACH)] + [before, 1, before, 1]
     chosen += [STOPPED_BY] * len(STOPPED)
     given += [value for verb in STOPPED for value in (str(verb), before, OF_STOPPED, str(verb))]
     ids = " UNION ALL ".join(chosen)
@@ -102,11 +102,10 @@ def older_events(db: Database, latest: tuple[Event, ...]) -> tuple[Event, ...]:
     return tuple(to_event(row) for row in db.rows(query))
 
 
-def event_to_revert(db: Database, redo: bool = False) -> Event | None:
-    """Returns the event that `undo` would undo, or the undo that `redo` would take back."""
-    of = SQL(f"id = ({TO_REDO if redo else TO_UNDO})", [sys.maxsize])
-    row = db.one(EventRow.select(ALL).where(of))
-    return None if row is None else to_event(row)
+def events_to_revert(db: Database, redo: bool = False, n: int = 1) -> tuple[Event, ...]:
+    """Returns the `n` events that `undo` would undo, or the undos that `redo` would take back, newest first."""
+    of = SQL(f"id IN ({TO_REDO if redo else TO_UNDO})", [sys.maxsize, n])
+    return tuple(to_event(row) for row in db.rows(EventRow.select(ALL).where(of).order_by(EventRow.id.desc())))
 
 
 def absence(db: Database, since: float, until: float | None = None) -> tuple[tuple[Event, ...], dict[str, int]]:

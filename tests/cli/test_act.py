@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,15 +164,42 @@ def test_cancelling_a_running_job_asks_at_a_terminal_and_no_is_the_default(
     assert queries.job(db, 1).asked == expected
 
 
-def at_a_terminal(words: list[str], answer: bytes) -> str:
-    """Runs `fts` with a pseudo-terminal for stdin and stderr; what it said there."""
+def test_undo_at_a_terminal_asks_about_each_foreign_change_and_reverts_what_it_named(tmp_path: Path, db: Database):
+    path = str(places_of(tmp_path).db)
+    transitions.pause(db, [1], who="ada@lab")
+    assert "Do it?" in at_a_terminal(["--db", path, "undo"], b"n\n")
+
+    def in_between() -> None:
+        transitions.pause(db, [2], who="bob@lab")
+
+    said = " ".join(at_a_terminal(["--db", path, "undo"], b"y\n", in_between).split())
+    assert "by ada@lab" in said and "another change is the latest by now" in said
+    assert [status(db, n) for n in (1, 2)] == ["paused", "paused"], "bob's was not in the question"
+    transitions.pause(db, [3])
+    said = " ".join(at_a_terminal(["--db", path, "undo", "2"], b"y\n").split())
+    assert "by bob@lab" in said and "by ada@lab" not in said, "one of the two is somebody else's"
+    assert [status(db, n) for n in (1, 2, 3)] == ["paused", "queued", "queued"]
+
+
+def test_undo_in_a_script_asks_nobody(fts, db: Database):
+    transitions.pause(db, [1], who="ada@lab")
+    assert fts("undo").code == fts("redo").code == fts("undo", "--yes").code == 0
+    assert status(db, 1) == "queued"
+
+
+def at_a_terminal(words: list[str], answer: bytes, before: Callable[[], None] | None = None) -> str:
+    """Runs `fts` with a pseudo-terminal for stdin and stderr; what it said. `before`: called when it has asked."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "fts.jobs.cli", *words], stdin=theirs, stdout=theirs, stderr=theirs
     ) as child:
         os.close(theirs)
-        os.write(ours, answer)
         said = b""
+        while before and b"[y/N]" not in said:
+            said += os.read(ours, 4096)
+        if before:
+            before()
+        os.write(ours, answer)
         while True:
             try:
                 chunk = os.read(ours, 4096)

@@ -195,3 +195,9 @@ def test_undo_asks_about_old_changes_and_those_of_others_and_names_their_jobs():
     assert price(**paused) == f"{paused['message']}: 10 s ago by ada@lab", "it names its job itself"
     several = {**paused, "verb": "paused", "inverse": {"jobs": [{"id": n} for n in range(1, 9)]}}
     assert price(**several) == "paused, of jobs 1, 2, 3, 4, 5 and 3 more: 10 s ago by ada@lab"
+    undone = make_event(101, NOW - 10, "undone", 5, message="undo of 'x'", who="ada@lab", inverse={"jobs": [{"id": 5}]})
+    snapshot = replace(picture(), events=(*picture().events, undone))
+    assert by_id("redo").price(replace(snapshot, user="ada@lab"), []) is None
+    assert by_id("redo").price(snapshot, []) == "job 5: undo of 'x': 10 s ago by ada@lab"
+    foreign = {**paused, "inverse": {"jobs": [{"id": [1]}, {"id": {}}, {}, 7, {"id": 5}]}}
+    assert price(**foreign) == price(**paused), "a row that no fts wrote"

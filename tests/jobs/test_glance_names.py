@@ -47,3 +47,19 @@ def test_a_study_with_a_short_or_common_name_changes_no_other_word(study):
     for text in ("t3 starts over: crashed, the best test of a trial", "trial 3 failed: a worker ended 1 job of ten"):
         assert name_cells(text, jobs, 2) == text
         assert not is_named(text, jobs[1])
+
+
+def test_undo_quotes_a_change_with_the_name_of_its_cell():
+    jobs = [replace(make_job(2), experiment=LONG, cell="200M/h1")]
+    for text in (f"undo of '{LONG} is job 2' by ada", f"redo of '{LONG}: 4 trials instead of 3' by ada",
+                 f"u: cannot undo '{LONG}: 4 trials': it runs", f"something else was changed since ({LONG}: 4 trials)",
+                 f"u: the latest change is another one, {LONG} is job 2: 9 s ago by ada"):  # fmt: skip
+        assert name_cells(text, jobs, 2) == text.replace(LONG, "200M/h1").replace("job 2", "200M/h1")
+
+
+def test_a_cell_with_an_odd_name_is_replaced_once():
+    for cell in ("job 1", "best of e", "trial 3 of e", r"\g<0>", "a.*b (", "ü ö"):
+        jobs = [replace(make_job(n), experiment="e", cell=cell, study="e") for n in (1, 2)]
+        assert (
+            name_cells("trial 3 of e starts, job 1 (e) waits", jobs, 2) == f"trial 3 of {cell}#2 starts, {cell}#1 waits"
+        )

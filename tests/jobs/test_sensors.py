@@ -11,10 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from fts.jobs.cgroups import cores_in_words, memory_groups, usable_cores
-from fts.jobs.sensors import macos
+from fts.jobs.sensors import detect, macos
 from fts.jobs.sensors.detect import Machine, Nvml, SystemPart, from_env, hottest, merge
 from fts.jobs.sensors.gpus import list_gpus
 
@@ -51,6 +52,30 @@ def test_the_load_of_the_processors_is_the_same_for_every_thread(tmp_path: Path)
         thread.join()
     at_least = 50 / (os.cpu_count() or 1)
     assert all(load is not None and at_least < load <= 100 for load in found), found
+
+
+def test_a_load_that_cannot_be_measured_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counters that go back (a processor went offline) said 0 or 100 percent; a restricted /proc ended the reading."""
+    part = SystemPart(tmp_path)
+    monkeypatch.setattr(detect, "CPU_LEAST_S", 0.0)
+    for counters, load in (
+        ((10.0, 10.0), None), ((11.0, 13.0), 25.0), ((12.0, 12.99), 100.0), ((13.0, 5.0), None), ((4.0, 6.0), None),
+        ((5.0, 7.0), 50.0), (None, None), ((6.0, 8.0), None), ((7.0, 9.0), 50.0), ((7.0, 9.0), None),
+    ):  # fmt: skip
+        monkeypatch.setattr(detect, "cpu_seconds", lambda counters=counters: counters)
+        if counters == (10.0, 10.0):
+            part._cpu_before = None
+        assert part.read().get("cpu_percent") == load, counters
+    monkeypatch.setattr(detect, "CPU_LEAST_S", 60.0)
+    part._load = 0.5
+    assert part.read()["cpu_percent"] == 50.0, "two readings within a moment share it"
+    monkeypatch.undo()
+
+    def refuse() -> None:
+        raise PermissionError("/proc/stat")
+
+    monkeypatch.setattr(psutil, "cpu_times", refuse)
+    assert "cpu_percent" not in SystemPart(tmp_path).read()
 
 
 def test_disk_space_is_told_for_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:

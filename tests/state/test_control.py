@@ -13,7 +13,7 @@ from fts.state import queries, replay, tickets, transitions
 from fts.state.db import Database, open_database
 from fts.state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
 from fts.state.models import EventRow, JobRow
-from fts.state.values import Cause, Claim, Fault, JobStatus, TrialStatus, Verb, WorkerOrder
+from fts.state.values import Cause, Claim, Fault, JobStatus, Snapshot, TrialStatus, Verb, WorkerOrder
 from tests.state.helpers import LEASE_S, claimed, dump, enqueued, epoch, line, spec, started, verbs, worker
 
 
@@ -273,6 +273,35 @@ def test_undo_of_a_retry_is_refused_after_a_start_even_if_it_waits_again(db: Dat
     transitions.release_job(db, claimed(db), Cause.DRAINED)
     with pytest.raises(CannotUndo, match="has started since"):
         transitions.undo(db)
+
+
+def test_the_length_of_the_journal_changes_nothing_about_undo_and_redo(db: Database) -> None:
+    def go_on() -> Snapshot:
+        with db.write():
+            for n in range(queries.EVENTS_IN_SNAPSHOT + 5):
+                transitions.note(db, f"note {n}")
+        return queries.snapshot(db)
+
+    snapshot = go_on()
+    assert snapshot.events[0].id > 1
+    assert "nothing to undo" in str(conditions.undoable(None, snapshot))
+    assert "nothing to redo" in str(conditions.redoable(None, snapshot))
+    transitions.pause(db, enqueued(db))
+    assert conditions.undoable(None, go_on()) is None
+    transitions.undo(db)
+    assert conditions.redoable(None, go_on()) is None
+
+
+def test_an_undone_change_after_the_last_undo_leaves_nothing_to_redo(db: Database) -> None:
+    """Pause, undo; pause another one, undo, redo: the first pause is not offered, because its redo is refused."""
+    for job in enqueued(db, 2):
+        transitions.pause(db, [job])
+        transitions.undo(db)
+    assert conditions.redoable(None, queries.snapshot(db)) is None
+    transitions.redo(db)
+    assert "something else was changed" in str(conditions.redoable(None, queries.snapshot(db)))
+    with pytest.raises(CannotUndo, match="something else was changed since"):
+        transitions.redo(db)
 
 
 def test_redo_is_refused_after_another_change(db: Database) -> None:

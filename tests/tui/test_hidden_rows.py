@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 from fts.jobs.actions import by_id
 from fts.jobs.actions.run import run_action
@@ -13,11 +14,12 @@ from fts.tui.data.messages import Arrived
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, TRIALS, Details, View
 from fts.tui.navigation import Navigation
 from fts.tui.render.text import as_text
-from fts.tui.widgets.learning_curve import chart
+from fts.tui.widgets import queue_table
+from fts.tui.widgets.learning_curve import chart, shifts
 from fts.tui.widgets.pane import Pane
 from tests.tui import any_study, study
 from tests.tui.stories import monitor, press, rest, shown, until
-from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, make_worker
+from tests.tui.values import NOW, make_epochs, make_event, make_job, make_snapshot, make_trial, make_worker
 
 
 async def test_on_events_a_key_concerns_the_cell_of_the_event_under_the_cursor(db_path):
@@ -174,3 +176,26 @@ def test_a_zoomed_chart_shows_the_steps_of_its_trial_also_beside_a_longer_one():
         for overlay in (False, True):
             text = as_text(chart(replace(view, chart_zoom=zoom, overlay=overlay), 80, 20))
             assert "●" in text.replace("● now", ""), f"the latest step of t1 is in the window at zoom {zoom}"
+    for zoom in range(4):  # h and l move the window over all steps, and no press is without effect
+        (on, back), seen = shifts(zoomed := replace(view, chart_zoom=zoom)), []
+        for shift in range(on, back + 1):
+            rows = as_text(chart(replace(zoomed, chart_shift=shift), 80, 20)).splitlines()
+            seen.append([int(word) for word in rows[-1].split() if word.isdecimal()])
+        assert seen[0][-1] >= 20 - 9 // 2**zoom and seen[-1][0] == 1, zoom
+        assert all(before != after for before, after in pairwise(seen)) or zoom > 2, zoom
+
+
+def test_a_foreign_event_of_a_pause_breaks_no_row():
+    paused = make_job(1, status="paused")
+    for several in (5, "1", None, {"1": 1}, [[1]]):
+        event = make_event(9, NOW - 9, "paused", None, who="ada@lab", data={"jobs": several})
+        view = View(glances.look(make_snapshot(jobs=(paused,), events=(event,)), NOW), Details(), job_id=1)
+        assert "by ada" not in as_text(queue_table.paint(view, 120, 10))
+
+
+async def test_l_moves_a_zoomed_chart_on_to_the_end_of_a_longer_curve(db_path):
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        await press(pilot, "3", "+", "+", "l")
+        assert app.navigation.chart_shift < 0
+        await press(pilot, "h", "-", "-", "l")
+        assert app.navigation.chart_shift == 0, "all of the chart is shown"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from contextlib import closing
 
 import pytest
 
-from fts.jobs.actions import by_id
+from fts.jobs.actions import by_id, conditions
 from fts.jobs.actions.handlers import OWN
 from fts.state import queries, transitions
 from fts.state.db import open_database
-from fts.state.errors import CannotUndo
+from fts.state.errors import CannotUndo, DatabaseBusy
 from fts.state.queries import EVENTS_IN_SNAPSHOT
+from fts.tui import action_runner
 from fts.tui.screens.dialogs import Ask, Confirm
 from tests.tui import study
 from tests.tui.stories import (
@@ -213,6 +215,54 @@ async def test_u_right_after_a_key_undoes_that_key_and_nothing_older(db_path):
                 with pytest.raises(CannotUndo, match=reason):
                     by_id("undo").run(db, (), study.USER, **given)
                 transitions.undo(db)
+
+
+async def test_u_right_after_a_key_that_fails_undoes_nothing_older(db_path, monkeypatch):
+    real, pressed = action_runner.run_action, threading.Event()
+
+    def locked(action, *args, **given):
+        if action.id == "move_up":
+            pressed.wait(10)
+            raise DatabaseBusy("the database is locked by process 7")
+        return real(action, *args, **given)
+
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "j", "J")  # an own change of this moment
+        await until(lambda: verbs(db_path) == ["moved"], pilot)
+        monkeypatch.setattr(action_runner, "run_action", locked)
+        await pilot.press("K", "u")
+        pressed.set()
+        await until(lambda: "locked by process 7" in app.toast[0] and not app.action_runner.open, pilot)
+        assert app.toast[0].startswith("K, u: ") and verbs(db_path) == ["moved"]
+        await press(pilot, "u")
+        await until(lambda: verbs(db_path) == ["undone"], pilot)
+
+
+async def test_u_means_an_own_change_that_the_screen_does_not_show_yet_and_none_of_somebody_else(db_path, monkeypatch):
+    async with monitor(db_path) as (app, pilot):
+        monkeypatch.setattr(app.poller, "ask", lambda *_, **__: None)  # the screen shows the change of hours ago
+        await press(pilot, "j", "J")
+        await until(lambda: "u undoes" in app.toast[0] and not app.action_runner.open, pilot)
+        await press(pilot, "u")
+        await until(lambda: verbs(db_path) == ["undone"], pilot)
+        assert not opened(app, Confirm)
+        with closing(open_database(db_path)) as db:
+            transitions.pause(db, [queries.jobs(db)[1].id], who="ada@lab")
+        await press(pilot, "u")
+        await until(lambda: "the latest change is another one" in app.toast[0], pilot)
+        assert verbs(db_path) == ["paused"] and "by ada@lab" in app.toast[0]
+
+
+async def test_u_asks_about_an_own_change_once_it_is_old_also_if_nothing_was_written_since(db_path, monkeypatch):
+    """In an idle study nothing is read again: the snapshot stays as young as the change for hours."""
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "j")
+        await pilot.press("J")
+        await until(lambda: verbs(db_path) == ["moved"] == [app.readings.snapshot.events[-1].verb], pilot)
+        monkeypatch.setattr(conditions, "ASK_AFTER_S", -1.0)
+        await press(pilot, "u")
+        await until(lambda: opened(app, Confirm) or "u:" in app.toast[0], pilot)
+        assert opened(app, Confirm) and "ago by you@spark" in dialog_text(app), app.toast
 
 
 async def test_acknowledging_keeps_what_was_said_about_the_end(db_path):

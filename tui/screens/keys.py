@@ -220,7 +220,7 @@ class KeyActions(MendedScreen[None]):
 
     def in_time(self, seconds: float) -> None:
         """Moves back (negative) or on in time: here the window of the chart."""
-        self.navigation.shift_chart(-1 if seconds > 0 else 1)
+        self.navigation.shift_chart(-1 if seconds > 0 else 1, *learning_curve.shifts(self.monitor.view()))
         self.monitor.paint()
 
     def action_follow(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fts.jobs.search.prune_line import line_ahead
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import step_seconds
@@ -310,9 +312,24 @@ def _plot(view: View, found: Comparison, height: int, notes: bool) -> tuple[Plot
 
 
 def _x_range(view: View, found: Comparison) -> tuple[float, float]:
-    """Returns the range of epochs to show: all, halved once per zoom step, shifted back by the key h.
+    """Returns the range of epochs to show: all, halved once per zoom step, shifted back by the key h, on by l."""
+    first, last, span, newest = _window(view, found)
+    end = max(min(newest - view.chart_shift * span / 4, last), first + span)
+    return end - span, max(end, end - span + 1)
 
-    A smaller window has the latest steps of the trial in it, not the end of a longer curve beside it.
+
+def shifts(view: View) -> tuple[int, int]:
+    """Returns how many quarters of its window the chart can be shifted: on to the last step (0 or less), and back."""
+    if view.trial is None or not view.epochs(view.trial.id):
+        return 0, 0
+    first, last, span, newest = _window(view, comparison_of(view, view.trial))
+    return -math.ceil(4 * max(last - newest, 0.0) / span), math.ceil(4 * (newest - span - first) / span)
+
+
+def _window(view: View, found: Comparison) -> tuple[float, float, float, float]:
+    """Returns the first and the last step of all curves, the steps of the window, and where it ends if not shifted.
+
+    A zoomed window has the latest steps of the trial in it, not the end of a longer curve beside it.
     """
     lines: list[Points] = [found.live, found.best, found.median]
     last = max((points[-1][0] for points in lines if points), default=1.0)
@@ -322,8 +339,7 @@ def _x_range(view: View, found: Comparison) -> tuple[float, float]:
     first = min((points[0][0] for points in lines if points), default=1.0)
     span = max((last - first) / 2**view.chart_zoom, 1.0)
     newest = min(last, found.live[-1][0] + span / 4) if found.live and view.chart_zoom else last
-    end = max(newest - view.chart_shift * span / 4, first + span)
-    return end - span, max(end, end - span + 1)
+    return first, last, span, max(newest, first + span)
 
 
 def _ticks(low: float, high: float) -> list[int]:

@@ -294,7 +294,8 @@ def margin(view: View, job: Job) -> str:
 
 def _since(view: View, job: Job, verb: str) -> str:
     for event in reversed(view.snapshot.journal):
-        if event.verb == verb and (event.job_id == job.id or job.id in event.data.get("jobs", ())):
+        several = event.data.get("jobs")  # a foreign row may hold anything
+        if event.verb == verb and (event.job_id == job.id or (isinstance(several, list) and job.id in several)):
             who = str(event.data.get("asked_by") or event.who)  # the worker that pauses names who asked
             return f"by {who.split('@')[0]} {formatting.when(event.at, view.now)}"
     return ""
