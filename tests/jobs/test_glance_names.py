@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from fts.jobs.status import summary as glances
 from fts.jobs.status.naming import is_named, name_cells
-from tests.tui.values import make_job
+from fts.tui.data.view import View
+from fts.tui.widgets.event_list import event_words
+from tests.tui.values import NOW, make_event, make_job, make_snapshot
 
 JOBS = [make_job(7, "200M", 1), make_job(8, "200M", 3), make_job(11, "2M", 1), make_job(12, "2M", 1)]
 LONG = "phase6a_200M_h1_threshold_1pct"
@@ -63,3 +66,21 @@ def test_a_cell_with_an_odd_name_is_replaced_once():
         assert (
             name_cells("trial 3 of e starts, job 1 (e) waits", jobs, 2) == f"trial 3 of {cell}#2 starts, {cell}#1 waits"
         )
+
+
+def test_a_note_is_shown_as_a_person_wrote_it():
+    job = replace(make_job(2), experiment="e", cell="2M/h1", study="e")
+    text, snapshot = "best of e: look at job 2", make_snapshot(jobs=(job,))
+    view = View(glances.look(snapshot, NOW))
+    for of, told in ((None, text), (2, f"2M/h1 {text}")):
+        assert event_words(view, make_event(9, NOW, "noted", of, message=text)) == told
+    assert event_words(view, make_event(9, NOW, "guard", None, message=text)) == "best of 2M/h1: look at 2M/h1"
+
+
+def test_a_gain_that_four_decimals_would_show_as_zero_keeps_its_digits():
+    job, text = replace(make_job(2), cell="2M/h1"), "new best of e: value .5 (trial 3)"
+    view = View(glances.look(make_snapshot(jobs=(job,)), NOW))
+    for before, gain in ((0.5000082, "(-8.2e-6)"), (0.4968, "(+.0032)"), (13.0, "(-12.5)")):
+        data = {"number": 3, "value": 0.5, "before": before}
+        told = event_words(view, make_event(9, NOW, "new_best", 2, message=text, data=data))
+        assert told.endswith(gain), told

@@ -240,7 +240,7 @@ def test_a_peak_between_two_of_the_drawn_samples_is_the_days_peak(db_path):
     db = study.open_at(db_path, clock)
     worker = queries.workers(db)[0].id
     for n in range(170):
-        hot, full = 60 <= n < 64, 100 <= n < 104
+        hot, full = 60 <= n < 64, 61 <= n < 65
         transitions.add_sample(
             db, worker, temperature=93.0 if hot else 60.0, total=128 * GB, available=(2 if full else 60) * GB
         )
@@ -250,7 +250,7 @@ def test_a_peak_between_two_of_the_drawn_samples_is_the_days_peak(db_path):
     details = reader.read(ReadRequest(screen=HARDWARE, with_day=True, now=study.NOW)).details
     reader.close()
     latest = [sample for sample in details.samples if sample.at > study.NOW - 1700]
-    assert {sample.temperature for sample in latest} == {60.0}, "the peak is in none of them"
+    assert {(s.temperature, s.available) for s in latest} == {(60.0, 60 * GB)}, "the peaks are in none of them"
     peaks = [sample for sample in details.peaks if sample.at > study.NOW - 1700]
     assert max(sample.temperature for sample in peaks) == 93.0
     assert min(sample.available for sample in peaks) == 2 * GB
