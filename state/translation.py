@@ -75,11 +75,11 @@ def translate(error: Exception, path: Path) -> Exception:
             return errors.DatabaseFailed(limited)
         if is_read_only(folder):  # the system remounts a failed disk read-only while files are open
             return errors.DatabaseFailed(read_only_sentence(path))
+        if path.exists() and not os.access(path, os.R_OK):
+            return errors.DatabaseFailed(f"{path} may not be read by this user; check its owner and permissions")
         if "unable to open" in message and folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
             why = f"{folder} may not be written to by this user, and SQLite keeps files beside {path.name}"
             return errors.ReadOnlyDatabase(f"{why}; nothing was written: {cure_of_access(folder)}")
-        if path.exists() and not os.access(path, os.R_OK):
-            return errors.DatabaseFailed(f"{path} may not be read by this user; check its owner and permissions")
         return errors.DatabaseFailed(f"the system could not read or write {path} ({error}); nothing was written")
     return error
 
