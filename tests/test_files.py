@@ -36,6 +36,7 @@ from fts.state.files import (
     make_folder,
     new_folder,
     open_log,
+    private_files,
     reason_of,
     refuse_links,
     remove,
@@ -182,6 +183,21 @@ with {call}(Path(sys.argv[1])) as draft:
     print("writing", flush=True)
     time.sleep(600)
 """
+
+
+def test_threads_that_make_private_files_leave_the_mask_of_the_process_as_it_was():
+    """One after the other takes the mask and gives it back, in an order in which the last has seen that of another."""
+    before = os.umask(0o022)
+    first, second = private_files(), private_files()
+    try:
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert os.umask(0o077) == 0o077, "the other one is still inside"
+        second.__exit__(None, None, None)
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
 
 
 def test_a_walk_passes_over_what_vanishes_meanwhile(tmp_path):

@@ -17,7 +17,7 @@ from fts.jobs.records.searches import begun_cells
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.status import trial_facts
 from fts.state import queries
-from fts.state.files import open_log
+from fts.state.files import open_log, private_files
 from fts.state.values import Draw, Epoch, Job, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -61,9 +61,8 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    umask = os.umask(0o077)  # a new file of SQLite is private, as every other export
     try:
-        with _alone(db.path.parent):
+        with private_files(), _alone(db.path.parent):  # a new file of SQLite is private, as every other export
             return _written(optuna, db, url, tell)
     except (optuna.exceptions.DuplicatedStudyError, KeyError) as error:
         if isinstance(error, KeyError) and error.args != (GONE,):
@@ -74,8 +73,6 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
         raise NoStorage(
             f"Optuna cannot use {shown(url)!r}: {reason}; expected an address such as sqlite:///optuna.db"
         ) from error
-    finally:
-        os.umask(umask)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,12 +181,35 @@ def drop_middle(path: Path, keep: int) -> bool:
         return False
 
 
+class _Mask:
+    """The mask of the process while threads are in `private_files`: the last one that leaves restores the first's."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.before = threading.Lock(), 0, 0
+
+    def after_fork(self) -> None:
+        """The new process has none of the other threads, one of which may have held the lock."""
+        if self.inside:
+            os.umask(self.before)
+        self.lock, self.inside = threading.Lock(), 0
+
+
+_mask = _Mask()
+os.register_at_fork(after_in_child=_mask.after_fork)
+
+
 @contextmanager
 def private_files() -> Iterator[None]:
     """Makes SQLite create files with mode 0600 in this block. We cannot create them ourselves: closing such a file
     releases the process's locks on it."""
-    before = os.umask(0o077)
+    with _mask.lock:
+        if _mask.inside == 0:
+            _mask.before = os.umask(0o077)
+        _mask.inside += 1
     try:
         yield
     finally:
-        os.umask(before)
+        with _mask.lock:
+            _mask.inside = max(0, _mask.inside - 1)
+            if _mask.inside == 0:
+                os.umask(_mask.before)
