@@ -42,7 +42,7 @@ class FilesReceived:
     """A complete set of staged files; `arriving.commit` moves them to their places."""
 
     arriving: IncomingFiles
-    gone: list[Any]
+    gone: list[str]
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Channel:
             arriving.drop()
             return
         gone = meta.get("gone")
-        self._append(FilesReceived(arriving, list(gone) if isinstance(gone, list) else []))
+        self._append(FilesReceived(arriving, arriving.checked(gone if isinstance(gone, list) else [])))
         self._arriving = IncomingFiles(arriving.folder, arriving.root)
 
     def _append(self, item: Any) -> None:

@@ -6,6 +6,7 @@ then does them. After a kill the next worker finds the list and finishes the mov
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -19,11 +20,13 @@ from fts.state.files import (
     ABSENT,
     DRAFT,
     atomic_write,
+    link_below,
     make_folder,
     naming,
     refuse_links,
     remove,
     sync_folder,
+    unlock,
     write_all,
 )
 
@@ -99,6 +102,7 @@ class IncomingFiles:
         if not isinstance(size, int) or not isinstance(md5, str) or not MD5.fullmatch(md5):
             raise BadFile(f"a pointer to {name} has neither md5 nor size")
         self._count += 1
+        refuse_links((self.folder / name).parent, self.root)
         make_folder(self.staging, self.root)
         write(self.staging / str(self._count - 1), Pointer(str(at), size, md5), self.root)
         self.names[checked_name(name + SUFFIX)] = str(self._count - 1)
@@ -123,7 +127,7 @@ class IncomingFiles:
         self._bytes += size
         self._count += 1
         self._refuse_too_many(name)
-        refuse_links(self.folder / name, self.root)
+        refuse_links((self.folder / name).parent, self.root)  # a link of that name is replaced
         make_folder(self.staging, self.root)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(self.staging / str(self._count - 1), flags, 0o600)
@@ -139,19 +143,23 @@ class IncomingFiles:
         self.folders.clear()
         self._bytes = self._count = 0
 
+    def checked(self, gone: Iterable[Any]) -> list[str]:
+        """Returns the names in `gone`. Raises BadFile if one is not allowed, or a file is not complete."""
+        if self._open is not None:
+            raise BadFile(f"{self._open[0]} is not whole")
+        return [checked_name(name, may_be_folder=True) for name in gone]
+
     def commit(self, gone: Iterable[Any] = (), fence: AbstractContextManager[Any] | None = None) -> None:
         """Moves all received files to their places and removes those in `gone`, inside `fence`, which may raise.
 
         A name in `gone` that ends with a slash is that of a folder that was empty.
         """
-        if self._open is not None:
-            raise BadFile(f"{self._open[0]} is not whole")
-        removed = [checked_name(name, may_be_folder=True) for name in gone]
+        removed = self.checked(gone)
         if not self.names and not self.folders and not removed:
             return
         both = [*self.names, *removed]  # a file and its pointer replace each other
         others = [name.removesuffix(SUFFIX) if name.endswith(SUFFIX) else name + SUFFIX for name in both]
-        removed += [name for name in others if name not in self.names and (self.folder / name).exists()]
+        removed += [name for name in others if name not in self.names and is_there(self.folder / name)]
         make_folder(self.staging, self.root)
         if self.durable:
             sync_folder(self.staging)
@@ -193,16 +201,18 @@ def apply_moves(staging: Path, root: Path, durable: bool = True) -> None:
     folders = set()
     for name, kept in files:
         path = folder / name
+        make_room(path.parent, folder, root)
         if path.is_dir() and not path.is_symlink():  # a folder has become a file
             remove(path, root)
-        make_room(path.parent, folder, root)
         if (staging / kept).exists():  # otherwise it was already moved before the kill
             (staging / kept).rename(path)
         folders.add(path.parent)
     for name in gone:
+        unlock_way(folder, (folder / name).parent)
         if name.endswith("/"):
             with suppress(OSError):  # it has a file now
-                (folder / name).rmdir()
+                if link_below(folder / name, root) is None:
+                    (folder / name).rmdir()
         elif not (folder / name).is_dir():  # else it is a folder now
             remove(folder / name, root)
         parent = (folder / name).parent
@@ -220,10 +230,28 @@ def apply_moves(staging: Path, root: Path, durable: bool = True) -> None:
 
 def make_room(path: Path, folder: Path, root: Path) -> None:
     """Makes a folder below `folder`; removes files in its way: a file has become a folder."""
+    unlock_way(folder, path.parent)
     for each in (path, *path.parents):
         if each.is_relative_to(folder) and each.is_file():
             remove(each, root)
+    unlock_way(folder, path)
     make_folder(path, root)
+
+
+def unlock_way(folder: Path, path: Path) -> None:
+    """Unlocks each folder from `folder` to `path`: a trial on this machine may have locked them."""
+    for each in reversed([one for one in (path, *path.parents) if one.is_relative_to(folder)]):
+        unlock(each)
+
+
+def is_there(path: Path) -> bool:
+    """Does it exist? A name that is too long for this file system does not."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def is_unfinished(name: str) -> bool:
@@ -233,10 +261,19 @@ def is_unfinished(name: str) -> bool:
 
 def checked_name(name: Any, may_be_folder: bool = False) -> str:
     """Returns the name if it is a plain relative path inside the folder. Raises BadFile."""
-    if not isinstance(name, str) or not name.isprintable():
+    if not isinstance(name, str):
         raise BadFile(f"the name of a file is {name!r:.80}, expected a relative path")
     parts = (name.removesuffix("/") if may_be_folder else name).split("/")
-    odd = any(part in ("", ".", "..") or len(part.encode()) > LONGEST or "\\" in part for part in parts)
-    if odd or len(parts) > DEEPEST or any(map(is_unfinished, parts)):
-        raise BadFile(f"the name of a file is {name[:200]!r}, expected one inside the trial's folder")
-    return name
+    if any(part in ("", ".", "..") for part in parts):
+        expected = "one inside the trial's folder"
+    elif not name.isprintable() or "\\" in name:
+        expected = "one of printable characters without a backslash"
+    elif len(parts) > DEEPEST:
+        expected = f"at most {DEEPEST - 1} folders above the file"
+    elif any(len(part.encode()) > LONGEST for part in parts):
+        expected = f"at most {LONGEST} bytes"
+    elif any(map(is_unfinished, parts)):
+        expected = "none of those that fts gives to its own drafts"
+    else:
+        return name
+    raise BadFile(f"the name of a file is {name[:200]!r}, expected {expected}")

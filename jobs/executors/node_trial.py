@@ -217,7 +217,7 @@ class NodeTrial:
         if not hurry and time.monotonic() < self._files_after:
             return
         began = time.monotonic()
-        attempt.files.send(self.writer, {"token": attempt.token})
+        attempt.files.send(self.writer, {"token": attempt.token}, again=hurry)
         self._files_after = time.monotonic() + (time.monotonic() - began) / SHARE
 
     def _send_log(self, attempt: Attempt) -> None:

@@ -10,12 +10,13 @@ import errno
 import hashlib
 import os
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_BODY, Kind
-from fts.jobs.executors.incoming_files import MOST_BYTES, MOST_FILES, BadFile, checked_name, is_unfinished
+from fts.jobs.executors.incoming_files import LONGEST, MOST_BYTES, MOST_FILES, BadFile, checked_name, is_unfinished
 from fts.jobs.supervisor import shared_checkpoints
 from fts.state.files import ABSENT
 
@@ -28,21 +29,28 @@ LOOKS = 5  # scans of a folder that keeps changing
 OF_CHECKPOINTS = "checkpoint/"
 PART = 1 << 18  # bytes of a file in one frame: on a slow link an order waits for one frame at most
 LEAST_AWAY = 1 << 20  # bytes; smaller files are always sent
-KEEPS = ("artifacts/", "predictions.npz")  # files that a trial keeps but does not need to resume
+ARTIFACTS, PREDICTIONS = "artifacts/", "predictions.npz"
 LEFT_OUT = (*ABSENT, PermissionError)  # of a file: the trial has just removed or locked it
+NO_LONGER = (errno.ELOOP, errno.ENXIO)  # of an open: a link or a socket took the file's place
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NOT_SENT = ("specification.json",)  # used on this machine only
 
 
 @dataclass(frozen=True)
 class State:
-    """Inode, size and time of one file; equal for an unchanged file."""
+    """Inode, size, time and executable bit of one file; equal for an unchanged file."""
 
     inode: int
     size: int
     changed_ns: int
+    runs: bool
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> State:
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns, bool(status.st_mode & stat.S_IXUSR))
 
 
-EMPTY = State(0, 0, 0)  # of an empty folder
+EMPTY = State(0, 0, 0, False)  # of an empty folder
 
 
 class OutgoingFiles:
@@ -56,32 +64,36 @@ class OutgoingFiles:
         """Notes that the other side has all current files, because it has sent them."""
         self.sent = self._scan()
 
-    def send(self, writer: Writer, meta: dict[str, str]) -> int:
+    def send(self, writer: Writer, meta: dict[str, str], again: bool = False) -> int:
         """Sends the changed files as one set; returns the bytes. `meta` goes into every frame.
 
-        If a checkpoint changed meanwhile the set is marked as incomplete, and the next call sends it again. Any other
-        file, such as a log that grows all the time, is sent as it was read, and again at the next call.
-        Raises BadFile, before anything is sent, for files that the other side would refuse.
+        If a checkpoint changed meanwhile the set is marked as incomplete, and the next call sends it again; with
+        `again` this one tries up to LOOKS times. Any other file, such as a log that grows all the time, is sent as it
+        was read, and again at the next call. Raises BadFile, before anything is sent, for files that the other side
+        would refuse.
         """
-        for _ in range(LOOKS):
+        total = 0
+        for look in range(LOOKS):
             now = self._still()
             changed = {name: state for name, state in now.items() if self.sent.get(name) != state}
             gone = sorted(set(self.sent) - set(now))
             if not changed and not gone:
-                return 0
+                return total
             away = () if self.store is None else self.store.chosen(changed)
             travels = {name: state for name, state in now.items() if not self.may_stay(name, state)}
-            refuse_too_much({name: state for name, state in changed.items() if name not in away})
-            refuse_too_much({name: state for name, state in travels.items() if not name.startswith(KEEPS)})
+            refuse_too_much(changed, away)
+            refuse_too_much({name: state for name, state in travels.items() if not is_kept(name)})
             folders = {name for name in changed if name.endswith("/")}
             files = sorted(set(changed) - folders)
             opened = {name: fd for name in files if (fd := open_inside(self.folder, name)) is not None}
             try:
-                if len(opened) < len(files):  # one was just replaced or removed
+                shut = {name for name in files if name not in opened}  # just replaced or removed
+                if shut and (look < LOOKS - 1 or any(name.startswith(OF_CHECKPOINTS) for name in shut)):
                     continue
+                now = {name: state for name, state in now.items() if name not in shut}  # the next call sends these
                 for name in sorted(folders):
                     send_folder(writer, name, meta)
-                total, whole = 0, True
+                whole = True
                 for name, fd in opened.items():
                     keep = self.store.keep if self.store is not None and name in away else send_file
                     size, same = keep(writer, name, fd, meta)
@@ -93,8 +105,9 @@ class OutgoingFiles:
             writer.send(Kind.FILES, {**meta, "gone": gone if whole else [], "whole": whole})
             if whole:
                 self.sent = now
-            return total
-        return 0  # the next call sends them
+            if whole or not again:
+                return total
+        return total  # the next call sends them
 
     def _scan(self) -> dict[str, State]:
         return {
@@ -127,7 +140,7 @@ class CheckpointStore:
         of_checkpoints = {name: state.size for name, state in changed.items() if name.startswith(OF_CHECKPOINTS)}
         if sum(of_checkpoints.values()) <= self.beyond:
             return ()
-        return {name for name, size in of_checkpoints.items() if size >= LEAST_AWAY}
+        return {name for name, size in of_checkpoints.items() if size >= LEAST_AWAY and has_room_for_pointer(name)}
 
     def keep(self, writer: Writer, name: str, fd: int, meta: dict[str, str]) -> tuple[int, bool]:
         """Stores a file, then sends a pointer to it; returns (bytes, not truncated). Raises CannotKeep."""
@@ -139,22 +152,33 @@ class CheckpointStore:
         return stored, stored == size
 
 
+def is_kept(name: str) -> bool:
+    """Is it a file that a trial keeps but does not need to resume?"""
+    return name == PREDICTIONS or name.startswith(ARTIFACTS)
+
+
+def has_room_for_pointer(name: str) -> bool:
+    """Can the name of the pointer be that long?"""
+    return len(name.rpartition("/")[2].encode() + shared_checkpoints.SUFFIX.encode()) <= LONGEST
+
+
 def scan(folder: Path) -> dict[str, State]:
     """Returns all regular files by relative name, without drafts and what this user may not read.
 
-    A link to a file inside the folder counts as a copy of that file, other links are left out. The name of an empty
-    folder ends with a slash. Raises OSError if a folder cannot be read now: its files would look as if the trial had
-    removed them.
+    A link to a file inside the folder counts as a copy of that file, other links are left out. The name of a folder
+    of which nothing else is returned ends with a slash. Raises OSError if a folder cannot be read now: its files would
+    look as if the trial had removed them.
     """
     found: dict[str, State] = {}
 
     def look(path: str, prefix: str) -> None:
+        before = len(found)
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-        except LEFT_OUT:
+        except PermissionError:
+            entries = []
+        except ABSENT:
             return
-        if prefix and not entries:
-            found[prefix] = EMPTY
         for entry in entries:
             if is_unfinished(entry.name) or (not prefix and entry.name in NOT_SENT):
                 continue
@@ -163,9 +187,12 @@ def scan(folder: Path) -> dict[str, State]:
                     look(entry.path, f"{prefix}{entry.name}/")
                 elif entry.is_file(follow_symlinks=False) or followed(Path(entry.path), folder) is not None:
                     status = entry.stat()
-                    found[f"{prefix}{entry.name}"] = State(status.st_ino, status.st_size, status.st_mtime_ns)
+                    if os.access(entry.path, os.R_OK):
+                        found[f"{prefix}{entry.name}"] = State.of(status)
             except LEFT_OUT:
                 continue
+        if prefix and len(found) == before:
+            found[prefix] = EMPTY
 
     look(str(folder), "")
     return found
@@ -173,43 +200,79 @@ def scan(folder: Path) -> dict[str, State]:
 
 def followed(path: Path, folder: Path) -> Path | None:
     """Returns the file inside the folder to which a link leads; None for any other path."""
-    if not path.is_symlink():
+    try:
+        if not path.is_symlink():
+            return None
+        real = Path(os.path.realpath(path))  # Path.resolve raises for a circle of links
+        return real if real.is_relative_to(os.path.realpath(folder)) and real.is_file() else None
+    except LEFT_OUT:
         return None
-    real = Path(os.path.realpath(path))  # Path.resolve raises for a circle of links
-    return real if real.is_relative_to(os.path.realpath(folder)) and real.is_file() else None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # such as a lock that is a link to a sentence
+            return None
+        raise
 
 
 def open_inside(folder: Path, name: str) -> int | None:
-    """Opens a file of the folder, also through a link to a file inside it; None: it is something else now."""
-    return open_plain(followed(folder / name, folder) or folder / name)
+    """Opens a file of the folder, also through a link to a file inside it; None: it is something else now.
+
+    Goes from folder to folder: a link that took the place of one of them since the scan could lead anywhere.
+    """
+    target = followed(folder / name, folder)
+    parts = name.split("/") if target is None else target.relative_to(os.path.realpath(folder)).parts
+    try:
+        at = os.open(folder, FOLDER & ~os.O_NOFOLLOW)
+        try:
+            for part in parts[:-1]:
+                inner = os.open(part, FOLDER, dir_fd=at)
+                os.close(at)
+                at = inner
+            return open_plain(parts[-1], at)
+        finally:
+            os.close(at)
+    except LEFT_OUT:
+        return None
+    except OSError as error:
+        if error.errno in NO_LONGER:
+            return None
+        raise
 
 
-def refuse_too_much(files: Mapping[str, State]) -> None:
-    """Raises BadFile if the files are too many or too large, or a name is not allowed."""
+def refuse_too_much(files: Mapping[str, State], away: Iterable[str] = ()) -> None:
+    """Raises BadFile if the files are too many or too large, or a name is not allowed. `away`: only pointers travel."""
     for name in files:
         checked_name(name, may_be_folder=True)
-    size = sum(state.size for state in files.values())
+    size = sum(state.size for name, state in files.items() if name not in away)
     if len(files) > MOST_FILES or size > MOST_BYTES:
+        tops = Counter(name.partition("/")[0] for name in files if "/" in name.rstrip("/"))
+        most, count = max(tops.items(), key=lambda one: one[1], default=("", 0))
+        where = f", {count:,} of them in {most[:LONGEST]}" if 2 * count > len(files) else ""
         raise BadFile(
-            f"the trial has {len(files):,} files with {size:,} bytes, and at most {MOST_FILES:,} with "
-            f"{MOST_BYTES:,} can leave its node; write fewer, such as one archive"
+            f"the trial has {len(files):,} files with {size:,} bytes{where}, and at most {MOST_FILES:,} with "
+            f"{MOST_BYTES:,} can leave its node; write fewer, such as one archive, or write those that nobody needs "
+            "outside the trial's folder"
         )
 
 
 def state_of(fd: int) -> State:
-    status = os.fstat(fd)
-    return State(status.st_ino, status.st_size, status.st_mtime_ns)
+    return State.of(os.fstat(fd))
 
 
-def open_plain(path: Path) -> int | None:
+def open_plain(path: Path | str, at: int | None = None) -> int | None:
+    """Opens a regular file, relative to the folder `at` if that is given; None: it is something else now."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # else the open of a pipe would wait
     try:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, flags, dir_fd=at)
     except LEFT_OUT:
         return None
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket took its place
+        if error.errno in NO_LONGER:
             return None
         raise
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
 
 
 def send_file(

@@ -15,13 +15,23 @@ from fts.jobs.api import protocol
 from fts.jobs.executors.base import Exit, ExitKind, OrderReceived
 from fts.jobs.executors.channel import Channel, FilesReceived, LogReceived
 from fts.jobs.executors.frames import MOST_BODY, Kind
-from fts.jobs.executors.incoming_files import IncomingFiles, finish_commit
-from fts.jobs.executors.outgoing_files import KEEPS, open_inside, scan, send_file, send_folder
+from fts.jobs.executors.incoming_files import BadFile, IncomingFiles, finish_commit
+from fts.jobs.executors.outgoing_files import (
+    ARTIFACTS,
+    is_kept,
+    open_inside,
+    refuse_too_much,
+    scan,
+    send_file,
+    send_folder,
+)
 from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.child import ChildGone
+from fts.jobs.supervisor.shared_checkpoints import SUFFIX
 from fts.jobs.supervisor.template import KnownTrials
 from fts.jobs.watchdog.policy import Decision
-from fts.state.files import open_log, write_all
+from fts.state.files import open_log, remove, write_all
+from fts.state.values import Cause
 
 if TYPE_CHECKING:
     import psutil
@@ -55,6 +65,9 @@ class RemoteProcess:
         self._home: Path | None = None
         self._log: Path | None = None
         self._token = ""
+        self._refusal: dict[str, Any] | None = None  # the last fact of a trial with a folder that cannot be sent
+        self._earlier: set[str] = set()  # artifacts of earlier attempts, which their node has not got
+        self._brought: set[str] = set()  # artifacts of this attempt
         self._shared_folder: Path | None = None  # the trial's folder for large checkpoints on the shared file system
 
     # -- commands and facts
@@ -76,6 +89,13 @@ class RemoteProcess:
         home, logged = Path(spec["folder"]), Path(spec["log_path"])
         root = home.parents[2]
         finish_commit(home, root)
+        found = scan(home)
+        try:
+            refuse_too_much({name.removesuffix(SUFFIX): one for name, one in found.items() if not is_kept(name)})
+        except BadFile as error:
+            self._refusal = {"fact": "failed", "cause": Cause.CODE_ERROR, "message": str(error)}
+            return
+        self._earlier, self._brought = {name for name in found if name.startswith(ARTIFACTS)}, set()
         token = f"{self.slot.token}-{os.urandom(4).hex()}"
         writer, meta = self.channel.writer, {"token": token}
         names: dict[str, Any] = {"job": home.parent.name, "trial": home.name}
@@ -88,19 +108,17 @@ class RemoteProcess:
         self._write_log(self.channel.begin(token, arriving, self._shared_folder and self._shared_folder / token))
         self._home, self._log, self._token, self.brought_checkpoint = home, logged, token, False
         writer.send(Kind.ATTEMPT, {**meta, **names, **self.next_trial, "spec": spec})
-        for name in scan(home):
-            pointer = shared_checkpoints.read(home / name) if name.endswith(shared_checkpoints.SUFFIX) else None
-            if pointer is None and name.endswith(shared_checkpoints.SUFFIX):
+        for name in found:
+            pointer = shared_checkpoints.read(home / name) if name.endswith(SUFFIX) else None
+            if is_kept(name) or (pointer is None and name.endswith(SUFFIX)):
                 continue
             if pointer is not None:
-                header = {"name": name.removesuffix(shared_checkpoints.SUFFIX), "at": pointer.at}
+                header = {"name": name.removesuffix(SUFFIX), "at": pointer.at}
                 writer.send(Kind.FILE, {**meta, **header, "size": pointer.bytes, "md5": pointer.md5})
                 continue
-            if name.endswith("/") and not name.startswith(KEEPS):
+            if name.endswith("/"):
                 send_folder(writer, name, meta)
-                continue
-            fd = None if name.startswith(KEEPS) else open_inside(home, name)
-            if fd is not None:
+            elif (fd := open_inside(home, name)) is not None:
                 try:
                     send_file(writer, name, fd, meta, self.slot.look)
                 finally:
@@ -115,15 +133,23 @@ class RemoteProcess:
         """Returns the facts of the trial; the files that a fact names are stored here before. Raises StaleToken."""
         facts: list[dict[str, Any]] = []
         printed: list[bytes] = []
+        if self._refusal is not None:
+            facts, self._refusal = [self._refusal], None
+            return facts
         for item in self._receive(timeout_s):
             if isinstance(item, dict):
                 self.brought_checkpoint |= item.get("fact") == "checkpoint"
+                if item.get("fact") == "kept" and self._earlier:
+                    self._remove_earlier(str(item.get("name")))
                 facts.append(self._with_local_paths(item) | self._kept_at(item))
             elif isinstance(item, LogReceived):
                 printed.append(item.body)
             elif isinstance(item, FilesReceived):
                 self._write_log(printed)
+                names = {*item.arriving.names, *(f"{name}/" for name in item.arriving.folders)}
                 item.arriving.commit(item.gone, self.fence())
+                self._brought |= {name for name in names if name.startswith(ARTIFACTS)}
+                self._brought -= set(item.gone)
                 self.sweep(self._token)
             elif isinstance(item, Decision):
                 self.decisions.append(item)
@@ -171,6 +197,20 @@ class RemoteProcess:
         }
         found: dict[str, Any] = renamed(fact, moved)
         return found
+
+    def _remove_earlier(self, artifact: str) -> None:
+        """Removes what an earlier attempt kept as this artifact, and this attempt has not brought again."""
+        assert self._home is not None, "an attempt has begun"
+        earlier = {name for name in self._earlier if name == artifact or name.startswith(f"{artifact}/")}
+        self._earlier -= earlier
+        with self.fence():
+            for name in sorted(earlier - self._brought, reverse=True):
+                path = self._home / name
+                if not path.is_dir():
+                    remove(path, self._home.parents[2])
+                for folder in (path, *path.parents[: len(Path(name).parts) - 2]):
+                    with contextlib.suppress(OSError):  # it is not empty, or no folder
+                        folder.rmdir()
 
     def sweep(self, live: str | None = None) -> None:
         """Removes shared checkpoint files that no pointer here names. `live`: token of a running attempt."""

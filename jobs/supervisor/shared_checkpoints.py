@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,10 +97,16 @@ def keep(fd: int, path: Path, root: Path, alive: Callable[[], None]) -> tuple[in
 
 
 def store(fd: int, path: Path, root: Path, alive: Callable[[], None]) -> tuple[int, str]:
-    """Copies an open file to `path` atomically and flushes it; returns (bytes, md5). Raises OSError."""
+    """Copies an open file and its executable bit to `path` atomically and flushes it; returns (bytes, md5).
+
+    Raises OSError.
+    """
     md5, at = hashlib.md5(usedforsecurity=False), 0
     make_folder(path.parent, root)
-    with replacing(path, root) as draft, draft.open("wb") as out:
+    with (
+        replacing(path, root, 0o700 if os.fstat(fd).st_mode & stat.S_IXUSR else 0o600) as draft,
+        draft.open("wb") as out,
+    ):
         while body := os.pread(fd, PART, at):
             out.write(body)
             md5.update(body)

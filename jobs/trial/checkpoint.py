@@ -37,6 +37,7 @@ from fts.state.files import (
     ABSENT,
     atomic_write,
     cannot_take,
+    has_link,
     make_folder,
     naming,
     new_folder,
@@ -230,8 +231,9 @@ def write(folder: Path, content: dict[str, Any], files: Sequence[Path] = ()) -> 
     with new_folder(path, folder.parent) as draft:
         atomic_write(draft / "state.json", text)
         packed.write(draft)
-        for file in files:
-            take(file, draft / FILES / file.name, move=file.absolute().parent == folder.absolute())
+        moved = [file for file in files if file.absolute().parent == folder.absolute() and not has_link(file)]
+        for file in [*(file for file in files if file not in moved), *moved]:  # a copy may be of a file that is moved
+            take(file, draft / FILES / file.name, move=file in moved)
         if files:
             sync_folder(draft / FILES)
         names = {str(file.relative_to(draft)): file for file in files_of(draft)}

@@ -17,6 +17,7 @@ from fts.state.files.folders import (
     remove,
     sync_file,
     sync_folder,
+    unlock,
     write_all,
 )
 from fts.state.files.home import NOWHERE, expanded, home, shell_path
@@ -25,6 +26,7 @@ from fts.state.files.writing import (
     atomic_write,
     cannot_take,
     draft_name,
+    has_link,
     is_abandoned,
     new_folder,
     refusal,

@@ -107,9 +107,28 @@ def remove(path: Path, root: Path | None = None) -> bool:
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)  # does not follow links inside
+            if path.is_dir():  # one of its folders may be locked
+                unlock_below(path)
+                shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
     return not path.exists() and not path.is_symlink()
+
+
+def unlock_below(folder: Path) -> None:
+    """Lets the owner list and write in a folder and those below it, without following links."""
+    unlock(folder)
+    for at, names, _ in os.walk(folder):  # lists each folder only after it was unlocked
+        for name in names:
+            unlock(Path(at, name))
+
+
+def unlock(folder: Path) -> None:
+    """Lets the owner list and write in a folder; does nothing to anything else, such as a link."""
+    with suppress(OSError):
+        mode = folder.lstat().st_mode
+        if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
+            folder.chmod(stat.S_IMODE(mode) | 0o700)
 
 
 def open_log(path: Path, root: Path | None = None) -> int:

@@ -102,7 +102,7 @@ def take(source: Path, path: Path, move: bool = False) -> None:
     """
     make_folder(path.parent)
     try:
-        if move and not any(each.is_symlink() for each in [source, *source.rglob("*")]):
+        if move and not has_link(source):
             _flush(source)
             source.rename(path)
         elif source.is_dir():
@@ -110,12 +110,16 @@ def take(source: Path, path: Path, move: bool = False) -> None:
                 shutil.copytree(source, draft, dirs_exist_ok=True)
                 _flush(draft)
         else:
-            with replacing(path) as draft:
+            with replacing(path, mode=0o700 if source.stat().st_mode & stat.S_IXUSR else 0o600) as draft:
                 shutil.copyfile(source, draft)
     except shutil.Error as error:  # from copying a folder: holds a list of failures
         raise CannotWrite(None, f"{source} cannot be copied: {error.args[0][0][2]}") from error
     except OSError as error:
         raise_as(cannot(error, path), error)
+
+
+def has_link(source: Path) -> bool:
+    return any(each.is_symlink() for each in [source, *source.rglob("*")])
 
 
 def cannot_take(source: Path) -> Path | None:
