@@ -263,8 +263,8 @@ def _trials_at(db: Database, when: float, settled: set[int]) -> tuple[list[Trial
     retried = [trial for trial in found if (trial.job_id, trial.number) in resets]
     latest = _latest_events(db, {*unended, *(trial.id for trial in retried)}, when)
     counts = _epochs_counted(db, unended, when)
-    past = {trial.id: _trial_at(trial, latest.get(trial.id), counts) for trial in found if trial.id in set(unended)}
-    trials = [past.get(trial.id, trial) for trial in found]
+    past = set(unended)
+    trials = [_trial_at(trial, latest.get(trial.id), counts) if trial.id in past else trial for trial in found]
     changed = {trial: event.id for trial, event in latest.items()}
     reset = {trial.id for trial in retried if resets[trial.job_id, trial.number] > changed.get(trial.id, 0)}
     return trials, reset

@@ -39,6 +39,7 @@ LONGEST = (
     "jobs/test_whose_fault.py",
     "jobs/test_function_faults.py",
     "executors/test_contract.py",
+    "executors/test_placement.py",
     "jobs/test_science_walk.py",
     "tui/test_any_study.py",
     "jobs/test_science.py",

@@ -231,9 +231,7 @@ def _cost(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
 def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
     """Writes the jobs, all or none. Returns for each cell the result and a sentence about it."""
     from fts.jobs.records.questions import enqueued_sentence  # here, as all below: see peewee
-    from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
-    from fts.jobs.settings import too_few_cores
-    from fts.jobs.study_file.enqueue import another_question, check_here, take_over
+    from fts.jobs.study_file.enqueue import another_question, check_here, take_over, too_small_here
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
     from fts.state.transitions.base import transaction
@@ -241,8 +239,7 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
     began = not has_study(here().db)
     study = BareStudy(cells[0].study)
     check_here(cells)
-    of_gpus = too_few_gpus((cell.gpu, cell.memory_bytes) for cell in cells)
-    for note in filter(None, (of_gpus, too_few_cores(max(cell.threads or 1 for cell in cells)))):
+    for note in too_small_here(cells):
         say(note)
     if began:
         functions.refuse_name_of_jobs(study.name)  # before a database is created

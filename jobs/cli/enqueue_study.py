@@ -108,15 +108,11 @@ def enqueue_file(
 
 def enqueue_cells(study: StudyFile, cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[Line]:
     """Checks the cells of a file that was read and writes the jobs. Raises BadSpec before it writes anything."""
-    from fts.jobs.sensors.gpus import too_few_gpus  # here: see enqueue_file
-    from fts.jobs.settings import too_few_cores
-    from fts.jobs.study_file import enqueue
+    from fts.jobs.study_file import enqueue  # here: see enqueue_file
     from fts.state.db import open_for_person
 
     enqueue.check_here(cells)
-    of_gpus = too_few_gpus((cell.gpu, cell.memory_bytes) for cell in cells)
-    of_cores = too_few_cores(max(cell.threads or 1 for cell in cells))
-    for sentence in (*unread(cells), *not_taken_over(cells, None), of_gpus, of_cores):
+    for sentence in (*unread(cells), *not_taken_over(cells, None), *enqueue.too_small_here(cells)):
         if sentence:
             say(sentence)
     began = not has_study(here().db)

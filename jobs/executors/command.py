@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,10 @@ from fts.jobs.executors.data import DataSums
 from fts.jobs.executors.fingerprint import other_code
 from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.node_rows import NodeRows
+from fts.jobs.executors.place import Place, able, large_enough, needs
 from fts.jobs.executors.remote import RemoteSlot, gpus_of
 from fts.jobs.executors.remote_watchdog import disk_short
 from fts.jobs.executors.slurm_look import drained, with_reason
-from fts.jobs.status.formatting import count, in_gb
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.threads import begin, repeat
@@ -50,26 +50,6 @@ SAY_S = 2.0  # before an event says what a trial waits for: most launches take l
 QUIET_S = 10.0  # before the silence of a launch command is reported
 SAY_AGAIN_S = 30.0  # between two reports of one launch command: some print a counter while they wait
 ENGINE_S = 10.0  # between two queries which nodes the engine wants back
-REFUSED_S = 600.0  # how long a node that was too small for a trial gets none that needs as much
-LAUNCH_PAUSE_S = (1.0, 60.0)  # after a failed launch: the first pause, and the longest
-
-
-@dataclass
-class Place:
-    """A target for agents: one machine, or the engine behind the launch command."""
-
-    name: str
-    slots: int  # agents at the same time
-    fixed: bool  # True: the name of a machine; False: the engine chooses the node each time
-    used: set[int] = field(default_factory=set)  # slots of the worker
-    pool: MemoryPool | None = None  # shared by the slots of a machine
-    fingerprint: str = ""
-    gpus: int | None = None  # number of GPUs; None until an agent has reported it
-    cores: int | None = None  # that agents may use; None until one has reported it
-    refused: dict[tuple[bool, int], float] = field(default_factory=dict)  # (of GPUs?, bytes) -> when (monotonic)
-    pause_until: float = 0.0  # monotonic
-    pause_s: float = LAUNCH_PAUSE_S[0]
-    why: str = ""  # reason of the pause
 
 
 class CommandExecutor:
@@ -162,7 +142,7 @@ class CommandExecutor:
                         return True
                     if channel is not None and place.why and place.why not in refusals:
                         refusals.add(place.why)
-                        waits(f"for {self._needs(want)}: {place.why}")
+                        waits(f"for {needs(self.places, want)}: {place.why}")
                 finally:
                     if one.channel is None:
                         self._release_place(slot)
@@ -186,28 +166,7 @@ class CommandExecutor:
         return self._takes(slot.node) and slot.node not in want.avoid | self._drained
 
     def _able(self, want: Want) -> list[Place]:
-        """Returns the places with enough GPUs, memory and cores; of what none has enough, those with the most."""
-
-        def cores(one: Place) -> int:
-            return want.threads if one.cores is None else min(one.cores, want.threads)
-
-        able = self._large_enough(want) or self._with_most_gpus(want)
-        most = max(map(cores, able))
-        rich, now = [one for one in able if cores(one) == most], time.monotonic()
-        if len(rich) == len(able) or any(one.pause_until <= now and self._takes(one.name) for one in rich):
-            return rich
-        return able  # a slow trial is better than one that waits for a node that is out of reach
-
-    def _with_most_gpus(self, want: Want) -> list[Place]:
-        def gpus(one: Place) -> int:
-            return want.gpus if one.gpus is None else min(one.gpus, want.gpus)
-
-        most = max(map(gpus, self.places))
-        return [one for one in self.places if gpus(one) == most]
-
-    def _large_enough(self, want: Want) -> list[Place]:
-        """Returns, of the places with the most GPUs, those that have not been too small for such a trial."""
-        return [one for one in self._with_most_gpus(want) if not self._refuses(one, want)]
+        return able(self.places, want, self._takes)
 
     def refused(self, slot: int, want: Want) -> bool:
         """Records that a trial needs more memory than its node has. Returns whether another named node may have it.
@@ -215,14 +174,13 @@ class CommandExecutor:
         If none may, the trial is held; once a person resumes it, each node is tried again.
         """
         with self._lock:
-            place, now = self._at.get(slot), time.monotonic()
+            place = self._at.get(slot)
             if place is not None and place.fixed and want.needed:
-                place.refused = {key: at for key, at in place.refused.items() if now - at < REFUSED_S}
-                place.refused[want.gpus > 0, want.needed] = now
-                if self._large_enough(want):
+                place.refuse(want)
+                if large_enough(self.places, want):
                     return True
             for one in self.places:
-                one.refused = {key: at for key, at in one.refused.items() if not concerns(key, want)}
+                one.forget(want)
         if want.gpus:  # an agent looks for GPUs only once: the next one finds those that are there by then
             self.slots[slot].leave_node(gently=True)
             self._release_place(slot)
@@ -231,20 +189,6 @@ class CommandExecutor:
                     if not one.used & self._busy:
                         one.gpus = None
         return False
-
-    def _refuses(self, place: Place, want: Want) -> bool:
-        """Was it too small for such a trial a moment ago? Other programs may leave more of its memory free later."""
-        now = time.monotonic()
-        return any(concerns(key, want) and now - at < REFUSED_S for key, at in place.refused.items())
-
-    def _needs(self, want: Want) -> str:
-        """Names the node that a trial waits for, by what some node does not have enough of."""
-        amount = in_gb(want.needed) if any(self._refuses(one, want) for one in self.places) else ""
-        with_gpus = f"{count(want.gpus, 'GPU')}{' of ' if amount else ''}{amount}"
-        parts = [with_gpus if want.gpus else f"{amount} of memory" if amount else ""]
-        if any(one.cores is not None and one.cores < want.threads for one in self.places):
-            parts.append(count(want.threads, "core"))
-        return " with ".join(filter(None, ["a node", " and ".join(filter(None, parts))]))
 
     def _argv(self, place: Place, slot: int, want: Want) -> list[str]:
         """Returns the launch command; where the engine chooses the node, each slot has its own name."""
@@ -280,7 +224,7 @@ class CommandExecutor:
             if not open_ones:
                 if full and shut:
                     full = "all slots of the other nodes are in use"
-                return None, f"for {self._needs(want)}: " + "; ".join([*filter(None, [full]), *shut])[:500]
+                return None, f"for {needs(self.places, want)}: " + "; ".join([*filter(None, [full]), *shut])[:500]
 
             def order(one: Place) -> tuple[bool, bool, float]:
                 other = want.like is not None and want.like != one.fingerprint
@@ -399,9 +343,7 @@ class CommandExecutor:
 
     def _pause(self, place: Place, why: str) -> None:
         with self._lock:
-            place.why = why
-            place.pause_until = time.monotonic() + place.pause_s
-            place.pause_s = min(2 * place.pause_s, LAUNCH_PAUSE_S[1])
+            place.pause(why)
 
     def _fail(self, node: Node, what: str, began: float, quarantine: bool = True) -> None:
         """Counts a loss or failure of an agent that was launched at `began` (monotonic); quarantines its node if due.
@@ -456,10 +398,9 @@ class CommandExecutor:
             channel.close(gently=True)
             return False
         place.fingerprint = str(hello.get("fingerprint"))
-        place.pause_s, place.pause_until = LAUNCH_PAUSE_S[0], 0.0
         if place.why and node != place.name:  # remove the command's own row of failures: it works again
             transitions.forget_nodes(self.db, [place.name])
-        place.why = ""
+        place.resume()
         cores = hello.get("cores") if isinstance(hello.get("cores"), int) else None
         room = MemoryPool(gpus_of(hello), cores)
         if place.fixed:
@@ -552,9 +493,3 @@ class CommandExecutor:
         self._drained = drained()
         for place in self.places if self._drained else ():
             self._close_idle_agent(place, lambda slot: self.slots[slot].node in self._drained)
-
-
-def concerns(key: tuple[bool, int], want: Want) -> bool:
-    """Is a node that was too small for `key` (GPUs?, bytes) too small for this trial, too?"""
-    of_gpus, needed = key
-    return of_gpus == (want.gpus > 0) and needed <= want.needed

@@ -17,10 +17,10 @@ from fts.jobs.status.decisions import decisions
 from fts.jobs.status.event_groups import waiting_since
 from fts.jobs.status.losses import losses
 from fts.jobs.status.surface import Surface, by
-from fts.state.values import JobStatus, Snapshot
+from fts.state.values import Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:  # only a full disk needs it
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fts.jobs.status.disk_usage import Kept
 
@@ -163,14 +163,20 @@ def _well(snapshot: Snapshot, now: float) -> Concern:
         return Concern(
             Word.WELL, f"DRAINING: {text}. {names} running, {waiting} waiting.", f"DRAINING, {names} running"
         )
+    doing, brief = _doing(snapshot, busy)
+    reason = f"{doing} {waiting} waiting. {worker_words(snapshot, now)}, guard {guard_word(snapshot)}."
+    return Concern(Word.WELL, reason, brief)
+
+
+def _doing(snapshot: Snapshot, busy: Sequence[Job]) -> tuple[str, str]:
+    """Says which jobs run, and what the trial of the first other one waits for; also in brief."""
     waits = {job.id: event for job in busy if job.parallel == 1 and (event := waiting_since(snapshot.events, job))}
-    at_work = ", ".join(name_of(snapshot, job) for job in [job for job in busy if job.id not in waits][:3])
-    doing = [f"{at_work or names} running"] if at_work or not waits else []
-    brief = [*doing, *(f"{name_of(snapshot, job)} waits" for job in busy if job.id in waits)][:3]
-    if job := next((job for job in busy if job.id in waits), None):
-        since = formatting.clock(waits[job.id].at)
-        doing.append(f"{name_of(snapshot, job)} since {since}: {formatting.cut(waits[job.id].message, LONGEST_WAIT)}")
-    crew_words = f"{worker_words(snapshot, now)}, guard {guard_word(snapshot)}"
-    return Concern(
-        Word.WELL, f"{'; '.join(doing)}{';' if waits else ','} {waiting} waiting. {crew_words}.", ", ".join(brief)
-    )
+    runs = ", ".join([name_of(snapshot, job) for job in busy if job.id not in waits][:3])
+    running_words = [f"{runs or 'starting'} running"] if runs or not busy else []
+    waiting = [(name_of(snapshot, job), waits[job.id]) for job in busy if job.id in waits]
+    brief = ", ".join([*running_words, *(f"{name} waits" for name, _ in waiting)][:3])
+    if not waiting:
+        return f"{running_words[0]},", brief
+    name, wait = waiting[0]
+    since = f"{name} since {formatting.clock(wait.at)}: {formatting.cut(wait.message, LONGEST_WAIT)}"
+    return f"{'; '.join([*running_words, since])};", brief

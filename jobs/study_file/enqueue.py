@@ -75,6 +75,15 @@ def check_here(cells: Sequence[BareCell]) -> None:
             check_packages(cell.sampler)
 
 
+def too_small_here(cells: Sequence[BareCell]) -> list[str]:
+    """Returns sentences about what this machine has too little of for a trial: GPUs, their memory, cores."""
+    from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
+    from fts.jobs.settings import too_few_cores
+
+    of_gpus = too_few_gpus((cell.gpu, cell.memory_bytes) for cell in cells)
+    return [*filter(None, (of_gpus, too_few_cores(max(cell.threads or 1 for cell in cells))))]
+
+
 def take_over(db: Database, cells: Sequence[BareCell], typed: Collection[str], dry_run: bool) -> list[str]:
     """Changes how trials run in existing jobs of the same cells, by the options in `typed`. Returns a text per cell.
 
