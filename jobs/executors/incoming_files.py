@@ -219,12 +219,16 @@ def apply_moves(staging: Path, root: Path, durable: bool = True) -> None:
         while parent != folder and parent.is_dir() and not any(parent.iterdir()):
             remove(parent, root)
             parent = parent.parent
+        folders.add(parent)  # a removed file that returned after a power cut could take the place of its pointer
     for name in empty:
         make_room(folder / name, folder, root)
         folders.add((folder / name).parent)
     for each in sorted(folders) if durable else ():
-        sync_folder(each)
+        if each.is_dir():
+            sync_folder(each)
     (staging / LIST).unlink()  # first, and not silently: with a list left, the next attempt would do the moves again
+    if durable:
+        sync_folder(staging)
     remove(staging, root)
 
 

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fts.jobs.executors.frames import Writer
 
 LOOKS = 5  # scans of a folder that keeps changing
+AGAIN_S = 5.0  # after this time a checkpoint that keeps changing is not sent again: a stop has a deadline
 OF_CHECKPOINTS = "checkpoint/"
 PART = 1 << 18  # bytes of a file in one frame: on a slow link an order waits for one frame at most
 LEAST_AWAY = 1 << 20  # bytes; smaller files are always sent
@@ -67,14 +69,19 @@ class OutgoingFiles:
     def send(self, writer: Writer, meta: dict[str, str], again: bool = False) -> int:
         """Sends the changed files as one set; returns the bytes. `meta` goes into every frame.
 
-        If a checkpoint changed meanwhile the set is marked as incomplete, and the next call sends it again; with
-        `again` this one tries up to LOOKS times. Any other file, such as a log that grows all the time, is sent as it
-        was read, and again at the next call. Raises BadFile, before anything is sent, for files that the other side
-        would refuse.
+        If a checkpoint changed meanwhile the set is marked as incomplete, and the next call sends it again. With
+        `again` this call does, up to LOOKS times and for AGAIN_S; then it sends the other files without the checkpoint.
+        Any other file, such as a log that grows all the time, is sent as it was read, and again at the next call.
+        Raises BadFile, before anything is sent, for files that the other side would refuse.
         """
-        total = 0
-        for look in range(LOOKS):
+        total, until = 0, time.monotonic() + AGAIN_S
+        without_checkpoint = False
+        for look in range(LOOKS + again):
             now = self._still()
+            now |= {name: state for name, state in self.sent.items() if name not in now and self._is_locked(name)}
+            if without_checkpoint or look == LOOKS:
+                now = {name: state for name, state in now.items() if not name.startswith(OF_CHECKPOINTS)}
+                now |= {name: state for name, state in self.sent.items() if name.startswith(OF_CHECKPOINTS)}
             changed = {name: state for name, state in now.items() if self.sent.get(name) != state}
             gone = sorted(set(self.sent) - set(now))
             if not changed and not gone:
@@ -90,7 +97,8 @@ class OutgoingFiles:
                 shut = {name for name in files if name not in opened}  # just replaced or removed
                 if shut and (look < LOOKS - 1 or any(name.startswith(OF_CHECKPOINTS) for name in shut)):
                     continue
-                now = {name: state for name, state in now.items() if name not in shut}  # the next call sends these
+                before = {name: self.sent[name] for name in shut if name in self.sent}
+                now = {name: state for name, state in now.items() if name not in shut} | before  # for the next call
                 for name in sorted(folders):
                     send_folder(writer, name, meta)
                 whole = True
@@ -107,7 +115,18 @@ class OutgoingFiles:
                 self.sent = now
             if whole or not again:
                 return total
+            without_checkpoint = time.monotonic() > until
         return total  # the next call sends them
+
+    def _is_locked(self, name: str) -> bool:
+        """Is a file, which no scan has found, still there? Then this user may not read it; it was not removed."""
+        try:
+            path = self.folder / name
+            return stat.S_ISREG((followed(path, self.folder) or path).lstat().st_mode)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
 
     def _scan(self) -> dict[str, State]:
         return {
@@ -115,7 +134,8 @@ class OutgoingFiles:
         }
 
     def may_stay(self, name: str, state: State) -> bool:
-        return self.store is not None and name.startswith(OF_CHECKPOINTS) and state.size >= LEAST_AWAY
+        large = name.startswith(OF_CHECKPOINTS) and state.size >= LEAST_AWAY
+        return self.store is not None and large and has_room_for_pointer(name)
 
     def _still(self) -> dict[str, State]:
         """Scans until two scans in a row are equal, at most LOOKS times; returns the last."""
@@ -249,8 +269,8 @@ def refuse_too_much(files: Mapping[str, State], away: Iterable[str] = ()) -> Non
         where = f", {count:,} of them in {most[:LONGEST]}" if 2 * count > len(files) else ""
         raise BadFile(
             f"the trial has {len(files):,} files with {size:,} bytes{where}, and at most {MOST_FILES:,} with "
-            f"{MOST_BYTES:,} can leave its node; write fewer, such as one archive, or write those that nobody needs "
-            "outside the trial's folder"
+            f"{MOST_BYTES:,} can travel from or to a node; write fewer, such as one archive, or write those that "
+            "nobody needs outside the trial's folder"
         )
 
 

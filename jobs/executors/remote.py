@@ -165,6 +165,8 @@ class RemoteSlot(Slot):
         asked, message = end.stop_request, str(end.facts.get("message"))
         is_full = asked is not None and asked.reason is StopReason.DISK
         failed = end.how is Ended.FAILED and asked is None
+        if failed and end.facts.get("here"):  # it was found before anything was sent to the node
+            return end
         if failed and end.facts.get("lasting"):
             message = f"{self.node}: {message}"
             if not self.executor.may_do_better(self, message.removeprefix(self.node)):

@@ -93,7 +93,9 @@ class RemoteProcess:
         try:
             refuse_too_much({name.removesuffix(SUFFIX): one for name, one in found.items() if not is_kept(name)})
         except BadFile as error:
-            self._refusal = {"fact": "failed", "cause": Cause.CODE_ERROR, "message": str(error)}
+            said = f"its folder cannot be sent to a node, so run it with a worker on this machine: {error}"
+            failed = {"fact": "failed", "cause": Cause.CODE_ERROR, "message": said}
+            self._refusal = failed | {"lasting": True, "here": True}  # it fails the job: the trial can go on here
             return
         self._earlier, self._brought = {name for name in found if name.startswith(ARTIFACTS)}, set()
         token = f"{self.slot.token}-{os.urandom(4).hex()}"
@@ -203,12 +205,16 @@ class RemoteProcess:
         assert self._home is not None, "an attempt has begun"
         earlier = {name for name in self._earlier if name == artifact or name.startswith(f"{artifact}/")}
         self._earlier -= earlier
+        if not (left := earlier - self._brought):
+            return
         with self.fence():
-            for name in sorted(earlier - self._brought, reverse=True):
+            for name in sorted(left, reverse=True):
                 path = self._home / name
                 if not path.is_dir():
                     remove(path, self._home.parents[2])
                 for folder in (path, *path.parents[: len(Path(name).parts) - 2]):
+                    if f"{folder.relative_to(self._home)}/" in self._brought:
+                        break
                     with contextlib.suppress(OSError):  # it is not empty, or no folder
                         folder.rmdir()
 
