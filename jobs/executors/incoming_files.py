@@ -216,7 +216,7 @@ def apply_moves(staging: Path, root: Path, durable: bool = True) -> None:
         elif not (folder / name).is_dir():  # else it is a folder now
             remove(folder / name, root)
         parent = (folder / name).parent
-        while parent != folder and parent.is_dir() and not any(parent.iterdir()):
+        while parent != folder and is_empty(parent):
             remove(parent, root)
             parent = parent.parent
         folders.add(parent)  # a removed file that returned after a power cut could take the place of its pointer
@@ -240,6 +240,16 @@ def make_room(path: Path, folder: Path, root: Path) -> None:
             remove(each, root)
     unlock_way(folder, path)
     make_folder(path, root)
+
+
+def is_empty(folder: Path) -> bool:
+    """Is it a folder without content? Or gone: a killed worker may have removed it, and not yet those above it."""
+    try:
+        return not any(folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
 
 
 def unlock_way(folder: Path, path: Path) -> None:

@@ -226,17 +226,50 @@ def test_files_are_at_home_before_the_fact_that_tells_of_them(remote: Executor, 
     (home / "checkpoint").mkdir(parents=True)
     (home / "old.txt").write_text("before")
     (home / "checkpoint" / "kept.bin").write_bytes(b"k" * 10)
+    for name in ("predictions.npz", "predictions.npz.index"):  # only the first is not needed there
+        (home / name).touch()
     logged = tmp_path / "outputs" / "logs" / "a" / "t0.log"
     _, child = placed(remote, WRITES)
     facts_until(child, "ready")
     child.send({"do": "run", "spec": {"folder": str(home), "log_path": str(logged), "cell": {}}})
     (fact,) = [one for one in facts_until(child, "checkpoint") if one["fact"] == "checkpoint"]
-    assert fact["seen"] == ["checkpoint/kept.bin", "old.txt"]
+    assert fact["seen"] == ["checkpoint/kept.bin", "old.txt", "predictions.npz.index"]
     assert fact["path"] == str(home / "checkpoint")
     assert (home / "checkpoint" / "new.bin").read_bytes() == b"n" * 3_000_000
     assert not (home / "old.txt").exists() and (home / "checkpoint" / "kept.bin").exists()
     assert logged.read_text() == "printed\n"
-    assert [path.name for path in home.iterdir()] == ["checkpoint"]
+    assert sorted(path.name for path in home.iterdir()) == ["checkpoint", "predictions.npz", "predictions.npz.index"]
+
+
+KEEPS = (
+    "say(fact='ready')\nfrom pathlib import Path\n"
+    "def write(name):\n    path = here / 'artifacts' / name\n    path.parent.mkdir(parents=True, exist_ok=True)\n"
+    "    path.write_text('new')\n"
+    "for line in sys.stdin:\n"
+    "    here = Path(json.loads(line)['spec']['folder'])\n"
+    "    write('model/x')\n    (here / 'artifacts/model/empty').mkdir()\n    say(fact='kept', name='artifacts/model')\n"
+    "    write('plot')\n    say(fact='kept', name='artifacts/plot')\n    say(fact='result')"
+)
+
+
+def test_what_an_earlier_attempt_kept_is_replaced_whole_and_only_by_what_has_its_name(
+    remote: Executor, tmp_path: Path
+) -> None:
+    """Its node has not got the files of the earlier one, so it cannot say that they are gone."""
+    home = tmp_path / "outputs" / "trials" / "00001_a" / "trial_0000"
+    for name in ("model/x", "model/old/y", "model/empty/z", "plot/old", "models", "other/x"):
+        (home / "artifacts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / "artifacts" / name).write_text("old")
+    (home / "artifacts" / "model" / "nothing").mkdir()
+    _, child = placed(remote, KEEPS)
+    facts_until(child, "ready")
+    child.send({"do": "run", "spec": {"folder": str(home), "log_path": str(tmp_path / "l" / "t.log"), "cell": {}}})
+    facts_until(child, "result")
+    found = {str(path.relative_to(home / "artifacts")): path for path in sorted((home / "artifacts").rglob("*"))}
+    assert {name: path.read_text() if path.is_file() else None for name, path in found.items()} == {
+        "model": None, "model/empty": None, "model/x": "new", "models": "old", "other": None, "other/x": "old",
+        "plot": "new",
+    }  # fmt: skip
 
 
 UNSENDABLE = {

@@ -6,11 +6,14 @@ import contextlib
 import errno
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fts.jobs.api.protocol import STOPPED
+from fts.jobs.executors import incoming_files, outgoing_files
 from fts.jobs.executors.channel import MOST_LOG, Channel
 from fts.jobs.executors.frames import (
     HEADER,
@@ -36,7 +40,9 @@ from fts.jobs.executors.frames import (
 )
 from fts.jobs.executors.incoming_files import LIST, BadFile, IncomingFiles, finish_commit
 from fts.jobs.executors.outgoing_files import PART, OutgoingFiles, State, open_plain, scan
-from tests.fts_process import wait_until
+from fts.jobs.supervisor.shared_checkpoints import SUFFIX
+from fts.state.files import remove
+from tests.fts_process import ROOT, wait_until
 
 MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
 
@@ -133,6 +139,14 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="is not followed"):
         IncomingFiles(home, tmp_path / "outputs").part({"name": "checkpoint/x", "size": 1, "md5": MD5_OF_A}, b"a")
     assert not (tmp_path / "x").exists()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mine").write_text("mine")
+    (home / "x").symlink_to(tmp_path / "mine")
+    arriving = IncomingFiles(home, tmp_path / "outputs")
+    arriving.part({"name": "x", "size": 1, "md5": MD5_OF_A}, b"a")  # of that name: replaced
+    arriving.commit(["checkpoint/empty/", "checkpoint/mine"])
+    assert (home / "x").read_text() == "a" and not (home / "x").is_symlink()
+    assert (tmp_path / "empty").is_dir() and (tmp_path / "mine").read_text() == "mine"
 
 
 def test_a_set_that_a_kill_cut_short_is_done_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -153,6 +167,66 @@ def test_a_set_that_a_kill_cut_short_is_done_whole_or_not_at_all(tmp_path: Path)
         finish_commit(home, tmp_path)
         found = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
         assert found == (["old"] if killed_after is None else ["deep/y", "x"])
+
+
+def home_before(home: Path) -> None:
+    for name in ("a", "folder/x", "folder/y", "file", f"w{SUFFIX}", "v", "gone/deep/z", "kept"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("old")
+    (home / "empty").mkdir()
+    (home / "folder").chmod(0o500)
+
+
+def receive_and_commit(home: Path, root: Path) -> None:
+    """Files become folders, folders files, a pointer a file, a file a pointer; folders are emptied."""
+    arriving = IncomingFiles(home, root)
+    for name in ("a", "folder", "file/inner", "w", "new/deep/b"):
+        arriving.part({"name": name, "size": 1, "md5": MD5_OF_A}, b"a")
+    arriving.add_pointer({"name": "v", "size": 1, "md5": MD5_OF_A}, Path("/nowhere"))
+    arriving.part({"name": "empty/more", "folder": True}, b"")
+    arriving.commit(["folder/x", "folder/y", "file", "gone/deep/z", "empty/"])
+
+
+def killed_at(step: int, work: Callable[[Path, Path], None], *where: Path) -> bool:
+    """Does the work in a child that is killed before its change number `step` of the disk; False: it made fewer."""
+    pid = os.fork()
+    if pid == 0:
+        made = 0
+
+        def look(event: str, _: object) -> None:
+            nonlocal made
+            made += event in ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod")
+            if made == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            sys.addaudithook(look)
+            work(*where)
+            os._exit(0)
+        except BaseException:  # noqa: BLE001  # the child of a test may not return into it
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
+
+
+def test_a_commit_and_its_completion_that_are_killed_at_any_step_are_done_whole_or_not_at_all(tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        home_before(tmp_path / name)
+    before = tree_of(tmp_path / "before")
+    receive_and_commit(tmp_path / "after", tmp_path)
+    after, ends, step, killed = tree_of(tmp_path / "after"), [0, 0], 0, True
+    while killed:
+        step += 1
+        home = tmp_path / str(step)
+        home_before(home)
+        killed = killed_at(step, receive_and_commit, home, tmp_path)
+        killed_at(1 + 5 * step % 23, finish_commit, home, tmp_path)
+        finish_commit(home, tmp_path)
+        found = tree_of(home)
+        assert found in (before, after), (step, found)
+        ends[found == after] += 1
+    assert min(ends) > 5, ends
 
 
 def test_a_list_that_cannot_be_read_now_is_no_reason_to_drop_the_files(
@@ -284,20 +358,23 @@ def test_a_file_that_is_a_folder_in_the_next_set_makes_room(tmp_path: Path) -> N
         assert [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()] == names
 
 
-def sent_over(outgoing: OutgoingFiles, home: Path, root: Path) -> None:
+def sent_over(outgoing: OutgoingFiles, home: Path, root: Path, again: bool = False) -> list[bool]:
+    """Whether each of the sets was whole."""
     out, into = os.pipe()
     writer = Writer(into, lambda: False)
     writer.begin()
-    outgoing.send(writer, {})
+    outgoing.send(writer, {}, again)
     os.close(into)
-    reader, arriving = Reader(out, 10_000), IncomingFiles(home, root)
+    reader, arriving, whole = Reader(out, 10_000), IncomingFiles(home, root), list[bool]()
     while (frame := reader.next()) is not None:
         if frame.kind is Kind.FILE:
             arriving.part(frame.meta, frame.body)
         else:
-            arriving.commit(frame.meta["gone"])
+            whole.append(frame.meta["whole"])
+            arriving.commit(frame.meta["gone"]) if whole[-1] else arriving.drop()
             finish_commit(home, root)
     os.close(out)
+    return whole
 
 
 def tree_of(folder: Path) -> dict[str, object]:
@@ -333,8 +410,186 @@ def test_a_folder_arrives_as_it_was_with_hidden_files_empty_folders_links_and_sc
     assert tree_of(here) == tree_of(there)
     (store / "empty" / "more").rmdir()
     (store / "empty" / "file").write_text("no longer empty")
+    (store / "drafts").mkdir()
+    (store / "drafts" / ".x.0123456789ab.part").touch()  # nothing else is in it
+    (store / ".zarray").chmod(0o700)
     sent_over(outgoing, here, tmp_path)
     assert tree_of(here) == tree_of(there)
+
+
+def test_what_takes_the_place_of_a_file_before_it_is_read_is_not_read(tmp_path: Path) -> None:
+    """The other files arrive, nothing waits for a writer of a pipe, and no link leads out of the folder."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a").write_text("secret")
+
+    def becomes_a_socket(path: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as listening, contextlib.chdir(path.parent):  # its path may be too long
+            listening.bind(path.name)
+
+    changes = {
+        "folder": Path.mkdir,
+        "pipe": os.mkfifo,
+        "socket": becomes_a_socket,
+        "link": lambda path: path.symlink_to(tmp_path / "elsewhere" / "a"),
+        "long link": lambda path: path.symlink_to("a lock of process 7 " * 20),
+        "linked folder": lambda path: (path.parent.rmdir(), path.parent.symlink_to(tmp_path / "elsewhere")),
+    }
+    for kind, change in changes.items():
+        there, here = tmp_path / kind / "there", tmp_path / kind / "here"
+        (there / "checkpoint" / "sub").mkdir(parents=True)
+        (there / "checkpoint" / "b").write_text("b")
+        (there / "checkpoint" / "sub" / "a").write_text("a")
+        outgoing = OutgoingFiles(there)
+        scanned = outgoing._still
+
+        def still(
+            scanned: Any = scanned, path: Path = there / "checkpoint" / "sub" / "a", change: Any = change
+        ) -> dict[str, State]:
+            found = scanned()
+            if path.is_file() and not path.parent.is_symlink():
+                path.unlink()
+                change(path)
+            return dict(found)
+
+        outgoing._still = still  # type: ignore[method-assign]
+        assert sent_over(outgoing, here, tmp_path) == [True], kind
+        assert {path.name: path.read_text() for path in here.rglob("*") if path.is_file()} == {"b": "b"}, kind
+
+
+def test_a_file_that_cannot_be_opened_is_removed_with_the_next_set_if_it_is_gone_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    (there / "a").write_text("1")
+    outgoing = OutgoingFiles(there)
+    sent_over(outgoing, here, tmp_path)
+    for name in "ab":
+        (there / name).write_text("22")
+    with monkeypatch.context() as trouble:  # as if it was replaced at every look
+        trouble.setattr(
+            outgoing_files, "open_inside", lambda folder, name: None if name == "a" else open_plain(folder / name)
+        )
+        sent_over(outgoing, here, tmp_path)
+    assert [(here / name).read_text() for name in "ab"] == ["1", "22"]
+    (there / "a").unlink()
+    sent_over(outgoing, here, tmp_path)
+    assert tree_of(here) == tree_of(there)
+
+
+def test_a_checkpoint_that_never_stands_still_holds_up_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread may write to it while the trial returns; the predictions arrive before the fact that names them."""
+    send_file = outgoing_files.send_file
+    for changes, patience_s, expected in (
+        (1, 9.0, [False, True]),
+        (99, 9.0, [False] * 5 + [True]),
+        (99, 0.0, [False, True]),
+    ):
+        folder = tmp_path / f"{changes} {patience_s}"
+        there, here, left = folder / "there", folder / "here", [changes]
+        (there / "checkpoint").mkdir(parents=True)
+        for name in ("checkpoint/a", "checkpoint/b"):
+            (there / name).write_text("1")
+        outgoing = OutgoingFiles(there)
+        sent_over(outgoing, here, tmp_path)
+        (there / "checkpoint" / "a").write_text("22")
+        (there / "checkpoint" / "b").unlink()
+        (there / "predictions.npz").write_text("p")
+
+        def changing(writer: Any, name: str, *more: Any, there: Path = there, left: list[int] = left) -> Any:
+            found = send_file(writer, name, *more)
+            if name == "checkpoint/a" and left[0]:
+                left[0] -= 1
+                with (there / name).open("a") as file:
+                    file.write("2")
+            return found
+
+        with monkeypatch.context() as trouble:
+            trouble.setattr(outgoing_files, "send_file", changing)
+            trouble.setattr(outgoing_files, "AGAIN_S", patience_s)
+            assert sent_over(outgoing, here, tmp_path, again=True) == expected
+        if changes == 1:
+            assert tree_of(here) == tree_of(there)
+        else:
+            kept = {name: (here / name).read_text() for name in ("checkpoint/a", "checkpoint/b", "predictions.npz")}
+            assert kept == {"checkpoint/a": "1", "checkpoint/b": "1", "predictions.npz": "p"}
+        sent_over(outgoing, here, tmp_path)
+        assert tree_of(here) == tree_of(there)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root may read everything")
+def test_what_a_trial_locks_keeps_nothing_else_and_is_not_removed_at_the_head(tmp_path: Path) -> None:
+    less = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    code = f"from pathlib import Path; from {__name__} import with_locks; with_locks(Path({str(tmp_path)!r}))"
+    done = subprocess.run(
+        [*less, sys.executable, "-c", code],
+        capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def with_locks(folder: Path) -> None:
+    """Of the test above, for a user who may not read everything."""
+    there, here = folder / "there", folder / "here"
+    (there / "inner" / "deep").mkdir(parents=True)
+    for name in ("a", "b", "inner/c", "inner/deep/d"):
+        (there / name).write_text("1")
+    outgoing = OutgoingFiles(there)
+    sent_over(outgoing, here, folder)
+    before = tree_of(here)
+    for path, mode in (
+        (there / "a", 0o000),
+        (there / "inner", 0o000),
+        (there / "inner", 0o300),
+        (there / "inner", 0o400),
+    ):
+        path.chmod(mode)
+        (there / "b").write_text(f"{mode}")
+        sent_over(outgoing, here, folder)
+        assert tree_of(here) == before | {"b": (f"{mode}", False)}, oct(mode)
+    for path, mode in ((there / "inner", 0o700), (there / "a", 0o600)):
+        path.chmod(mode)
+    (there / "a").unlink()
+    (there / "inner" / "deep" / "d").write_text("22")
+    (here / "inner" / "deep").chmod(0o000)  # by an earlier attempt on this machine
+    (here / "inner").chmod(0o500)
+    sent_over(outgoing, here, folder)
+    assert tree_of(here) == tree_of(there)
+    (here / "inner" / "deep").chmod(0o000)
+    assert remove(here, folder) and not here.exists()
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    """There may be no room in it for the ending of a pointer's name."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    (there / ("x" * 255)).write_text("1")
+    outgoing = OutgoingFiles(there)
+    sent_over(outgoing, here, tmp_path)
+    assert tree_of(here) == tree_of(there)
+    (there / ("x" * 255)).unlink()
+    sent_over(outgoing, here, tmp_path)
+    assert tree_of(here) == {}
+
+
+def test_what_a_commit_removes_stays_removed_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pointer that returned could take the place of the file; a list that returned would be done again."""
+    home, synced = tmp_path / "t", list[str]()
+    (home / "checkpoint").mkdir(parents=True)
+    (home / "checkpoint" / "old").touch()
+    arriving = IncomingFiles(home, tmp_path)
+    arriving.part({"name": "x", "size": 1, "md5": MD5_OF_A}, b"a")
+
+    def noted(folder: Path) -> None:
+        has = [name for name in ("x", "checkpoint/old", f"{arriving.staging.name}/{LIST}") if (home / name).exists()]
+        synced.append(f"{folder.relative_to(tmp_path)}: {' '.join(has)}".replace(arriving.staging.name, "staging"))
+
+    monkeypatch.setattr(incoming_files, "sync_folder", noted)
+    arriving.commit(["checkpoint/old"])
+    assert synced == ["t/staging: checkpoint/old", "t: x staging/commit.json", "t/staging: x"]
+    assert sorted(path.name for path in home.iterdir()) == ["x"]
 
 
 @pytest.fixture
@@ -361,6 +616,19 @@ def test_an_attempt_is_left_only_between_two_frames(channel: Channel, tmp_path: 
     leaving.join()
     channel._take(Frame(Kind.LOG, {"token": "t"}, b"late"))
     assert not errors and channel.take(0.0) == [] and list(tmp_path.rglob("x")) == []
+
+
+def test_a_set_that_may_not_be_committed_ends_the_connection(channel: Channel, tmp_path: Path) -> None:
+    """It did not end the slot's thread, which would have taken it."""
+    for frame, words in (
+        (Frame(Kind.FILES, {"token": "t", "whole": True, "gone": ["../x"]}), "the name of a file"),
+        (Frame(Kind.FILE, {"token": "t", "name": "x", "size": 9}, b"a"), "is not whole"),
+    ):
+        channel.begin("t", IncomingFiles(tmp_path / "t", tmp_path))
+        with pytest.raises(BadFile, match=words):
+            channel._take(frame)
+            channel._take(Frame(Kind.FILES, {"token": "t", "whole": True, "gone": []}))
+        assert channel.take(0.0) == []
 
 
 def test_what_is_not_taken_makes_a_node_wait(channel: Channel, tmp_path: Path) -> None:

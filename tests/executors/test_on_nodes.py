@@ -214,3 +214,35 @@ def test_what_the_workers_own_limit_rules_out_waits_for_no_node(tmp_path: Path) 
     assert crew.start("a:1,b:1").wait(60) == 0, crew.said()
     held = crew.study.one("SELECT hold_reason FROM job")
     assert held == "t0 needs 3.0 GB of memory, as promised; 2.0 GB allowed on node a"
+
+
+def test_a_trial_that_no_node_takes_fails_its_job_once_and_goes_on_here(tmp_path: Path) -> None:
+    """Its folder has a name that may not travel. No node is blamed, and no work is lost."""
+    for name in ("peace", "crew"):
+        (tmp_path / name).mkdir()
+    peace, crew = Crew(tmp_path / "peace", trials=1), Crew(tmp_path / "crew", pause_s=0.3, trials=1)
+    for one in (peace, crew):
+        train = (one.folder / "train.py").read_text()
+        (one.folder / "train.py").write_text(
+            train.replace("weights = ", "(checkpoint.dir / 'a b\\n').touch(); weights = ")
+        )
+        one.study.ok("enqueue", "train.py:objective", "--trials", "1", "-m", "size=S")
+    peace.study.ok("worker", "--until-empty", "--threads", "1")
+    here = ("worker", "--until-empty", "--threads", "1")
+    worker = crew.study.start(*here)
+    wait_until(lambda: crew.epochs() >= 2)
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait(60) == 0, crew.said()
+    before = crew.study.one("SELECT count(*) FROM attempt")
+    assert crew.start("a:1,b:1").wait(60) == 0, crew.said()
+    assert crew.study.one("SELECT count(*) FROM attempt") == before + 1
+    said = crew.study.fts("status").out
+    assert "t0 cannot run: its folder cannot be sent to a node" in said and "printable characters" in said, said
+    assert crew.study.one("SELECT status FROM trial") == "interrupted"
+    assert "quarantine" not in crew.said() and not [
+        row for row in crew.study.query("SELECT how FROM attempt") if row["how"] == "node lost"
+    ]
+    crew.study.ok("retry", "1")
+    crew.study.ok(*here)
+    assert crew.record() == peace.record() and crew.files() == peace.files(), crew.said()
+    assert "resumed from" in crew.printed() and crew.leftovers() == []

@@ -6,9 +6,13 @@ import errno
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fts.jobs.executors.frames import Kind
+from fts.jobs.executors.incoming_files import IncomingFiles
+from fts.jobs.executors.outgoing_files import CheckpointStore, OutgoingFiles
 from fts.jobs.supervisor import shared_checkpoints
 from tests.executors.crew import Crew
 from tests.fts_process import wait_until
@@ -135,6 +139,38 @@ def test_what_is_gone_or_changed_there_is_not_taken_for_the_checkpoint(tmp_path:
     assert len(missing) == 2 and "cannot be read" in missing[0] and "its md5" in missing[1]
     assert (home / "c").read_bytes() == b"c" and not (home / "b").exists()
     assert sorted(path.name for path in home.iterdir()) == ["a.fts-elsewhere", "b.fts-elsewhere", "c"]
+
+
+def test_what_stays_keeps_its_executable_bit_and_a_name_without_room_for_a_pointers_travels(tmp_path: Path) -> None:
+    there, here, shared = tmp_path / "there", tmp_path / "here", tmp_path / "shared"
+    (there / "checkpoint").mkdir(parents=True)
+    shared.mkdir()
+    names = ["checkpoint/" + name for name in ("run.sh", "weights", "x" * 250)]
+    for name in names:
+        (there / name).write_bytes(name.encode().ljust(1 << 20))
+    (there / names[0]).chmod(0o755)
+    store = CheckpointStore(shared / "study-01234567" / "00001_a" / "trial_0000" / OLD, shared, 1, lambda: None)
+    sent, arriving = Sent(), IncomingFiles(here, tmp_path)
+    OutgoingFiles(there, store).send(sent, {})  # type: ignore[arg-type]
+    for kind, meta, body in sent:
+        if kind is Kind.FILES:
+            arriving.commit(meta["gone"])
+        elif "stays" in meta:
+            arriving.add_pointer(meta, store.folder / str(meta["stays"]))
+        else:
+            arriving.part(meta, body)
+    assert sorted(path.name for path in (here / "checkpoint").iterdir()) == [
+        f"run.sh{shared_checkpoints.SUFFIX}", f"weights{shared_checkpoints.SUFFIX}", "x" * 250
+    ]  # fmt: skip
+    assert shared_checkpoints.bring_home(here, tmp_path) == []
+    for name in names:
+        assert (here / name).read_bytes() == (there / name).read_bytes()
+        assert os.access(here / name, os.X_OK) == os.access(there / name, os.X_OK)
+
+
+class Sent(list[tuple[Kind, dict[str, Any], bytes]]):
+    def send(self, kind: Kind, meta: dict[str, Any], body: bytes = b"") -> None:
+        self.append((kind, meta, body))
 
 
 def test_a_shared_folder_that_is_not_there_or_full_is_no_fault_of_the_node(tmp_path: Path) -> None:

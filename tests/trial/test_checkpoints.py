@@ -189,3 +189,9 @@ def test_a_link_among_the_files_of_a_checkpoint_becomes_what_it_leads_to(tmp_pat
     again = Checkpoint(tmp_path / "c", None)
     assert again.load() == 1
     assert (again.files["last"].read_text(), (again.files["folder"] / "last").read_text()) == ("first", "first")
+    for files in (["epoch1", "last"], ["last", "epoch1"]):  # the file that it leads to is moved
+        (checkpoint.dir / "epoch1").write_text("third")
+        (checkpoint.dir / "epoch1").chmod(0o700)
+        checkpoint.save(2, files=[checkpoint.dir / name for name in files])
+        assert again.load() == 2 and {path.read_text() for path in again.files.values()} == {"third"}
+        assert all(os.access(path, os.X_OK) for path in again.files.values())
