@@ -32,6 +32,10 @@ LAST = ("result", "pruned", "failed", "stopped")
 WITH_FILES = (*LAST, "checkpoint", "kept")  # facts that name files: the files are sent first
 PROGRESS = ("started", "epoch", "checkpoint")
 SHARE = 0.05  # fraction of the time that may go into sending a command's files after epochs
+LINK_STAYS = (
+    "\n[fts: {!r} is a link to a folder, or leads out of the trial's folder. It stays on this node, and an attempt "
+    "elsewhere will not find it; write the name into a file instead]\n"
+)
 MOST_LOG = 128 << 20  # bytes of a log that are sent, unless the trial's metrics are read from it
 
 
@@ -219,6 +223,10 @@ class NodeTrial:
         began = time.monotonic()
         attempt.files.send(self.writer, {"token": attempt.token}, again=hurry)
         self._files_after = time.monotonic() + (time.monotonic() - began) / SHARE
+        links = attempt.files.links_left
+        if links and not attempt.warned_of_link and not (self.program and self.program.reads_log):
+            attempt.warned_of_link = True
+            self.writer.send(Kind.LOG, {"token": attempt.token}, LINK_STAYS.format(links[0]).encode())
 
     def _send_log(self, attempt: Attempt) -> None:
         most = None if self.program is not None and self.program.reads_log else MOST_LOG

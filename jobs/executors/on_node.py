@@ -88,6 +88,7 @@ class Attempt:
             root = Path(str(location["root"]))
             stays = CheckpointStore(Path(str(location["folder"])) / self.token, root, int(location["beyond"]), alive)
         self.files = OutgoingFiles(self.folder, stays)
+        self.warned_of_link = False  # of one that stays here
         self._logged = 0  # bytes of our log that were sent
         self._log_over = False
 

@@ -61,6 +61,7 @@ class OutgoingFiles:
     def __init__(self, folder: Path, store: CheckpointStore | None = None) -> None:
         self.folder, self.store = folder, store
         self.sent: dict[str, State] = {}
+        self.links_left: list[str] = []  # links among the checkpoints that the last scan left out
 
     def mark_all_sent(self) -> None:
         """Notes that the other side has all current files, because it has sent them."""
@@ -129,9 +130,9 @@ class OutgoingFiles:
             return False
 
     def _scan(self) -> dict[str, State]:
-        return {
-            name: state for name, state in scan(self.folder).items() if not name.endswith(shared_checkpoints.SUFFIX)
-        }
+        self.links_left = []
+        found = scan(self.folder, self.links_left)
+        return {name: state for name, state in found.items() if not name.endswith(shared_checkpoints.SUFFIX)}
 
     def may_stay(self, name: str, state: State) -> bool:
         large = name.startswith(OF_CHECKPOINTS) and state.size >= LEAST_AWAY
@@ -182,12 +183,13 @@ def has_room_for_pointer(name: str) -> bool:
     return len(name.rpartition("/")[2].encode() + shared_checkpoints.SUFFIX.encode()) <= LONGEST
 
 
-def scan(folder: Path) -> dict[str, State]:
+def scan(folder: Path, links_left: list[str] | None = None) -> dict[str, State]:
     """Returns all regular files by relative name, without drafts and what this user may not read.
 
     A link to a file inside the folder counts as a copy of that file, other links are left out. The name of a folder
     of which nothing else is returned ends with a slash. Raises OSError if a folder cannot be read now: its files would
-    look as if the trial had removed them.
+    look as if the trial had removed them. Adds to `links_left` the links of checkpoints that are left out although they
+    lead somewhere.
     """
     found: dict[str, State] = {}
 
@@ -209,6 +211,8 @@ def scan(folder: Path) -> dict[str, State]:
                     status = entry.stat()
                     if os.access(entry.path, os.R_OK):
                         found[f"{prefix}{entry.name}"] = State.of(status)
+                elif links_left is not None and is_link_of_checkpoint(entry, prefix):
+                    links_left.append(f"{prefix}{entry.name}")
             except LEFT_OUT:
                 continue
         if prefix and len(found) == before:
@@ -216,6 +220,13 @@ def scan(folder: Path) -> dict[str, State]:
 
     look(str(folder), "")
     return found
+
+
+def is_link_of_checkpoint(entry: os.DirEntry[str], prefix: str) -> bool:
+    """Is it a link in the folder of checkpoints, or that folder, and leads somewhere?"""
+    if not entry.is_symlink() or not f"{prefix}{entry.name}/".startswith(OF_CHECKPOINTS):
+        return False
+    return os.path.exists(entry.path)  # noqa: PTH110  # Path.exists raises for a name that is too long
 
 
 def followed(path: Path, folder: Path) -> Path | None:

@@ -272,6 +272,24 @@ def test_what_an_earlier_attempt_kept_is_replaced_whole_and_only_by_what_has_its
     }  # fmt: skip
 
 
+def test_a_link_of_a_checkpoint_that_stays_on_its_node_is_named_once_in_the_log(
+    remote: Executor, tmp_path: Path
+) -> None:
+    """A trial that finds its last checkpoint by a link to a folder would start over elsewhere."""
+    home, logged = (
+        tmp_path / "outputs" / "trials" / "00001_a" / "trial_0000",
+        tmp_path / "outputs" / "logs" / "a" / "t0",
+    )
+    links = "(here / 'checkpoint' / 'last').symlink_to('.')\nsay(fact='checkpoint', number=0, path='')\n"
+    _, child = placed(remote, WRITES.replace("if (here", f"{links}if (here"))
+    facts_until(child, "ready")
+    child.send({"do": "run", "spec": {"folder": str(home), "log_path": str(logged), "cell": {}}})
+    wait_until(lambda: child.facts(0.1) == [] and logged.exists() and "printed" in logged.read_text())
+    said = logged.read_text()
+    assert said.count("[fts: ") == 1 and "'checkpoint/last' is a link to a folder" in said, said
+    assert [path.name for path in (home / "checkpoint").iterdir()] == ["new.bin"]
+
+
 UNSENDABLE = {
     "too many": "for n in range(10_001): (here / str(n)).touch()",
     "too large": "os.truncate(os.open(here / 'large', os.O_CREAT | os.O_RDWR), (16 << 30) + 1)",
