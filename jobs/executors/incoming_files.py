@@ -198,24 +198,27 @@ def apply_moves(staging: Path, root: Path, durable: bool = True) -> None:
     except (*ABSENT, ValueError, LookupError, TypeError):
         remove(staging, root)
         return
-    folders = set()
+    folders = set[Path]()
     for name, kept in files:
         path = folder / name
-        make_room(path.parent, folder, root)
+        if path.parent not in folders:  # each only once: another transaction may wait for the end of the commit
+            make_room(path.parent, folder, root)
+            folders.add(path.parent)
         if path.is_dir() and not path.is_symlink():  # a folder has become a file
             remove(path, root)
         if (staging / kept).exists():  # otherwise it was already moved before the kill
             (staging / kept).rename(path)
-        folders.add(path.parent)
+    emptied = {(folder / name).parent for name in gone}
+    for parent in emptied:
+        unlock_way(folder, parent)
     for name in gone:
-        unlock_way(folder, (folder / name).parent)
         if name.endswith("/"):
             with suppress(OSError):  # it has a file now
                 if link_below(folder / name, root) is None:
                     (folder / name).rmdir()
         elif not (folder / name).is_dir():  # else it is a folder now
             remove(folder / name, root)
-        parent = (folder / name).parent
+    for parent in sorted(emptied, reverse=True):  # the inner ones first
         while parent != folder and is_empty(parent):
             remove(parent, root)
             parent = parent.parent
@@ -245,7 +248,8 @@ def make_room(path: Path, folder: Path, root: Path) -> None:
 def is_empty(folder: Path) -> bool:
     """Is it a folder without content? Or gone: a killed worker may have removed it, and not yet those above it."""
     try:
-        return not any(folder.iterdir())
+        with os.scandir(folder) as entries:
+            return not any(entries)
     except FileNotFoundError:
         return True
     except NotADirectoryError:

@@ -1,7 +1,8 @@
 """Sends the changed files of a folder over a connection, as one consistent set.
 
-All changed files are opened before the first is read, so a file that the trial replaces meanwhile (by renaming, as it
-should) does no harm. If a checkpoint was written to while it was read, the receiver drops the whole set.
+Changed files are opened before the first is read, so a file that the trial replaces meanwhile (by renaming, as it
+should) does no harm. If a checkpoint was written to while it was read, or one of very many files was replaced before it
+was opened, the receiver drops the whole set.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import stat
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_BODY, Kind
@@ -22,10 +23,11 @@ from fts.jobs.supervisor import shared_checkpoints
 from fts.state.files import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fts.jobs.executors.frames import Writer
 
+AT_ONCE = 256  # files that are open at the same time: many systems allow 1024 descriptors per process
 LOOKS = 5  # scans of a folder that keeps changing
 AGAIN_S = 5.0  # after this time a checkpoint that keeps changing is not sent again: a stop has a deadline
 OF_CHECKPOINTS = "checkpoint/"
@@ -91,29 +93,24 @@ class OutgoingFiles:
             travels = {name: state for name, state in now.items() if not self.may_stay(name, state)}
             refuse_too_much(changed, away)
             refuse_too_much({name: state for name, state in travels.items() if not is_kept(name)})
-            folders = {name for name in changed if name.endswith("/")}
-            files = sorted(set(changed) - folders)
-            opened = {name: fd for name in files if (fd := open_inside(self.folder, name)) is not None}
-            try:
-                shut = {name for name in files if name not in opened}  # just replaced or removed
-                if shut and (look < LOOKS - 1 or any(name.startswith(OF_CHECKPOINTS) for name in shut)):
+            with OpenedFiles(self.folder, sorted(name for name in changed if not name.endswith("/"))) as files:
+                if files.missing and (
+                    look < LOOKS - 1 or any(name.startswith(OF_CHECKPOINTS) for name in files.missing)
+                ):
                     continue
-                before = {name: self.sent[name] for name in shut if name in self.sent}
-                now = {name: state for name, state in now.items() if name not in shut} | before  # for the next call
-                for name in sorted(folders):
+                for name in sorted(name for name in changed if name.endswith("/")):
                     send_folder(writer, name, meta)
                 whole = True
-                for name, fd in opened.items():
+                for name, fd in files.each():
                     keep = self.store.keep if self.store is not None and name in away else send_file
                     size, same = keep(writer, name, fd, meta)
                     total += size
                     whole &= same and (state_of(fd) == changed[name] or not name.startswith(OF_CHECKPOINTS))
-            finally:
-                for fd in opened.values():
-                    os.close(fd)
+            whole &= not any(name.startswith(OF_CHECKPOINTS) for name in files.missing)
             writer.send(Kind.FILES, {**meta, "gone": gone if whole else [], "whole": whole})
             if whole:
-                self.sent = now
+                before = {name: self.sent[name] for name in files.missing if name in self.sent}
+                self.sent = {name: state for name, state in now.items() if name not in files.missing} | before
             if whole or not again:
                 return total
             without_checkpoint = time.monotonic() > until
@@ -147,6 +144,43 @@ class OutgoingFiles:
                 break
             before = now
         return before
+
+
+class OpenedFiles:
+    """Files of a folder; the first AT_ONCE of them are opened before the first is read."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.folder, self.names = folder, names
+        self.missing: set[str] = set()  # were just replaced by something else, or removed
+        self._opened: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            for name in self.names[:AT_ONCE]:
+                self._open(name)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _open(self, name: str) -> None:
+        if (fd := open_inside(self.folder, name)) is None:
+            self.missing.add(name)
+        else:
+            self._opened[name] = fd
+
+    def each(self) -> Iterator[tuple[str, int]]:
+        """Yields (name, descriptor) of each file that is still there; closes it afterwards."""
+        for at, name in enumerate(self.names):
+            if at >= AT_ONCE:
+                self._open(name)
+            if name in self._opened:
+                yield name, self._opened[name]
+                os.close(self._opened.pop(name))
+
+    def __exit__(self, *_: object) -> None:
+        while self._opened:
+            os.close(self._opened.popitem()[1])
 
 
 class CheckpointStore:

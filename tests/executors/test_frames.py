@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -41,7 +42,7 @@ from fts.jobs.executors.frames import (
 from fts.jobs.executors.incoming_files import LIST, BadFile, IncomingFiles, finish_commit
 from fts.jobs.executors.outgoing_files import PART, OutgoingFiles, State, open_plain, scan
 from fts.jobs.supervisor.shared_checkpoints import SUFFIX
-from fts.state.files import remove
+from fts.state.files import atomic_write, remove
 from tests.fts_process import ROOT, wait_until
 
 MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
@@ -358,23 +359,32 @@ def test_a_file_that_is_a_folder_in_the_next_set_makes_room(tmp_path: Path) -> N
         assert [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()] == names
 
 
-def sent_over(outgoing: OutgoingFiles, home: Path, root: Path, again: bool = False) -> list[bool]:
-    """Whether each of the sets was whole."""
-    out, into = os.pipe()
-    writer = Writer(into, lambda: False)
-    writer.begin()
-    outgoing.send(writer, {}, again)
-    os.close(into)
-    reader, arriving, whole = Reader(out, 10_000), IncomingFiles(home, root), list[bool]()
-    while (frame := reader.next()) is not None:
+class Sent(list[Frame]):
+    """Takes the place of a writer."""
+
+    def send(self, kind: Kind, meta: dict[str, Any], body: bytes = b"") -> None:
+        self.append(Frame(kind, meta, body))
+
+
+def received(sent: list[Frame], home: Path, root: Path) -> list[bool]:
+    """Whether each of the sets was whole; they are taken out of the list."""
+    arriving, whole = IncomingFiles(home, root), list[bool]()
+    for frame in sent:
         if frame.kind is Kind.FILE:
             arriving.part(frame.meta, frame.body)
         else:
             whole.append(frame.meta["whole"])
             arriving.commit(frame.meta["gone"]) if whole[-1] else arriving.drop()
             finish_commit(home, root)
-    os.close(out)
+    sent.clear()
     return whole
+
+
+def sent_over(outgoing: OutgoingFiles, home: Path, root: Path, again: bool = False) -> list[bool]:
+    """Whether each of the sets was whole."""
+    sent = Sent()
+    outgoing.send(sent, {}, again)  # type: ignore[arg-type]
+    return received(sent, home, root)
 
 
 def tree_of(folder: Path) -> dict[str, object]:
@@ -572,6 +582,59 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None
     (there / ("x" * 255)).unlink()
     sent_over(outgoing, here, tmp_path)
     assert tree_of(here) == {}
+
+
+def test_a_folder_of_many_files_needs_few_descriptors_and_holds_the_write_lock_for_a_short_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most systems allow 1024 of them, and a store of zarr has thousands of files."""
+    there, here, allowed = tmp_path / "there", tmp_path / "here", resource.getrlimit(resource.RLIMIT_NOFILE)
+    (there / "checkpoint").mkdir(parents=True)
+    for n in range(700):
+        (there / "checkpoint" / str(n)).write_text(str(n))
+    outgoing, sent, calls = OutgoingFiles(there), Sent(), list[str]()
+    for name in ("is_empty", "make_room"):
+        function = getattr(incoming_files, name)
+        monkeypatch.setattr(
+            incoming_files, name, lambda *more, name=name, function=function: (calls.append(name), function(*more))[1]
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (600, allowed[1]))
+    try:
+        outgoing.send(sent, {})  # type: ignore[arg-type]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+    received(sent, here, tmp_path)
+    assert tree_of(here) == tree_of(there)
+    shutil.rmtree(there / "checkpoint")
+    outgoing.send(sent, {})  # type: ignore[arg-type]
+    received(sent, here, tmp_path)
+    assert tree_of(here) == {} and calls == ["make_room", "is_empty"]
+
+
+def test_of_many_files_one_that_is_replaced_before_it_is_opened_makes_its_checkpoint_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that is gone by then is left out, unless it belongs to a checkpoint."""
+    monkeypatch.setattr(outgoing_files, "AT_ONCE", 1)
+    send_file = outgoing_files.send_file
+    for name, removed, expected in (
+        ("checkpoint/b", False, [False, True]), ("checkpoint/b", True, [False, True]), ("b", True, [True]),
+    ):  # fmt: skip
+        folder = tmp_path / f"{name.replace('/', ' ')} {removed}"
+        there, here = folder / "there", folder / "here"
+        (there / "checkpoint").mkdir(parents=True)
+        for each in ("a", "b", "checkpoint/a", "checkpoint/b"):
+            (there / each).write_text("1")
+
+        def changing(writer: Any, sent: str, *more: Any, path: Path = there / name, removed: bool = removed) -> Any:
+            if sent == "a" and path.exists() and path.read_text() == "1":
+                path.unlink() if removed else atomic_write(path, "22")
+            return send_file(writer, sent, *more)
+
+        monkeypatch.setattr(outgoing_files, "send_file", changing)
+        outgoing = OutgoingFiles(there)
+        assert sent_over(outgoing, here, tmp_path, again=True) == expected
+        assert tree_of(here) == tree_of(there)
 
 
 def test_what_a_commit_removes_stays_removed_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
