@@ -29,7 +29,6 @@ from fts.jobs.cgroups import usable_cores
 from fts.jobs.devices import BadSetting, check_here
 from fts.jobs.executors import fingerprint
 from fts.jobs.executors.frames import MOST_FROM_HEAD, BadFrame, Frame, Kind, Reader, Writer
-from fts.jobs.executors.incoming_files import BadFile
 from fts.jobs.executors.node_data import DataSets, MustLeave
 from fts.jobs.executors.node_trial import NodeTrial
 from fts.jobs.executors.on_node import new_scratch
@@ -37,6 +36,7 @@ from fts.jobs.sensors.detect import from_env
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import best_device
 from fts.jobs.supervisor.child import PATIENCE
+from fts.jobs.supervisor.staged_files import BadFile
 from fts.jobs.threads import repeat
 from fts.jobs.trial.process import JOBS
 from fts.jobs.watchdog.policy import HeatPolicy, MemoryLimits, Thresholds

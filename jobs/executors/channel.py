@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_FROM_NODE, BadFrame, Frame, Kind, Reader, Writer, last_line
-from fts.jobs.executors.incoming_files import BadFile, IncomingFiles
+from fts.jobs.executors.incoming_files import IncomingFiles
 from fts.jobs.executors.remote_watchdog import checked_vitals, decision_of, exit_of, of_machine
 from fts.jobs.supervisor.machine_errors import is_disk_trouble
+from fts.jobs.supervisor.staged_files import BadFile
 from fts.jobs.threads import begin
 from fts.state.files import open_log
 

@@ -12,9 +12,9 @@ from fts.jobs.api.code import TooMuchCode, beside, files, not_inside
 from fts.jobs.executors.base import CodeNotSent
 from fts.jobs.executors.data import send_data
 from fts.jobs.executors.frames import Kind
-from fts.jobs.executors.incoming_files import BadFile, checked_name
 from fts.jobs.executors.outgoing_files import send_bytes
 from fts.jobs.supervisor.machine_errors import is_disk_trouble
+from fts.jobs.supervisor.staged_files import BadFile, checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence

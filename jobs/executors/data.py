@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from fts.frozen import dataclass
 from fts.jobs.api.code import all_files, not_inside
 from fts.jobs.executors.base import DataNotSent
-from fts.jobs.executors.incoming_files import BadFile, checked_name
 from fts.jobs.executors.outgoing_files import State, send_file, state_of
+from fts.jobs.supervisor.staged_files import BadFile, checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -17,8 +17,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.executors.incoming_files import MD5, BadFile, checked_name
+from fts.jobs.executors.incoming_files import MD5
 from fts.jobs.executors.outgoing_files import open_plain, state_of
+from fts.jobs.supervisor.staged_files import BadFile, checked_name
 from fts.state.files import atomic_write, make_folder, remove, write_all
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.study import Program
 from fts.jobs.executors.base import ExitKind
 from fts.jobs.executors.frames import MOST_BODY, Kind, Writer
-from fts.jobs.executors.incoming_files import BadFile, IncomingFiles
+from fts.jobs.executors.incoming_files import IncomingFiles
 from fts.jobs.executors.on_node import Attempt, CodeCopy, program_on_node
 from fts.jobs.supervisor.attempt import UNREAD_S, is_of_function
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, Starter, TrialProcess, limit_data
 from fts.jobs.supervisor.shared_checkpoints import BadBlob, CannotKeep
+from fts.jobs.supervisor.staged_files import BadFile
 from fts.jobs.watchdog.policy import Action, HeatPolicy, MemoryLimits
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state.values import Cause

@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.executors.incoming_files import MD5, BadFile, IncomingFiles, checked_name
+from fts.jobs.executors.incoming_files import MD5, IncomingFiles
 from fts.jobs.executors.outgoing_files import CheckpointStore, OutgoingFiles
 from fts.jobs.supervisor.attempt import run_command
 from fts.jobs.supervisor.shared_checkpoints import Pointer, fetch
+from fts.jobs.supervisor.staged_files import BadFile, checked_name
 from fts.state.files import expanded, is_abandoned, make_folder, open_log, remove, write_all
 
 if TYPE_CHECKING:

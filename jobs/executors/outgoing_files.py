@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_BODY, Kind
-from fts.jobs.executors.incoming_files import LONGEST, MOST_BYTES, MOST_FILES, BadFile, checked_name, is_unfinished
+from fts.jobs.executors.incoming_files import MOST_BYTES, MOST_FILES
 from fts.jobs.supervisor import shared_checkpoints
+from fts.jobs.supervisor.staged_files import LONGEST, BadFile, checked_name, is_unfinished
 from fts.state.files import ABSENT
 
 if TYPE_CHECKING:

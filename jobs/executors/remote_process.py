@@ -15,7 +15,7 @@ from fts.jobs.api import protocol
 from fts.jobs.executors.base import Exit, ExitKind, OrderReceived
 from fts.jobs.executors.channel import Channel, FilesReceived, LogReceived
 from fts.jobs.executors.frames import MOST_BODY, Kind
-from fts.jobs.executors.incoming_files import BadFile, IncomingFiles, finish_commit
+from fts.jobs.executors.incoming_files import IncomingFiles
 from fts.jobs.executors.outgoing_files import (
     ARTIFACTS,
     is_kept,
@@ -28,6 +28,7 @@ from fts.jobs.executors.outgoing_files import (
 from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.child import ChildGone
 from fts.jobs.supervisor.shared_checkpoints import SUFFIX
+from fts.jobs.supervisor.staged_files import BadFile, finish_commit
 from fts.jobs.supervisor.template import KnownTrials
 from fts.jobs.watchdog.policy import Decision
 from fts.state.files import open_log, remove, write_all

@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.code import TooMuchCode, all_files, beside, files, not_inside
-from fts.jobs.executors.incoming_files import BadFile, checked_name
 from fts.jobs.study_file.faults import At, BadStudy
+from fts.jobs.supervisor.staged_files import BadFile, checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -27,6 +27,7 @@ from fts.jobs.supervisor.memory_pool import Obstacle
 from fts.jobs.supervisor.progress_events import ProgressReporter, TrialStarted
 from fts.jobs.supervisor.retry_limits import FailureCounts
 from fts.jobs.supervisor.spec_builder import SpecBuilder
+from fts.jobs.supervisor.staged_files import finish_commit
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
@@ -389,10 +390,8 @@ class TrialRunner:
         return reason if end.how is Ended.FAILED else reason or StopReason.CRASHED
 
     def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
-        for missing in (
-            shared_checkpoints.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ()
-        ):
-            log.warning("%s continues from an older checkpoint or starts over: %s", self._named(), missing)
+        if self.slot.is_local:
+            self._bring_home(Path(spec.folder))
         if (replaced := OWN_CODE.replaced(now=True)) is not None:
             return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))
         try:
@@ -466,6 +465,12 @@ class TrialRunner:
         end = self.slot.reclassified(end)
         self.slot.after(end)
         return end
+
+    def _bring_home(self, folder: Path) -> None:
+        """Completes what arrived from a node before: moves that a kill cut short, files on the shared file system."""
+        finish_commit(folder, self.work.places.outputs)
+        for missing in shared_checkpoints.bring_home(folder, self.work.places.outputs):
+            log.warning("%s continues from an older checkpoint or starts over: %s", self._named(), missing)
 
     def _record_fact(
         self, fact: dict[str, Any], spec: TrialSpec, child: Placed, watch: Enforcer, curve: dict[int, float]

@@ -39,9 +39,11 @@ from fts.jobs.executors.frames import (
     encode,
     last_line,
 )
-from fts.jobs.executors.incoming_files import LIST, BadFile, IncomingFiles, finish_commit
+from fts.jobs.executors.incoming_files import IncomingFiles
 from fts.jobs.executors.outgoing_files import PART, OutgoingFiles, State, open_plain, scan
+from fts.jobs.supervisor import staged_files
 from fts.jobs.supervisor.shared_checkpoints import SUFFIX
+from fts.jobs.supervisor.staged_files import LIST, BadFile, finish_commit
 from fts.state.files import atomic_write, remove
 from tests.fts_process import ROOT, wait_until
 
@@ -192,19 +194,20 @@ def killed_at(step: int, work: Callable[[Path, Path], None], *where: Path) -> bo
     """Does the work in a child that is killed before its change number `step` of the disk; False: it made fewer."""
     pid = os.fork()
     if pid == 0:
-        made = 0
+        left = step
 
         def look(event: str, _: object) -> None:
-            nonlocal made
-            made += event in ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod")
-            if made == step:
-                os.kill(os.getpid(), signal.SIGKILL)
+            nonlocal left
+            if event in ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod"):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         try:
             sys.addaudithook(look)
             work(*where)
             os._exit(0)
-        except BaseException:  # noqa: BLE001  # the child of a test may not return into it
+        finally:  # the child of a test may not return into it
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert status in (0, -signal.SIGKILL)
@@ -456,7 +459,7 @@ def test_what_takes_the_place_of_a_file_before_it_is_read_is_not_read(tmp_path: 
             scanned: Any = scanned, path: Path = there / "checkpoint" / "sub" / "a", change: Any = change
         ) -> dict[str, State]:
             found = scanned()
-            if path.is_file() and not path.parent.is_symlink():
+            if not path.is_symlink() and path.is_file() and not path.parent.is_symlink():
                 path.unlink()
                 change(path)
             return dict(found)
@@ -594,9 +597,9 @@ def test_a_folder_of_many_files_needs_few_descriptors_and_holds_the_write_lock_f
         (there / "checkpoint" / str(n)).write_text(str(n))
     outgoing, sent, calls = OutgoingFiles(there), Sent(), list[str]()
     for name in ("is_empty", "make_room"):
-        function = getattr(incoming_files, name)
+        function = getattr(staged_files, name)
         monkeypatch.setattr(
-            incoming_files, name, lambda *more, name=name, function=function: (calls.append(name), function(*more))[1]
+            staged_files, name, lambda *more, name=name, function=function: (calls.append(name), function(*more))[1]
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (600, allowed[1]))
     try:
@@ -649,7 +652,8 @@ def test_what_a_commit_removes_stays_removed_after_a_power_cut(tmp_path: Path, m
         has = [name for name in ("x", "checkpoint/old", f"{arriving.staging.name}/{LIST}") if (home / name).exists()]
         synced.append(f"{folder.relative_to(tmp_path)}: {' '.join(has)}".replace(arriving.staging.name, "staging"))
 
-    monkeypatch.setattr(incoming_files, "sync_folder", noted)
+    for module in (incoming_files, staged_files):
+        monkeypatch.setattr(module, "sync_folder", noted)
     arriving.commit(["checkpoint/old"])
     assert synced == ["t/staging: checkpoint/old", "t: x staging/commit.json", "t/staging: x"]
     assert sorted(path.name for path in home.iterdir()) == ["x"]

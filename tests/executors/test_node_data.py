@@ -13,8 +13,8 @@ import pytest
 
 from fts.jobs.executors.base import DataNotSent
 from fts.jobs.executors.data import DataSums
-from fts.jobs.executors.incoming_files import BadFile
 from fts.jobs.executors.node_data import DataSets, MustLeave
+from fts.jobs.supervisor.staged_files import BadFile
 
 BODY = b"abc" * 30
 MD5 = hashlib.md5(BODY).hexdigest()

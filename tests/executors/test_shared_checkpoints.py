@@ -14,6 +14,7 @@ from fts.jobs.executors.frames import Kind
 from fts.jobs.executors.incoming_files import IncomingFiles
 from fts.jobs.executors.outgoing_files import CheckpointStore, OutgoingFiles
 from fts.jobs.supervisor import shared_checkpoints
+from fts.jobs.supervisor.staged_files import LIST
 from tests.executors.crew import Crew
 from tests.fts_process import wait_until
 
@@ -50,9 +51,17 @@ def test_a_checkpoint_that_stays_is_found_by_the_next_node_and_goes_with_its_tri
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(60) == 0, crew.said()
     assert not untold.exists()
+    for home in (crew.study.outputs / "trials").glob(
+        "*/trial_0000"
+    ):  # as if the worker was killed while it moved files
+        (home / ".arriving.0123456789ab").mkdir()
+        (home / ".arriving.0123456789ab" / "0").write_text("moved")
+        (home / ".arriving.0123456789ab" / LIST).write_text('{"files": [["artifacts/late", "0"]], "gone": []}')
     crew.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
     assert crew.record() == peace.record() and crew.files() == peace.files(), crew.said()
     assert "resumed from" in crew.printed()
+    moved = {path.read_text() for path in (crew.study.outputs / "trials").glob("*/trial_0000/artifacts/late")}
+    assert moved == {"moved"}, "before the trial went on here"
     crew.study.ok("gc", "--yes")
     assert not list((tmp_path / "shared").iterdir())
     assert crew.leftovers() == []
