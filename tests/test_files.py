@@ -465,7 +465,6 @@ ALLOWED = {
     ("fts.jobs.executors.node_data", "*"): "data sets of a node: one takes its name when its md5 is right",
     ("fts.jobs.supervisor.shared_checkpoints", "open"): "the draft of replacing",
     ("fts.jobs.supervisor.staged_files", "rename"): "takes the place of a file, as a list on the disk says",
-    ("fts.jobs.executors.on_node", "rmtree"): "the scratch folder of a dead agent",
     ("fts.jobs.executors.on_node", "mkdir"): "the folder of scratch folders, where a person says",
     ("fts.study.evidence", "write_text"): "to /proc",
     ("fts.jobs.records.earlier_exports", "rename"): "moves whole folders aside, below one outputs folder",

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import sys
 import tempfile
 from dataclasses import replace
@@ -154,7 +153,7 @@ def new_scratch(folder: str | None) -> tuple[Path, int]:
     for path in parent.glob(f"{mine}*"):
         with contextlib.suppress(OSError):
             if path.stat().st_uid == os.getuid() and not path.is_symlink():
-                is_abandoned(path, lambda old: shutil.rmtree(old, ignore_errors=True))
+                is_abandoned(path, remove)
     while True:
         scratch = Path(tempfile.mkdtemp(prefix=mine, dir=parent)).resolve()
         try:

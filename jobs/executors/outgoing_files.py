@@ -20,7 +20,7 @@ from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.incoming_files import MOST_BYTES, MOST_FILES
 from fts.jobs.supervisor import shared_checkpoints
-from fts.jobs.supervisor.staged_files import LONGEST, BadFile, checked_name, is_unfinished
+from fts.jobs.supervisor.staged_files import DEEPEST, LONGEST, BadFile, checked_name, is_unfinished
 from fts.state.files import ABSENT
 
 if TYPE_CHECKING:
@@ -230,6 +230,9 @@ def scan(folder: Path, links_left: list[str] | None = None) -> dict[str, State]:
 
     def look(path: str, prefix: str) -> None:
         before = len(found)
+        if prefix.count("/") > DEEPEST:  # its name will be refused
+            found[prefix] = EMPTY
+            return
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except PermissionError:

@@ -104,7 +104,7 @@ def remove(path: Path, root: Path | None = None) -> bool:
     """Removes a file, a folder with its content, or a link itself; returns whether it is gone. Follows no link."""
     if link_below(path.parent, root) is not None:
         return False
-    with suppress(OSError):
+    with suppress(OSError, RecursionError):  # the latter for a thousand folders in each other
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)  # does not follow links inside
             if path.is_dir():  # one of its folders may be locked

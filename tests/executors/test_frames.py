@@ -640,6 +640,20 @@ def test_of_many_files_one_that_is_replaced_before_it_is_opened_makes_its_checkp
         assert tree_of(here) == tree_of(there)
 
 
+def test_a_thousand_folders_in_each_other_end_the_trial_and_not_the_agent(tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        for _ in range(1100):
+            os.mkdir("d")  # noqa: PTH102  # the path is longer than Path can remove
+            os.chdir("d")
+        try:
+            with pytest.raises(BadFile, match="at most 11 folders above"):
+                sent_over(OutgoingFiles(tmp_path), tmp_path / "here", tmp_path)
+        finally:
+            while Path.cwd() != tmp_path:
+                os.chdir("..")
+                os.rmdir("d")  # noqa: PTH106
+
+
 def test_what_a_commit_removes_stays_removed_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pointer that returned could take the place of the file; a list that returned would be done again."""
     home, synced = tmp_path / "t", list[str]()
