@@ -34,8 +34,12 @@ WITH_FILES = (*LAST, "checkpoint", "kept")  # facts that name files: the files a
 PROGRESS = ("started", "epoch", "checkpoint")
 SHARE = 0.05  # fraction of the time that may go into sending a command's files after epochs
 LINK_STAYS = (
-    "\n[fts: {!r} is a link to a folder, or leads out of the trial's folder. It stays on this node, and an attempt "
-    "elsewhere will not find it; write the name into a file instead]\n"
+    "{!r} is a link to a folder, or leads out of the trial's folder. It stays on this node, and an attempt elsewhere "
+    "will not find it; write the name into a file instead"
+)
+KEPT_CHANGING = (
+    "the checkpoint of step {} stays on this node: files of its folder changed each time that they were sent; write "
+    "logs to another folder"
 )
 MOST_LOG = 128 << 20  # bytes of a log that are sent, unless the trial's metrics are read from it
 
@@ -199,6 +203,9 @@ class NodeTrial:
             self._send_log(attempt)
             if kind in WITH_FILES or (kind == "epoch" and self.program is not None and self.program.relays):
                 fact = self._with_files(attempt, fact)
+                if fact["fact"] == "checkpoint" and attempt.files.lags:
+                    self._explain(attempt, KEPT_CHANGING.format(fact.get("step")))
+                    return
         token = None if attempt is None else attempt.token
         self.writer.send(Kind.FACT, {"process": self.process, "token": token, "fact": fact})
 
@@ -224,10 +231,14 @@ class NodeTrial:
         began = time.monotonic()
         attempt.files.send(self.writer, {"token": attempt.token}, again=hurry)
         self._files_after = time.monotonic() + (time.monotonic() - began) / SHARE
-        links = attempt.files.links_left
-        if links and not attempt.warned_of_link and not (self.program and self.program.reads_log):
+        if attempt.files.links_left and not attempt.warned_of_link:
             attempt.warned_of_link = True
-            self.writer.send(Kind.LOG, {"token": attempt.token}, LINK_STAYS.format(links[0]).encode())
+            self._explain(attempt, LINK_STAYS.format(attempt.files.links_left[0]))
+
+    def _explain(self, attempt: Attempt, text: str) -> None:
+        """Adds a line to the trial's log at the head, unless metrics are read from it."""
+        if self.program is None or not self.program.reads_log:
+            self.writer.send(Kind.LOG, {"token": attempt.token}, f"\n[fts: {text}]\n".encode())
 
     def _send_log(self, attempt: Attempt) -> None:
         most = None if self.program is not None and self.program.reads_log else MOST_LOG

@@ -64,6 +64,7 @@ class OutgoingFiles:
     def __init__(self, folder: Path, store: CheckpointStore | None = None) -> None:
         self.folder, self.store = folder, store
         self.sent: dict[str, State] = {}
+        self.lags = False  # a checkpoint kept changing during the last call: the other side has an older one
         self.links_left: list[str] = []  # links among the checkpoints that the last scan left out
 
     def mark_all_sent(self) -> None:
@@ -79,11 +80,12 @@ class OutgoingFiles:
         Raises BadFile, before anything is sent, for files that the other side would refuse.
         """
         total, until = 0, time.monotonic() + AGAIN_S
-        without_checkpoint = False
+        self.lags = False
         for look in range(LOOKS + again):
             now = self._still()
             now |= {name: state for name, state in self.sent.items() if name not in now and self._is_locked(name)}
-            if without_checkpoint or look == LOOKS:
+            if self.lags or look == LOOKS:
+                self.lags = True
                 now = {name: state for name, state in now.items() if not name.startswith(OF_CHECKPOINTS)}
                 now |= {name: state for name, state in self.sent.items() if name.startswith(OF_CHECKPOINTS)}
             changed = {name: state for name, state in now.items() if self.sent.get(name) != state}
@@ -114,7 +116,7 @@ class OutgoingFiles:
                 self.sent = {name: state for name, state in now.items() if name not in files.missing} | before
             if whole or not again:
                 return total
-            without_checkpoint = time.monotonic() > until
+            self.lags = time.monotonic() > until
         return total  # the next call sends them
 
     def _is_locked(self, name: str) -> bool:

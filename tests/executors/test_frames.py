@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,13 @@ from fts.jobs.executors.frames import (
     last_line,
 )
 from fts.jobs.executors.incoming_files import IncomingFiles
+from fts.jobs.executors.node_trial import NodeTrial
 from fts.jobs.executors.outgoing_files import PART, OutgoingFiles, State, open_plain, scan
+from fts.jobs.sensors.detect import from_env
 from fts.jobs.supervisor import staged_files
 from fts.jobs.supervisor.shared_checkpoints import SUFFIX
 from fts.jobs.supervisor.staged_files import LIST, BadFile, finish_commit
+from fts.jobs.watchdog.policy import HeatPolicy, Thresholds
 from fts.state.files import atomic_write, remove
 from tests.fts_process import ROOT, wait_until
 
@@ -530,6 +534,38 @@ def test_a_checkpoint_that_never_stands_still_holds_up_no_result(
             assert kept == {"checkpoint/a": "1", "checkpoint/b": "1", "predictions.npz": "p"}
         sent_over(outgoing, here, tmp_path)
         assert tree_of(here) == tree_of(there)
+
+
+def test_a_checkpoint_that_did_not_leave_its_node_is_not_recorded_and_the_log_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record may not say that the trial can go on from there."""
+    sent, scratch = Sent(), tmp_path / "scratch"
+    with closing(from_env(tmp_path, {"FTS_SENSORS": "none"})) as sensors:
+        trial = NodeTrial(scratch, sent, sensors, HeatPolicy(Thresholds()), lambda: None)  # type: ignore[arg-type]
+        trial.begin({"token": "1-a", "job": "j", "trial": "t", "spec": {}})
+        assert trial.attempt is not None
+        checkpoint = trial.attempt.folder / "checkpoint" / "log"
+        checkpoint.parent.mkdir()
+        checkpoint.touch()
+        (trial.attempt.folder / "predictions.npz").touch()
+        send_file = outgoing_files.send_file
+
+        def changing(writer: Any, *more: Any) -> Any:
+            with checkpoint.open("a") as log:
+                log.write("x")
+            return send_file(writer, *more)
+
+        monkeypatch.setattr(outgoing_files, "send_file", changing)
+        for fact in ({"fact": "checkpoint", "step": 3}, {"fact": "kept", "name": "predictions.npz"}):
+            trial._tell(fact)
+        said = [frame.body.decode() for frame in sent if frame.kind is Kind.LOG]
+        assert len(said) == 1 and "the checkpoint of step 3 stays on this node" in said[0]
+        assert [frame.meta["fact"]["fact"] for frame in sent if frame.kind is Kind.FACT] == ["kept"]
+        monkeypatch.setattr(outgoing_files, "send_file", send_file)
+        trial._tell({"fact": "checkpoint", "step": 4})
+        assert sent[-1].meta["fact"] == {"fact": "checkpoint", "step": 4}
+        trial.close()
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root may read everything")
