@@ -120,14 +120,17 @@ class OutgoingFiles:
         return total  # the next call sends them
 
     def _is_locked(self, name: str) -> bool:
-        """Is a file, which no scan has found, still there? Then this user may not read it; it was not removed."""
+        """Is a file that the scan has not found there, but may not be read by this user? Then it was not removed."""
         try:
-            path = self.folder / name
-            return stat.S_ISREG((followed(path, self.folder) or path).lstat().st_mode)
+            path = followed(self.folder / name, self.folder) or self.folder / name
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return False
         except PermissionError:
             return True
         except OSError:
             return False
+        above = [folder for folder in path.parents if folder.is_relative_to(self.folder)]
+        return not all(os.access(each, os.R_OK) for each in (path, *above))  # else it was just written
 
     def _scan(self) -> dict[str, State]:
         self.links_left = []
