@@ -426,12 +426,10 @@ class CommandExecutor:
             self._pause(place, f"the agent started on {node}, which is {known.state}{reason}")
             channel.close(gently=True)
             return False
-        if (short := disk_short(hello)) is not None:
-            self._pause(place, f"{node}: {short}")
-            channel.close(gently=True)
-            return False
-        if lacks := hello.get("lacks"):
-            self._pause(place, f"{node}: {str(lacks)[:300]}")
+        if useless := disk_short(hello) or hello.get("lacks"):
+            self._pause(place, f"{node}: {str(useless)[:300]}")
+            lost = replace(node_row, state=NodeState.LOST, reason=f"no trial can run on {node}: {str(useless)[:300]}")
+            self._fail(lost, "failures", channel.began, quarantine=False)
             channel.close(gently=True)
             return False
         place.fingerprint = str(hello.get("fingerprint"))

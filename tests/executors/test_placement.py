@@ -371,8 +371,13 @@ def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(
     try:
         assert executor.place(0, Want(), lambda: False, lambda _: None)
         assert executor.slots[0].node == "b"  # type: ignore[attr-defined]
-        (a, b), _ = executor.places, executor.nodes()  # type: ignore[attr-defined]
+        a, b = executor.places  # type: ignore[attr-defined]
         assert a.why.startswith("a: --device is 'cuda:7', but this machine has: cpu") and not b.why
+        known = {node.id: node for node in executor.nodes()}
+        assert (known["a"].state, known["a"].failures, known["b"].state) == (NodeState.LOST, 1, NodeState.UP)
+        assert str(known["a"].reason).startswith(
+            "no trial can run on a: --device is 'cuda:7', but this machine has: cpu"
+        )
         a.pause_until = time.monotonic() + 60.0  # on a busy machine its pause is over by now
         place, why = executor._choose(1, Want(avoid=frozenset({"b"})), False)  # type: ignore[attr-defined]
         assert place is None and "a is tried again soon: a: --device is 'cuda:7'" in why
