@@ -382,6 +382,11 @@ def test_trials_of_optuna_become_history_and_a_function_goes_on_from_it(
     assert "left out: trial 8, it has not ended (running)" in err
     told = json.loads(command(path, capsys, "import", url, "--name", "newer", "--json")[1])
     assert told["imported"]["left_out"] == ["trial 8, it has not ended (running)"]
+    assert told["imported"]["renumbered"] == {} and "numbers here" not in err
+    before.add_trials([optuna.create_trial(value=value) for value in (-9.0, -8.0)])
+    again = command(path, capsys, "import", url, "--name", "third", "--json")
+    assert json.loads(again[1])["imported"]["renumbered"] == {"9": 8, "10": 9}
+    assert "numbers here have no gap: trial 9 of the storage is t8, and so on for 2 trials" in again[2]
     after = fts.load(path).optuna("new")
     for old, new in zip(before.trials[:8], after.trials, strict=True):
         assert (old.state, old.params, old.distributions) == (new.state, new.params, new.distributions)
