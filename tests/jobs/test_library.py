@@ -400,7 +400,9 @@ def test_trials_of_optuna_become_history_and_a_function_goes_on_from_it(
     assert "new is extended: job 1 from 8 to 9 trials" in command(path, capsys, *more)[2]
     study = Study(tmp_path)
     study.ok("worker", "--until-empty", "--slots", "1", "--threads", "1")
-    assert study.query("SELECT number, status FROM trial WHERE number > 7") == [{"number": 8, "status": "complete"}]
+    assert study.query("SELECT number, status FROM trial WHERE job_id = 1 AND number > 7") == [
+        {"number": 8, "status": "complete"}
+    ]
 
 
 def test_storages_of_optuna_may_have_braces_in_their_path_and_are_private(
