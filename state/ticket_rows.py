@@ -46,10 +46,15 @@ def runnable_jobs(db: Database) -> int:
 
 def next_runnable(db: Database, excluded: Collection[int] = ()) -> int | None:
     """Returns the id of the job that a free slot would claim, other than those in `excluded`."""
+    return next((job_id for job_id, _ in runnable(db, excluded, 1)), None)
+
+
+def runnable(db: Database, excluded: Collection[int], most: int) -> list[tuple[int, str]]:
+    """Returns id and md5 of the specification of at most `most` runnable jobs, by rank, without those in `excluded`."""
     # Plain SQL: with a parameter in place of 'queued', SQLite may not use the partial index.
     but = f" AND id NOT IN ({', '.join(map(str, excluded))})" if excluded else ""
-    row = db.execute_sql(f"SELECT id FROM job WHERE {RUNNABLE_SQL}{but} ORDER BY rank, id LIMIT 1").fetchone()
-    return None if row is None else int(row[0])
+    rows = db.execute_sql(f"SELECT id, spec_md5 FROM job WHERE {RUNNABLE_SQL}{but} ORDER BY rank, id LIMIT {most}")
+    return [(int(job_id), str(md5)) for job_id, md5 in rows]
 
 
 def write_ticket(task: str) -> bytes:

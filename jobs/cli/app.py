@@ -318,8 +318,14 @@ class LazyGroup(click.Group):
             return super().make_context(*words, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with exit_0_on_closed_stdout():
-            return super().invoke(ctx)
+        try:
+            with exit_0_on_closed_stdout():
+                return super().invoke(ctx)
+        except click.BadOptionUsage as error:
+            if error.ctx is None and ctx.invoked_subcommand is not None:  # click's parser knows no command
+                found = self.get_command(ctx, ctx.invoked_subcommand)
+                error.ctx = None if found is None else click.Context(found, ctx, ctx.invoked_subcommand)
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, section in sections():

@@ -36,6 +36,11 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
     found = from_optuna.read(storage, study)
     for sentence in found.left_out:
         say(f"left out: {sentence}")
+    renumbered = {old: new for new, old in enumerate(found.numbers) if old != new}
+    if renumbered:
+        old, new = next(iter(renumbered.items()))
+        more = f", and so on for {formatting.count(len(renumbered), 'trial')}" if len(renumbered) > 1 else ""
+        say(f"numbers here have no gap: trial {old} of the storage is t{new}{more}")
     made = from_optuna.prepare(found, name, objective, Path.cwd())  # before a database is created
     db = open_for_person(here().db)
     try:
@@ -46,7 +51,7 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
     if as_json:
         best_of = {"best_value": job.best_value, "best_trial": job.best_trial, "front": list(job.front)}
         told = {"job": number, "study": job.study, "cell": job.cell, "trials": len(found.trials)}
-        return emit_json("imported", told | best_of | {"left_out": list(found.left_out)})
+        return emit_json("imported", told | best_of | {"left_out": list(found.left_out), "renumbered": renumbered})
     best = "" if job.best_value is None else f", best {formatting.score(job.best_value)} (t{job.best_trial})"
     best = best if len(job.goals) == 1 else f", {formatting.best_or_front(job)}"
     emit(f"{found.name} is job {number} ({job.cell}): {formatting.count(len(found.trials), 'trial')}{best}")

@@ -114,10 +114,17 @@ class Executor(Protocol):
         """Returns the current state of each node."""
         ...
 
-    def place(self, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
-        """Blocks until the slot has a suitable node; False: `leaves` returned True first.
+    def place(
+        self,
+        slot: int,
+        want: Want,
+        leaves: Callable[[], bool],
+        waits: Callable[[str], None],
+        yields: Callable[[], bool] = ...,
+    ) -> bool:
+        """Blocks until the slot has a suitable node; False: `leaves` or `yields` returned True first.
 
-        `waits` is called with the reason of the wait.
+        `waits` is called with the reason of the wait. `yields` is asked only while no node has a free slot for it.
         """
         ...
 

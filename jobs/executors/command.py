@@ -34,7 +34,7 @@ from fts.state.errors import StateError
 from fts.state.values import Node, NodeState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fts.jobs.api.study import Program
     from fts.jobs.executors.launch import Launch
@@ -120,7 +120,43 @@ class CommandExecutor:
 
     # -- finding a node
 
-    def place(self, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
+    @property
+    def chooses(self) -> bool:
+        """Do nodes differ in what they can run? An engine that chooses them itself accepts every trial."""
+        return all(one.fixed for one in self.places)
+
+    def first_startable(self, slot: int, wants: Sequence[Want]) -> int | None:
+        """Returns the first of these trials, given by rank, that can begin in this slot now; None: none can.
+
+        A trial with GPUs gets none of the nodes that an earlier one with GPUs waits for, which would starve.
+        """
+        states = {node.id: node for node in queries.nodes(self.db)}
+        with self._lock:
+            awaited = list[Place]()
+            for index, want in enumerate(wants):
+                able = self._able(want)
+                if any(self._has_room(one, slot, want, states) for one in able if not want.gpus or one not in awaited):
+                    return index
+                awaited += able if want.gpus else []
+        return None
+
+    def _has_room(self, place: Place, slot: int, want: Want, states: Mapping[str, Node]) -> bool:
+        """Has it a free slot and free GPUs for such a trial, other than those of `slot` itself?"""
+        known = states.get(place.name)
+        if (known is not None and not known.takes) or place.pause_until > time.monotonic():
+            return False
+        if len(place.used - {slot}) >= place.slots and not place.used - self._busy - {slot}:
+            return False
+        return place.pool is None or place.pool.has_gpus(slot, want.gpus, want.needed or None)
+
+    def place(
+        self,
+        slot: int,
+        want: Want,
+        leaves: Callable[[], bool],
+        waits: Callable[[str], None],
+        yields: Callable[[], bool] = bool,
+    ) -> bool:
         one = self.slots[slot]
         with self._lock:
             self._busy.add(slot)  # from here on no other slot may take its node
@@ -147,7 +183,7 @@ class CommandExecutor:
                     if one.channel is None:
                         self._release_place(slot)
                 continue
-            if leaves():
+            if leaves() or (avoided and yields()):
                 return False
             avoided = True  # no other node has room: allow the one that lost the trial
             if why != reported and time.monotonic() - began > SAY_S:
@@ -226,9 +262,10 @@ class CommandExecutor:
                     full = "all slots of the other nodes are in use"
                 return None, f"for {needs(self.places, want)}: " + "; ".join([*filter(None, [full]), *shut])[:500]
 
-            def order(one: Place) -> tuple[bool, bool, float]:
+            def order(one: Place) -> tuple[bool, bool, bool, float]:
                 other = want.like is not None and want.like != one.fingerprint
-                return other, one.name in want.avoid, len(one.used) / one.slots
+                spares = not want.gpus and bool(one.gpus)  # leave the GPUs to trials that want them
+                return other, one.name in want.avoid, spares, len(one.used) / one.slots
 
             best = min(open_ones, key=order)
             taken = self._take_idle_channel(best) if len(best.used) >= best.slots else None
@@ -389,12 +426,10 @@ class CommandExecutor:
             self._pause(place, f"the agent started on {node}, which is {known.state}{reason}")
             channel.close(gently=True)
             return False
-        if (short := disk_short(hello)) is not None:
-            self._pause(place, f"{node}: {short}")
-            channel.close(gently=True)
-            return False
-        if lacks := hello.get("lacks"):
-            self._pause(place, f"{node}: {str(lacks)[:300]}")
+        if useless := disk_short(hello) or hello.get("lacks"):
+            self._pause(place, f"{node}: {str(useless)[:300]}")
+            lost = replace(node_row, state=NodeState.LOST, reason=f"no trial can run on {node}: {str(useless)[:300]}")
+            self._fail(lost, "failures", channel.began, quarantine=False)
             channel.close(gently=True)
             return False
         place.fingerprint = str(hello.get("fingerprint"))

@@ -34,7 +34,14 @@ class LocalExecutor:
         """Returns no nodes: the worker's own row describes this machine."""
         return ()
 
-    def place(self, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
+    def place(
+        self,
+        slot: int,
+        want: Want,
+        leaves: Callable[[], bool],
+        waits: Callable[[str], None],
+        yields: Callable[[], bool] = bool,
+    ) -> bool:
         """Returns True at once; the memory pool makes trials wait for room."""
         return True
 

@@ -19,7 +19,7 @@ from fts.state import transitions
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fts.jobs.api.study import Program
     from fts.jobs.executors.base import Want
@@ -60,9 +60,18 @@ class RemoteSlot(Slot):
         """Identifies its program, without the GPUs."""
         return "" if self._program is None else repr((self._program.words, self._program.folder))
 
-    def find(self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
+    def find(
+        self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None], yields: Callable[[], bool]
+    ) -> bool:
         self._leaves = leaves
-        return self.executor.place(self.index, want, leaves, waits)
+        return self.executor.place(self.index, want, leaves, waits, yields)
+
+    @property
+    def chooses(self) -> bool:
+        return self.executor.chooses
+
+    def first_startable(self, wants: Sequence[Want]) -> int | None:
+        return self.executor.first_startable(self.index, wants)
 
     def refused(self, want: Want) -> bool:
         return self.executor.refused(self.index, want)

@@ -50,6 +50,7 @@ class Recorded:
     goals: dict[str, Direction]  # metric -> direction, the main one first
     trials: tuple[transitions.RecordedTrial, ...]
     left_out: tuple[str, ...]  # a sentence for each trial, and for each trial's attributes, that cannot be imported
+    numbers: tuple[int, ...]  # of the trials, in the storage; here they count from 0 without gaps
 
 
 def read(url: str, name: str | None) -> Recorded:
@@ -78,17 +79,18 @@ def read(url: str, name: str | None) -> Recorded:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
         raise NoStorage(f"Optuna cannot read {source}: {reason}") from error
     goals = goals_of(directions, names)
-    taken, left_out = [], []
+    taken, left_out, numbers = [], [], []
     for trial in trials:
         try:
             taken.append(recorded(trial, goals))
+            numbers.append(int(trial.number))
         except (ValueError, TypeError) as odd:
             left_out.append(f"trial {trial.number}, {odd}")
         else:
             if (size := len(attributes_of(trial))) > MAX_ATTRIBUTES:
                 most = f"expected at most {MAX_ATTRIBUTES:,}"
                 left_out.append(f"the user attributes of trial {trial.number}: {size:,} characters, {most}")
-    return Recorded(name, source, goals, tuple(taken), tuple(left_out))
+    return Recorded(name, source, goals, tuple(taken), tuple(left_out), tuple(numbers))
 
 
 def require_storage(path: Path) -> None:

@@ -112,7 +112,8 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
             f"next is job {ahead[0].id} ({naming.cell_name(ahead[0])}); `fts next {job.id}` puts this one first"
         )
     if job.cause is not None and job.attempt:
-        sentences.append(f"it has run before: attempt {job.attempt} ended with {job.cause.value}")
+        why_so = f": {job.message}" if job.message else ""
+        sentences.append(f"it has run before: attempt {job.attempt} ended with {job.cause.value}{why_so}")
     return sentences
 
 

@@ -10,7 +10,7 @@ from fts.jobs.api.study import CannotFit, Cell, Study
 from fts.jobs.devices import index_of, kind_of
 from fts.jobs.sensors.detect import from_env
 from fts.jobs.settings import memory_limit_from_env
-from fts.jobs.supervisor.memory_pool import Want
+from fts.jobs.supervisor.memory_pool import RoomWant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Admission:
     recipe: dict[str, Any] | None  # None: the study has no plan, or the machine's memory is unknown
     limit: int | None  # bytes it may use
     need: int  # bytes it is expected to use
-    want: Want = field(default_factory=Want)
+    want: RoomWant = field(default_factory=RoomWant)
     shared: bool = False  # the limit is what the other slots leave free, and changes while the trial runs
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.parallel_trials import Live
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
+    from fts.jobs.supervisor.startable import StartableJobs
     from fts.state.db import Database
 
 LOG_TAIL = 65_536  # bytes
@@ -73,6 +74,7 @@ class JobRunner:
         owed: PendingExports | None = None,
         call_slot: Callable[[], object] = bool,
         backoff: Backoff | None = None,
+        startable: StartableJobs | None = None,
     ) -> None:
         self.db, self.places, self.claim, self.tell = db, places, claim, tell
         self._ordered = ordered
@@ -93,8 +95,9 @@ class JobRunner:
             look=lambda: ordered(self.job.id),
         )
         self.work = Work(
-            db, places, settings, slot, claim, self.study, self.cell, self.ordered, tell, self.history, backoff=backoff
-        )
+            db, places, settings, slot, claim, self.study, self.cell, self.ordered, tell, self.history,
+            backoff=backoff, startable=startable,
+        )  # fmt: skip
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
         self.wanted = claim.job.trials_wanted
@@ -161,7 +164,10 @@ class JobRunner:
         return stop_request is None or self._leave(stop_request)
 
     def _run_trial(self, trial: Trial, slot: Slot) -> StopRequest | None:
-        runner = TrialRunner(replace(self.work, slot=slot), trial)
+        leads = slot is self.work.slot
+        runner = TrialRunner(
+            replace(self.work, slot=slot), trial, stays=lambda: leads and self.parallel_trials.run_side_by_side
+        )
         try:
             return runner.run()
         finally:

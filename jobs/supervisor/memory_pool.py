@@ -21,7 +21,7 @@ LOOK_S = 0.5  # between two checks for memory freed by other programs, or for an
 
 
 @dataclass(frozen=True)
-class Want:
+class RoomWant:
     """What a trial needs besides host memory."""
 
     alone: bool = False  # run without other trials: its memory need is unknown, or it ran out of memory
@@ -51,8 +51,9 @@ class MemoryPool:
         self._changed = threading.Condition()
         self._changes = 0  # a counter, so that no change is missed between a check and the wait
         self._taken: dict[int, int] = {}
-        self._wants: dict[int, Want] = {}
+        self._wants: dict[int, RoomWant] = {}
         self._held: dict[int, tuple[Gpu, ...]] = {}  # slot -> its GPUs
+        self._expected: dict[int, int] = {}  # slot -> GPUs that its next trial takes in a moment
         self._waiting: list[int] = []
         self._obstacles: dict[int, Obstacle] = {}  # of the slots that wait
 
@@ -68,7 +69,7 @@ class MemoryPool:
         need: int,
         total: Callable[[], int | None],
         leaves: Callable[[], bool],
-        want: Want | None = None,
+        want: RoomWant | None = None,
     ) -> bool:
         """Blocks until `need` bytes are free besides those of other slots; False when `leaves` returns True first.
 
@@ -76,7 +77,7 @@ class MemoryPool:
         runs there is always room: admission has checked before that the trial fits the machine. `leaves` may write to
         the database: it is called without the pool's lock, which other threads take while they write.
         """
-        want = want or Want()
+        want = want or RoomWant()
         with self._changed:
             self._waiting.append(slot)
         try:
@@ -96,7 +97,7 @@ class MemoryPool:
                 self._obstacles.pop(slot, None)
                 self._wake_all()
 
-    def _takes(self, slot: int, need: int, total: int | None, want: Want) -> bool:
+    def _takes(self, slot: int, need: int, total: int | None, want: RoomWant) -> bool:
         """Takes what is needed if there is room; GPUs under a lock that all processes of the machine share."""
         if (obstacle := self._obstacle(slot, need, total, want)) is not None:
             self._obstacles[slot] = obstacle
@@ -107,6 +108,7 @@ class MemoryPool:
                 self._obstacles[slot] = Obstacle.GPUS
                 return False
             self._taken[slot], self._wants[slot], self._held[slot] = need, want, gpus
+            self._expected.pop(slot, None)
             if want.gpus:
                 self._write_ledger()
         return True
@@ -132,7 +134,7 @@ class MemoryPool:
             if slot in self._taken:
                 want = self._wants[slot]
                 self._taken[slot] = need
-                self._wants[slot] = Want(False, want.threads, want.gpus, want.gpu_bytes)
+                self._wants[slot] = RoomWant(False, want.threads, want.gpus, want.gpu_bytes)
                 self._wake_all()
 
     def grow(self, slot: int, held: int) -> None:
@@ -144,7 +146,7 @@ class MemoryPool:
     def release(self, slot: int) -> None:
         """Frees everything that the slot took; safe if it took nothing."""
         with self._changed:
-            for of_slots in (self._taken, self._wants, self._held):
+            for of_slots in (self._taken, self._wants, self._held, self._expected):
                 of_slots.pop(slot, None)
             if self.gpus:
                 self._write_ledger()
@@ -172,9 +174,9 @@ class MemoryPool:
     def _others(self, slot: int) -> int:
         return sum(bytes_ for other, bytes_ in self._taken.items() if other != slot)
 
-    def _obstacle(self, slot: int, need: int, total: int | None, want: Want) -> Obstacle | None:
+    def _obstacle(self, slot: int, need: int, total: int | None, want: RoomWant) -> Obstacle | None:
         """Returns why it is not this slot's turn, or what of memory and processors is not free for it."""
-        if self._waiting[0] != slot:
+        if self._has_earlier(slot, want):
             return Obstacle.TURN
         wants = [each for other, each in self._wants.items() if other != slot]
         if any(each.alone for each in wants):
@@ -186,7 +188,27 @@ class MemoryPool:
         too_many = wants and self.cores and sum(each.threads for each in wants) + want.threads > self.cores
         return Obstacle.THREADS if too_many else None
 
-    def _free_gpus(self, slot: int, want: Want, elsewhere: Mapping[str, int | None]) -> tuple[Gpu, ...] | None:
+    def _has_earlier(self, slot: int, want: RoomWant) -> bool:
+        """Has another slot waited longer? One that lacks only GPUs does not count for a trial without GPUs."""
+        earlier = self._waiting[: self._waiting.index(slot)]
+        return any(want.gpus or self._obstacles.get(other) is not Obstacle.GPUS for other in earlier)
+
+    def expect(self, slot: int, gpus: int) -> None:
+        """Notes that the slot has a trial that takes so many GPUs in a moment."""
+        with self._changed:
+            self._expected[slot] = gpus
+
+    def has_gpus(self, slot: int, gpus: int, gpu_bytes: int | None) -> bool:
+        """Are so many GPUs free for the slot now? Also True if there are not so many: admission then says so."""
+        with self._changed:
+            if gpus > len(self.gpus) or not gpus:
+                return True
+            expected = sum(more for other, more in self._expected.items() if other != slot)
+            want = RoomWant(gpus=gpus + expected, gpu_bytes=gpu_bytes)
+            with self._ledger.locked([gpu.key for gpu in self.gpus]) as elsewhere:
+                return self._free_gpus(slot, want, elsewhere) is not None
+
+    def _free_gpus(self, slot: int, want: RoomWant, elsewhere: Mapping[str, int | None]) -> tuple[Gpu, ...] | None:
         """Returns the fullest GPUs with enough room, so that empty ones stay free for trials that need a whole GPU.
 
         None: it has to wait. `elsewhere`: bytes that other processes use on each; None: one of them uses it alone.
@@ -204,7 +226,7 @@ class MemoryPool:
         fits.sort(key=lambda gpu: -used[gpu.name])
         return tuple(fits[: want.gpus]) if len(fits) >= want.gpus else None
 
-    def _fits(self, gpu: Gpu, used: int, want: Want) -> bool:
+    def _fits(self, gpu: Gpu, used: int, want: RoomWant) -> bool:
         if want.gpu_bytes is None:
             return not used and not any(gpu in held for held in self._held.values())
         return not used or (gpu.usable is not None and used + want.gpu_bytes <= gpu.usable)

@@ -87,6 +87,12 @@ class ParallelTrials:
             slot.close()
         return ran
 
+    @property
+    def run_side_by_side(self) -> bool:
+        """Do several trials run now?"""
+        with self._changed:
+            return len(self._live) > 1
+
     def ordered(self, order: StopReason | None) -> StopReason | None:
         """Returns why the trials must stop: an order, or because another slot is leaving the job."""
         if order is not None or (self._error is None and self._stop_request is None):

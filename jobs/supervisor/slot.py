@@ -33,7 +33,7 @@ from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state import queries, transitions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fts.jobs.api.study import Cell, Program, Study
     from fts.jobs.executors.base import Placed, Want
@@ -82,9 +82,29 @@ class Slot:
         """Names the place where its trials run, for a sentence."""
         return "this machine"
 
-    def find(self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
-        """Blocks until a node is free; False: an order came first. Here always True: the node is this machine."""
+    def find(
+        self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None], yields: Callable[[], bool]
+    ) -> bool:
+        """Blocks until a node is free; False: an order or another job came first. This machine is always there."""
         return True
+
+    @property
+    def chooses(self) -> bool:
+        """Does it depend on a trial whether it can begin in this slot now?"""
+        return bool(self.room.gpus)
+
+    def first_startable(self, wants: Sequence[Want]) -> int | None:
+        """Returns the first of these trials, given by rank, that can begin in this slot now; None: none can.
+
+        A trial with GPUs does not pass an earlier one that waits for GPUs of the same machine, which would starve.
+        """
+        for index, want in enumerate(wants):
+            if not want.gpus or (
+                not any(one.gpus for one in wants[:index])
+                and self.room.has_gpus(self.index, want.gpus, want.needed or None)
+            ):
+                return index
+        return None
 
     def refused(self, want: Want) -> bool:
         """Records that a trial needs more than its node has. Returns whether another node may have enough."""

@@ -20,7 +20,7 @@ from fts.jobs.status.formatting import count, in_gb
 from fts.jobs.supervisor.admission import Admission
 from fts.jobs.supervisor.learned_memory import FEW, Peak, learned
 from fts.jobs.supervisor.leftovers import mark
-from fts.jobs.supervisor.memory_pool import Want
+from fts.jobs.supervisor.memory_pool import RoomWant
 from fts.jobs.watchdog.stop_request import StopReason
 from fts.state import queries, transitions, trial_usage
 
@@ -75,7 +75,7 @@ class TrialMemory:
         `alone`: it gets the whole machine, whatever it is expected to need.
         """
         if self.plans:
-            return replace(self.slot.admit(self.study, self.cell, self.trial), want=Want(threads=self.threads))
+            return replace(self.slot.admit(self.study, self.cell, self.trial), want=RoomWant(threads=self.threads))
         gpu_bytes = self._gpus()
         total = self.slot.host_share()
         known = Known(None) if alone else self._known(total)
@@ -87,7 +87,7 @@ class TrialMemory:
         shares = self.slot.settings.slots > 1 and self.slot.settings.memory_limit is None
         need = min(known.bytes or 0, total or known.bytes or 0)
         self._learns = shares and not known.promised and not alone
-        want = Want(
+        want = RoomWant(
             alone=alone or (shares and known.bytes is None),
             threads=self.threads, gpus=self.resources.gpu, gpu_bytes=gpu_bytes,
         )  # fmt: skip

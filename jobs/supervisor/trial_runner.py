@@ -13,7 +13,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
-from fts.jobs.executors.base import CodeNotSent, OrderReceived, Want
+from fts.jobs.executors.base import CodeNotSent, OrderReceived
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
@@ -28,6 +28,7 @@ from fts.jobs.supervisor.progress_events import ProgressReporter, TrialStarted
 from fts.jobs.supervisor.retry_limits import FailureCounts
 from fts.jobs.supervisor.spec_builder import SpecBuilder
 from fts.jobs.supervisor.staged_files import finish_commit
+from fts.jobs.supervisor.startable import want_of
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fts.jobs.api.spec import TrialSpec
-    from fts.jobs.executors.base import Placed
+    from fts.jobs.executors.base import Placed, Want
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
     from fts.jobs.supervisor.backoff import Backoff
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.learned_memory import Peak
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
+    from fts.jobs.supervisor.startable import StartableJobs
     from fts.jobs.watchdog.enforcer import Enforcer
     from fts.state.db import Database
     from fts.state.values import Attempt as Tried
@@ -65,6 +67,8 @@ TRIES_IN_SLOT = 4  # after this many, queued jobs get the slot during a pause
 REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
 }  # fmt: skip  # cause -> reason of the retry
+YIELD_S = 2.0  # between two looks for a job that can begin while the trial waits for a node or for GPUs
+OF_GPUS = (Obstacle.GPUS, Obstacle.TURN)  # why a trial with GPUs waits while others may begin
 TRIES_IN_MEMORY = 2  # for a trial without a leaner recipe, without an epoch or a checkpoint in between
 OF_NODE = tuple(reason.value for reason in StopReason if reason.of_node)  # values of Attempt.how
 WORDS = {
@@ -89,12 +93,15 @@ class Work:
     reported_code: set[str] = field(default_factory=set)  # md5 of changed code that was already reported
     peaks: dict[int, Peak] = field(default_factory=dict)  # of the trials of this claim, by number
     backoff: Backoff | None = None  # None: other jobs may not use the slot during a pause
+    startable: StartableJobs | None = None  # None: other jobs may not use the slot while a trial waits for a node
 
 
 class TrialRunner:
     """One trial of the claimed job."""
 
-    def __init__(self, work: Work, trial: Trial) -> None:
+    def __init__(self, work: Work, trial: Trial, stays: Callable[[], bool] = bool) -> None:
+        """`stays`: must its slot stay with the job, even if the trial has to wait?"""
+        self._stays = stays
         self.db, self.settings, self.slot = work.db, work.settings, work.slot
         self.work, self.claim, self.ordered = work, work.claim, work.ordered
         self.study, self.cell = work.study, extra_trials.cell_of(work.cell, trial)
@@ -104,7 +111,11 @@ class TrialRunner:
         if self.role is None and runs_more(work.cell):
             self.number = work.history.search_number(trial.number)
         self._pruned_for: str | None = None  # why it is pruned
-        self._needed = 0  # bytes that a node did not have
+        startable = work.startable
+        self._needed = startable.needed(self.job.id, trial.id) if startable else 0  # bytes that a node did not have
+        self._yields_to: int | None = None  # the job that runs in the slot while this one waits
+        self._looked_at = time.monotonic()  # for such a job
+        self._waits_for = "for a node"  # why it has no node or room yet, as last reported
         self.resources = self.study.resources(self.cell)
         self.memory = TrialMemory(replace(work, cell=self.cell), trial)
         self.tell = ProgressReporter(work.db, work.tell)
@@ -185,7 +196,7 @@ class TrialRunner:
     def _admit(self, alone: bool = False) -> Admission | StopRequest:
         """Waits for room; returns what the trial may use, or the request to leave the job instead."""
         if not self._finds_node():
-            return StopRequest(self.ordered(self.job.id) or StopReason.DRAIN)
+            return self._left()
         waited = False
         while True:
             try:
@@ -194,7 +205,7 @@ class TrialRunner:
                 if self._fits_elsewhere(refused.needed):
                     if self._finds_node():
                         continue
-                    return StopRequest(self.ordered(self.job.id) or StopReason.DRAIN)
+                    return self._left()
                 return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
             except BadMemory as refused:  # the user's memory function would fail for every trial
                 return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
@@ -203,8 +214,8 @@ class TrialRunner:
             if self._takes_room(admitted, waited, learns=admitted.want.alone and not alone):
                 return admitted
             waited, order = True, self.ordered(self.job.id)
-            if order is not None or alone or not self.memory.has_learned():
-                return StopRequest(order or StopReason.DRAIN)
+            if order is not None or self._yields_to is not None or alone or not self.memory.has_learned():
+                return self._left()
 
     def _out_of_memory(self, end: AttemptEnd, failures: FailureCounts) -> AttemptEnd | StopRequest | None:
         """Applies the study's on_oom policy; None: run it again, with a leaner recipe or alone."""
@@ -265,11 +276,14 @@ class TrialRunner:
 
     def _others_wait(self) -> bool:
         """Is another job runnable in this slot?"""
-        backoff = self.work.backoff
-        if backoff is None:
+        if self.work.backoff is None:
             return False
-        others = backoff.jobs | jobs_in_backoff(self.db, self.settings.outage_pause_s)
-        return next_runnable(self.db, others | {self.job.id}) is not None
+        return next_runnable(self.db, self._in_backoff() | {self.job.id}) is not None
+
+    def _in_backoff(self) -> frozenset[int]:
+        """Returns the queued jobs that may not be claimed yet."""
+        of_worker = self.work.backoff.jobs if self.work.backoff is not None else frozenset()
+        return of_worker | jobs_in_backoff(self.db, self.settings.outage_pause_s)
 
     def _tries_without_progress(self) -> Sequence[Tried]:
         """Returns the tries, of any worker, that machine faults ended since the trial's last progress."""
@@ -320,23 +334,37 @@ class TrialRunner:
         want = self._want()
 
         def waits(reason: str) -> None:
-            text = f"t{self.trial.number} waits {reason}"
-            self.record.report("waits", text)
+            self._waits_for = reason
+            self.record.report("waits", f"t{self.trial.number} waits {reason}")
 
-        return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
+        return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits, self._yields)
 
     def _want(self) -> Want:
-        """Returns what the trial wants from a node. Memory that is promised together with GPUs is that of each GPU."""
+        """Returns what the trial wants from a node."""
         before = {one.host for one in queries.attempts(self.db, self.trial.id) if one.how in OF_NODE and one.host}
-        promised = self.resources.memory if isinstance(self.resources.memory, int) else 0
-        return Want(
-            threads=self.memory.threads,
-            gpus=self.resources.gpu,
-            memory=None if self.resources.gpu else promised or None,
-            needed=max(promised, self._needed),
+        return replace(
+            want_of(self.resources, self.memory.threads, self._needed),
             like=self.record.reread().facts.get(FINGERPRINT),
             avoid=frozenset(before),
         )
+
+    def _yields(self) -> bool:
+        """Should another job run in the slot while this trial waits for a node or for GPUs? Looks every YIELD_S."""
+        if self.work.startable is None or time.monotonic() - self._looked_at < YIELD_S or self._stays():
+            return False
+        self._looked_at = time.monotonic()
+        self._yields_to = self.work.startable.other(self.slot, self.job.id, self._want(), self._in_backoff())
+        return self._yields_to is not None
+
+    def _left(self) -> StopRequest:
+        """Returns the request to leave the job, for a trial that has not got a node or room."""
+        if (order := self.ordered(self.job.id)) is not None or self._yields_to is None:
+            return StopRequest(order or StopReason.DRAIN)
+        assert self.work.startable is not None, "_yields is false without it"
+        self.work.startable.leaves(self.job.id, self.trial.id, self._want())
+        transitions.interrupt_trial(self.db, self.claim, self.trial.id, Cause.DRAINED)
+        what = f"{self._named()} waits {self._waits_for}; job {self._yields_to} can begin in its slot meanwhile"
+        return StopRequest(StopReason.REST, what, seconds=YIELD_S)
 
     def _fits_elsewhere(self, needed: int) -> bool:
         """Notes what the trial needs and its node does not have. Returns whether another node may have enough."""
@@ -361,8 +389,11 @@ class TrialRunner:
             obstacle = self.slot.room.obstacle(self.slot.index)
             if looks > waited and obstacle is not None and obstacle not in told:
                 told.add(obstacle)
-                self.record.report("waits", f"t{self.trial.number} waits until {waits_for(admitted, obstacle)}")
-            return self.ordered(self.job.id) is not None
+                self._waits_for = f"until {waits_for(admitted, obstacle)}"
+                self.record.report("waits", f"t{self.trial.number} waits {self._waits_for}")
+            return self.ordered(self.job.id) is not None or (
+                self.resources.gpu > 0 and obstacle in OF_GPUS and self._yields()
+            )
 
         return self.slot.take_room(admitted, leaves)
 

@@ -34,7 +34,7 @@ class StopReason(StrEnum):
     NODE_LOST = "node lost"  # its node died or cannot be reached; the trial did not fail
     PREEMPTED = "preempted"  # the cluster wants the node back; there is a checkpoint
     LAUNCH_FAILED = "launch failed"  # a node could not start it
-    REST = "rest"  # a machine fault, and other jobs are queued: the next try comes later
+    REST = "rest"  # after a machine fault, or without a node: other jobs are queued, the next try comes later
     PARK = "park"  # too many machine faults; the job fails, its trial stays interrupted
 
     @property

@@ -32,6 +32,7 @@ from fts.jobs.supervisor.machine_errors import DISK_FAILS
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobLeft, JobStarted, Note
+from fts.jobs.supervisor.startable import StartableJobs
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.threads import begin, repeat
 from fts.jobs.worker import messages
@@ -151,6 +152,7 @@ class Worker:
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
         self.backoff = Backoff()
+        self.startable = StartableJobs(db, settings)
         self.emergency = Emergency(db, self.reserve, self.orders, self.id, progress.tell, pause_s, self.backoff)
         self.disk_wait = DiskWait(db, places.outputs, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
@@ -319,18 +321,22 @@ class Worker:
             with self._claiming:
                 if self._shared.claims != claims:  # another slot has claimed meanwhile: try to join its job
                     continue
-                claim = self._claim()
+                claim = self._claim(slot)
                 if claim is not None:
                     self._shared.claimed(claim)
             if claim is None:
                 return
             self._run_claim(slot, claim)
 
-    def _claim(self) -> Claim | None:
+    def _claim(self, slot: Slot) -> Claim | None:
         try:
             settings = self.settings
             waiting = self.backoff.jobs | jobs_in_backoff(self.db, settings.outage_pause_s)
-            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, excluded=waiting)
+            waiting |= self.startable.ahead(slot, waiting)
+            found = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, excluded=waiting)
+            if found is not None:
+                self.startable.claimed(slot, found.job_id)
+            return found
         except DISK_FAILS as error:
             self.emergency.pause_queue(error)
             return None
@@ -346,6 +352,7 @@ class Worker:
             supervisor = JobRunner(
                 self.db, self.places, self.settings, slot, claim, self.orders.for_job, self.progress.tell, self.owed,
                 self.call_slot, backoff=self.backoff if self._runs_queue else None,
+                startable=self.startable if self._runs_queue else None,
             )  # fmt: skip
             supervisor.prepare()
             self._shared.runs(claim, supervisor)
@@ -366,6 +373,7 @@ class Worker:
         finally:
             self._shared.ends(claim)
             self.orders.ends(job.id)
+            self.startable.ended(slot)
 
     def release_unused(self) -> None:
         """Ends the processes of slots that were idle for UNUSED_S, so that a waiting worker uses little memory."""

@@ -107,6 +107,18 @@ def test_an_option_of_another_form_is_found_there(fts, words: str, said: str):
     assert found.code == 2 and said in found.err, found.err
 
 
+def test_an_option_without_its_argument_names_the_help_of_its_command(fts):
+    seen = set()
+    for name, command in ALL.items():
+        options = [one for one in command.params if isinstance(one, click.Option) and not one.is_flag and not one.count]
+        for option in options[:1]:
+            said = fts(*name.split(), option.opts[-1])
+            if "requires an argument" in said.err:
+                assert said.code == 2 and f"(see fts {name.split()[0]} " in said.err, (name, option.opts, said.err)
+                seen.add(name)
+    assert len(seen) > 30, seen
+
+
 def test_budgets_and_tasks_are_named(capsys):
     text = " ".join(str(option.help) for option in ALL["enqueue"].params if isinstance(option, click.Option))
     assert all(budget in text for budget in BUDGETS) and all(task in text for task in TASKS)

@@ -23,6 +23,7 @@ from fts.jobs.executors.ray_cluster import RayLaunch
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
+from fts.jobs.supervisor.memory_pool import RoomWant
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
@@ -370,8 +371,13 @@ def test_a_node_without_the_device_that_the_worker_names_gets_no_trial(
     try:
         assert executor.place(0, Want(), lambda: False, lambda _: None)
         assert executor.slots[0].node == "b"  # type: ignore[attr-defined]
-        (a, b), _ = executor.places, executor.nodes()  # type: ignore[attr-defined]
+        a, b = executor.places  # type: ignore[attr-defined]
         assert a.why.startswith("a: --device is 'cuda:7', but this machine has: cpu") and not b.why
+        known = {node.id: node for node in executor.nodes()}
+        assert (known["a"].state, known["a"].failures, known["b"].state) == (NodeState.LOST, 1, NodeState.UP)
+        assert str(known["a"].reason).startswith(
+            "no trial can run on a: --device is 'cuda:7', but this machine has: cpu"
+        )
         a.pause_until = time.monotonic() + 60.0  # on a busy machine its pause is over by now
         place, why = executor._choose(1, Want(avoid=frozenset({"b"})), False)  # type: ignore[attr-defined]
         assert place is None and "a is tried again soon: a: --device is 'cuda:7'" in why
@@ -434,3 +440,60 @@ def test_what_one_node_misses_is_its_fault_and_what_all_miss_is_the_studys(tmp_p
         assert slot.reclassified(missing).how is Ended.LOST
     finally:
         executor.close()
+
+
+def test_a_trial_that_waits_for_a_node_lets_those_run_that_fit_another(tmp_path: Path) -> None:
+    """Those with GPUs get no node that an earlier trial with GPUs waits for: it would starve."""
+    gb = 1 << 30
+    (tmp_path / "gpus-a").write_text("0")
+    (tmp_path / "gpus-b").write_text("0,1")
+    (tmp_path / "gpus-c").write_text("none")
+    executor = nodes_of(tmp_path, "b:1,a:1,c:1", slots=3)
+    first = executor.slots[1].first_startable
+    try:
+        assert executor.slots[0].chooses and first([Want(gpus=2)]) == 0, "no agent has looked for GPUs yet"
+        for wanted in (2, 1):  # learn what b and a have; slot 0 stays on b
+            for slot in (0, 1)[: 3 - wanted]:
+                assert executor.place(slot, Want(gpus=wanted), lambda: False, lambda _: None)
+        assert [one.node for one in executor.slots] == ["b", "a", ""]  # type: ignore[attr-defined]
+        executor.slots[1].release_room()
+        assert executor.place(2, Want(), lambda: False, lambda _: None)
+        assert executor.slots[2].node == "c", "a is left to trials with GPUs"  # type: ignore[attr-defined]
+        executor.slots[2].release_room()
+        for wanted, found in (
+            ((2,), None),
+            ((2, 0), 1),
+            ((2, 1), 1),  # on a, which has too few for the first
+            ((2, 2, 0), 2),
+            ((1, 0), 0),
+            ((2, 3), None),  # of GPUs that no node has enough of, b has the most
+        ):
+            assert first([Want(gpus=one) for one in wanted]) == found, wanted
+        assert executor.place(1, Want(gpus=1), lambda: False, lambda _: None)
+        assert first([Want(gpus=1)]) == 0, "it has that node itself"
+        others = executor.slots[2].first_startable
+        assert (others([Want(gpus=1), Want()]), others([Want(gpus=1), Want(gpus=1)])) == (1, None)
+        assert executor.slots[1].room.take(1, 0, lambda: None, lambda: False, RoomWant(gpus=1))
+        transitions.ask_node(executor.db, "c", "drain")  # type: ignore[attr-defined]
+        assert others([Want(gpus=1), Want()]) is None
+        transitions.ask_node(executor.db, "c", "release")  # type: ignore[attr-defined]
+        executor.places[2].refuse(Want(needed=9 * gb))  # type: ignore[attr-defined]  # c
+        assert others([Want(needed=9 * gb), Want(needed=gb)]) == 1
+        asked: list[int] = []
+
+        def yields() -> bool:
+            asked.append(1)
+            return True
+
+        assert not executor.place(2, Want(gpus=2), lambda: False, lambda _: None, yields) and asked == [1]
+        assert executor.place(2, Want(), lambda: False, lambda _: None, yields) and asked == [1]
+    finally:
+        executor.close()
+    engine = executor_of(
+        Places(tmp_path / "outputs" / "fts.db", tmp_path / "data"),
+        WorkerSettings(where=Where("command", "true")),
+        open_database(tmp_path / "outputs" / "fts.db"),
+        detect.from_env(tmp_path, {"FTS_SENSORS": "none"}),
+    )
+    assert not engine.slots[0].chooses, "it chooses the node itself"
+    engine.close()

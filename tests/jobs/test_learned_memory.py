@@ -15,7 +15,7 @@ from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import WorkerSettings
 from fts.jobs.supervisor.admission import Admission
 from fts.jobs.supervisor.learned_memory import Peak, distance, learned
-from fts.jobs.supervisor.memory_pool import MemoryPool, Obstacle, Want
+from fts.jobs.supervisor.memory_pool import MemoryPool, Obstacle, RoomWant
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trial_memory import TrialMemory
 from fts.jobs.supervisor.trial_runner import waits_for
@@ -78,41 +78,41 @@ def waits(take: Callable[[Callable[[], bool]], bool]) -> bool:
 
 def test_a_trial_that_runs_alone_keeps_the_others_out_until_its_need_is_known():
     room = MemoryPool()
-    assert room.take(0, 0, total, never, Want(alone=True))
+    assert room.take(0, 0, total, never, RoomWant(alone=True))
     assert waits(lambda leaves: room.take(1, GB, total, leaves))
     room.settle(0, 4 * GB)
     assert waits(lambda leaves: room.take(1, 7 * GB, total, leaves))
     assert room.take(1, 6 * GB, total, never)
-    assert waits(lambda leaves: room.take(2, 0, total, leaves, Want(alone=True)))
+    assert waits(lambda leaves: room.take(2, 0, total, leaves, RoomWant(alone=True)))
 
 
 def test_the_obstacle_names_what_is_not_free():
-    def found(room: MemoryPool, slot: int, need: int, want: Want) -> Obstacle | None:
+    def found(room: MemoryPool, slot: int, need: int, want: RoomWant) -> Obstacle | None:
         seen: list[Obstacle | None] = []
         assert not room.take(slot, need, total, lambda: bool(seen.append(room.obstacle(slot))) or True, want)
         assert room.obstacle(slot) is None, "it does not wait any more"
         return seen[0]
 
     room = MemoryPool([A], cores=4)
-    assert room.take(0, GB, total, never, Want(threads=3, gpus=1))
-    assert found(room, 1, GB, Want(threads=2)) is Obstacle.THREADS
-    assert found(room, 1, 10 * GB, Want(threads=2)) is Obstacle.MEMORY
-    assert found(room, 1, GB, Want(threads=1, gpus=1)) is Obstacle.GPUS
-    assert found(room, 1, GB, Want(alone=True)) is Obstacle.OTHERS
-    first = threading.Thread(target=room.take, args=(1, GB, total, never, Want(threads=2)))
+    assert room.take(0, GB, total, never, RoomWant(threads=3, gpus=1))
+    assert found(room, 1, GB, RoomWant(threads=2)) is Obstacle.THREADS
+    assert found(room, 1, 10 * GB, RoomWant(threads=2)) is Obstacle.MEMORY
+    assert found(room, 1, GB, RoomWant(threads=1, gpus=1)) is Obstacle.GPUS
+    assert found(room, 1, GB, RoomWant(alone=True)) is Obstacle.OTHERS
+    first = threading.Thread(target=room.take, args=(1, GB, total, never, RoomWant(threads=2)))
     first.start()
     while not room._waiting:
         time.sleep(0.001)
-    assert found(room, 2, 0, Want()) is Obstacle.TURN
+    assert found(room, 2, 0, RoomWant()) is Obstacle.TURN
     room.release(0)
     first.join()
     room.release(1)
-    assert room.take(0, 0, total, never, Want(alone=True))
-    assert found(room, 1, GB, Want()) is found(room, 1, 0, Want(alone=True)) is Obstacle.ALONE
+    assert room.take(0, 0, total, never, RoomWant(alone=True))
+    assert found(room, 1, GB, RoomWant()) is found(room, 1, 0, RoomWant(alone=True)) is Obstacle.ALONE
 
 
 def test_the_sentence_about_a_wait_speaks_of_memory_only_if_memory_is_short():
-    admitted = Admission(None, None, 2 * GB, Want(threads=2, gpus=1))
+    admitted = Admission(None, None, 2 * GB, RoomWant(threads=2, gpus=1))
     told = {one: waits_for(admitted, one) for one in Obstacle}
     assert told[Obstacle.THREADS] == "2 threads are free: other trials use them"
     assert told[Obstacle.GPUS] == "1 GPU is free" and "GB of memory are free" in told[Obstacle.MEMORY]
@@ -129,9 +129,9 @@ def test_what_grows_beyond_its_estimate_is_no_longer_there_for_others():
 
 def test_trials_with_threads_of_their_own_share_the_processors():
     room = MemoryPool(cores=4)
-    assert room.take(0, 0, total, never, Want(threads=3))
-    assert waits(lambda leaves: room.take(1, 0, total, leaves, Want(threads=2)))
-    assert room.take(1, 0, total, never, Want(threads=1))
+    assert room.take(0, 0, total, never, RoomWant(threads=3))
+    assert waits(lambda leaves: room.take(1, 0, total, leaves, RoomWant(threads=2)))
+    assert room.take(1, 0, total, never, RoomWant(threads=1))
 
 
 A, B = Gpu("a", 24 * GB), Gpu("b", 24 * GB)
@@ -140,20 +140,20 @@ A, B = Gpu("a", 24 * GB), Gpu("b", 24 * GB)
 def test_a_gpu_belongs_to_one_trial_or_is_shared_by_declared_memory():
     room = MemoryPool([A, B])
     for slot in (0, 1):
-        assert room.take(slot, 0, total, never, Want(gpus=1, gpu_bytes=10 * GB))
+        assert room.take(slot, 0, total, never, RoomWant(gpus=1, gpu_bytes=10 * GB))
     assert room.gpus_of(0) == room.gpus_of(1) == (A,), "the fuller one first, so that another stays empty"
-    assert room.take(2, 0, total, never, Want(gpus=1)) and room.gpus_of(2) == (B,)
-    assert waits(lambda leaves: room.take(3, 0, total, leaves, Want(gpus=1, gpu_bytes=10 * GB)))
+    assert room.take(2, 0, total, never, RoomWant(gpus=1)) and room.gpus_of(2) == (B,)
+    assert waits(lambda leaves: room.take(3, 0, total, leaves, RoomWant(gpus=1, gpu_bytes=10 * GB)))
     room.release(2)
-    assert room.take(3, 0, total, never, Want(gpus=1, gpu_bytes=10 * GB)) and room.gpus_of(3) == (B,)
-    assert waits(lambda leaves: room.take(2, 0, total, leaves, Want(gpus=1)))
-    assert waits(lambda leaves: room.take(2, 0, total, leaves, Want(gpus=2, gpu_bytes=GB * 8)))
+    assert room.take(3, 0, total, never, RoomWant(gpus=1, gpu_bytes=10 * GB)) and room.gpus_of(3) == (B,)
+    assert waits(lambda leaves: room.take(2, 0, total, leaves, RoomWant(gpus=1)))
+    assert waits(lambda leaves: room.take(2, 0, total, leaves, RoomWant(gpus=2, gpu_bytes=GB * 8)))
 
 
 def test_who_waits_for_a_gpu_holds_no_memory_meanwhile():
     room = MemoryPool([A])
-    room.take(0, GB, total, never, Want(gpus=1))
-    waiting = threading.Thread(target=room.take, args=(1, 8 * GB, total, never, Want(gpus=1)))
+    room.take(0, GB, total, never, RoomWant(gpus=1))
+    waiting = threading.Thread(target=room.take, args=(1, 8 * GB, total, never, RoomWant(gpus=1)))
     waiting.start()
     while not room._waiting:
         time.sleep(0.001)

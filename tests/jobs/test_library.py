@@ -382,6 +382,11 @@ def test_trials_of_optuna_become_history_and_a_function_goes_on_from_it(
     assert "left out: trial 8, it has not ended (running)" in err
     told = json.loads(command(path, capsys, "import", url, "--name", "newer", "--json")[1])
     assert told["imported"]["left_out"] == ["trial 8, it has not ended (running)"]
+    assert told["imported"]["renumbered"] == {} and "numbers here" not in err
+    before.add_trials([optuna.create_trial(value=value) for value in (-9.0, -8.0)])
+    again = command(path, capsys, "import", url, "--name", "third", "--json")
+    assert json.loads(again[1])["imported"]["renumbered"] == {"9": 8, "10": 9}
+    assert "numbers here have no gap: trial 9 of the storage is t8, and so on for 2 trials" in again[2]
     after = fts.load(path).optuna("new")
     for old, new in zip(before.trials[:8], after.trials, strict=True):
         assert (old.state, old.params, old.distributions) == (new.state, new.params, new.distributions)
@@ -395,7 +400,9 @@ def test_trials_of_optuna_become_history_and_a_function_goes_on_from_it(
     assert "new is extended: job 1 from 8 to 9 trials" in command(path, capsys, *more)[2]
     study = Study(tmp_path)
     study.ok("worker", "--until-empty", "--slots", "1", "--threads", "1")
-    assert study.query("SELECT number, status FROM trial WHERE number > 7") == [{"number": 8, "status": "complete"}]
+    assert study.query("SELECT number, status FROM trial WHERE job_id = 1 AND number > 7") == [
+        {"number": 8, "status": "complete"}
+    ]
 
 
 def test_storages_of_optuna_may_have_braces_in_their_path_and_are_private(

@@ -3,7 +3,8 @@
 import threading
 import time
 
-from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.jobs.devices import Gpu
+from fts.jobs.supervisor.memory_pool import MemoryPool, Obstacle, RoomWant
 
 GB = 10**9
 
@@ -72,3 +73,21 @@ def test_whoever_is_asked_may_wait_for_what_another_slot_does_in_the_room():
 
     assert room.take(1, 12 * GB, total, leaves)
     assert hung == [False]
+
+
+def test_a_trial_without_gpus_passes_one_that_lacks_only_gpus_and_gpus_of_a_moment_later_count_as_taken():
+    room = MemoryPool((Gpu("a"), Gpu("b")))
+    assert room.take(0, 0, total, never, RoomWant(gpus=2))
+    waiting = threading.Thread(target=room.take, args=(1, 8 * GB, total, never, RoomWant(gpus=1)))
+    waiting.start()
+    while room.obstacle(1) is not Obstacle.GPUS:
+        time.sleep(0.001)
+    assert room.take(2, 4 * GB, total, never, RoomWant())
+    assert not room.take(3, 0, total, lambda: True, RoomWant(gpus=1)), "one with GPUs does not"
+    room.release(0)
+    waiting.join()
+    assert [room.has_gpus(0, wanted, None) for wanted in (0, 1, 2, 3)] == [True, True, False, True], "3: never enough"
+    room.expect(2, 1)
+    assert not room.has_gpus(0, 1, None) and room.has_gpus(2, 1, None)
+    room.release(2)
+    assert room.has_gpus(0, 1, None)

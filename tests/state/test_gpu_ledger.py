@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from fts.jobs.devices import Gpu
-from fts.jobs.supervisor.memory_pool import MemoryPool, Want
+from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
 from fts.state.gpu_ledger import GpuLedger, gpus_folder
 
 GB = 10**9
@@ -20,7 +20,7 @@ def pools(folder: Path, memory: int | None = 24 * GB) -> list[MemoryPool]:
     return [MemoryPool(gpus, None, GpuLedger(folder)) for gpus in made]
 
 
-def take(pool: MemoryPool, slot: int, want: Want) -> list[str] | None:
+def take(pool: MemoryPool, slot: int, want: RoomWant) -> list[str] | None:
     asked = iter((False, True))  # the first look finds room, or none
     taken = pool.take(slot, 0, lambda: None, lambda: next(asked), want)
     return [gpu.key for gpu in pool.gpus_of(slot)] if taken else None
@@ -28,23 +28,23 @@ def take(pool: MemoryPool, slot: int, want: Want) -> list[str] | None:
 
 def test_what_shares_none_gets_a_gpu_that_no_other_process_has(tmp_path: Path) -> None:
     one, other = pools(tmp_path)
-    alone = Want(gpus=1)
+    alone = RoomWant(gpus=1)
     assert take(one, 0, alone) == ["GPU-a"]
     assert take(other, 0, alone) == ["GPU-b"]
     assert take(other, 1, alone) is None and take(one, 1, alone) is None
     one.release(0)
     assert take(other, 1, alone) == ["GPU-a"]
-    assert take(one, 0, Want(gpus=2)) is None
+    assert take(one, 0, RoomWant(gpus=2)) is None
 
 
 def test_bytes_that_were_promised_are_shared_between_processes(tmp_path: Path) -> None:
     one, other = pools(tmp_path)
-    ten = Want(gpus=1, gpu_bytes=10 * GB)
+    ten = RoomWant(gpus=1, gpu_bytes=10 * GB)
     assert take(one, 0, ten) == take(other, 0, ten) == ["GPU-a"]
     assert take(one, 1, ten) == ["GPU-b"], "a third would need 30 GB of 24"
-    assert take(other, 1, Want(gpus=1)) is None
+    assert take(other, 1, RoomWant(gpus=1)) is None
     one.release(0)
-    assert take(other, 1, Want(gpus=1, gpu_bytes=12 * GB)) == ["GPU-a"]
+    assert take(other, 1, RoomWant(gpus=1, gpu_bytes=12 * GB)) == ["GPU-a"]
 
 
 def test_a_dead_process_holds_nothing_and_its_file_goes(tmp_path: Path) -> None:
@@ -55,10 +55,10 @@ def test_a_dead_process_holds_nothing_and_its_file_goes(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
     (pool, _) = pools(tmp_path)
-    assert take(pool, 0, Want(gpus=2)) is None
+    assert take(pool, 0, RoomWant(gpus=2)) is None
     holder.kill()
     holder.wait()
-    assert take(pool, 0, Want(gpus=2)) == ["GPU-a", "GPU-b"]
+    assert take(pool, 0, RoomWant(gpus=2)) == ["GPU-a", "GPU-b"]
     assert len(list((tmp_path / "GPU-a").iterdir())) == 2, "the lock, and what this process holds"
 
 
@@ -66,7 +66,7 @@ def test_without_a_folder_to_write_to_each_process_is_on_its_own(tmp_path: Path)
     (tmp_path / "file").write_text("")
     for folder in (None, tmp_path / "file"):
         one, other = (MemoryPool((Gpu("0"),), None, GpuLedger(folder)) for _ in range(2))
-        assert take(one, 0, Want(gpus=1)) == take(other, 0, Want(gpus=1)) == ["0"]
+        assert take(one, 0, RoomWant(gpus=1)) == take(other, 0, RoomWant(gpus=1)) == ["0"]
 
 
 def test_the_folder_is_that_of_the_users_state() -> None:

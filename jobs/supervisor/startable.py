@@ -1,0 +1,108 @@
+"""Finds the job that a slot should run: the first by rank whose trial can begin now, else the first.
+
+So a job that wants a GPU, or a node larger than the free one, does not keep the jobs behind it from a free slot.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from fts.jobs.api.load import study as load_study
+from fts.jobs.executors.base import Want
+from fts.state import queries
+from fts.state.ticket_rows import runnable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from fts.jobs.api.study import Resources
+    from fts.jobs.settings import WorkerSettings
+    from fts.jobs.supervisor.slot import Slot
+    from fts.state.db import Database
+
+MOST = 1000  # jobs that are looked at, from the first by rank
+
+
+def want_of(resources: Resources, threads: int, needed: int = 0) -> Want:
+    """Returns what a trial wants from its node. Memory that is promised together with GPUs is that of each GPU.
+
+    `needed`: bytes that a node did not have.
+    """
+    promised = resources.memory if isinstance(resources.memory, int) else 0
+    return Want(
+        threads=threads,
+        gpus=resources.gpu,
+        memory=None if resources.gpu else promised or None,
+        needed=max(promised, needed),
+    )
+
+
+class StartableJobs:
+    """What the queued jobs of one worker want. Thread-safe."""
+
+    def __init__(self, db: Database, settings: WorkerSettings) -> None:
+        self.db, self.settings = db, settings
+        self._lock = threading.Lock()
+        self._declared: dict[int, tuple[str, Want]] = {}  # job id -> md5 of its specification, and what it declares
+        self._left: dict[int, tuple[int, Want]] = {}  # job id -> its trial that left a slot, and what it wants
+
+    def ahead(self, slot: Slot, excluded: Collection[int]) -> frozenset[int]:
+        """Returns the queued jobs before the one that the slot should run; none if no job can begin now."""
+        if not slot.chooses:
+            return frozenset()
+        found = runnable(self.db, excluded, MOST)
+        first = slot.first_startable([self._want(job_id, md5) for job_id, md5 in found])
+        return frozenset(job_id for job_id, _ in found[: first or 0])
+
+    def claimed(self, slot: Slot, job_id: int) -> None:
+        """Notes that the slot has taken the job, which takes its GPUs in a moment."""
+        with self._lock:
+            declared = self._declared.get(job_id)
+        if declared is not None and slot.is_local:
+            slot.room.expect(slot.index, declared[1].gpus)
+
+    def ended(self, slot: Slot) -> None:
+        """Notes that the slot has left its job, which may have taken no GPUs."""
+        if slot.is_local:
+            slot.room.expect(slot.index, 0)
+
+    def other(self, slot: Slot, job_id: int, want: Want, excluded: Collection[int]) -> int | None:
+        """Returns a queued job that can begin in the slot now, while the trial of `job_id` waits; None: none can."""
+        if not slot.chooses:
+            return None
+        found = runnable(self.db, {*excluded, job_id}, MOST)
+        first = slot.first_startable([want, *(self._want(other, md5) for other, md5 in found)])
+        return found[first - 1][0] if first else None
+
+    def leaves(self, job_id: int, trial_id: int, want: Want) -> None:
+        """Notes what a trial wants that leaves its slot to another job."""
+        with self._lock:
+            self._left[job_id] = (trial_id, want)
+
+    def needed(self, job_id: int, trial_id: int) -> int:
+        """Returns the bytes that a trial that has left its slot needs, as far as known, and forgets them."""
+        with self._lock:
+            trial, want = self._left.pop(job_id, (0, Want()))
+        return want.needed if trial == trial_id else 0
+
+    def _want(self, job_id: int, md5: str) -> Want:
+        with self._lock:
+            if (left := self._left.get(job_id)) is not None:
+                return left[1]
+            known = self._declared.get(job_id)
+        if known is None or known[0] != md5:
+            known = (md5, self._read(job_id))
+            with self._lock:
+                self._declared[job_id] = known
+        return known[1]
+
+    def _read(self, job_id: int) -> Want:
+        """Returns what the job's specification declares; nothing if it is wrong: the job then fails once claimed."""
+        try:
+            job = queries.job(self.db, job_id)
+            study = load_study(job.study)
+            resources = study.resources(study.cell(job.spec))
+        except Exception:  # noqa: BLE001  # a study's own code
+            return Want()
+        return want_of(resources, resources.threads or self.settings.threads)

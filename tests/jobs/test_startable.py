@@ -1,0 +1,150 @@
+"""A job whose trial waits for a GPU does not keep the jobs behind it from a free slot."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from fts.jobs.devices import Gpu
+from fts.jobs.executors.base import Want
+from fts.jobs.sensors import detect
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
+from fts.jobs.supervisor.slot import Slot
+from fts.jobs.supervisor.startable import StartableJobs
+from fts.state import queries
+from fts.state.db import open_database
+from tests.fts_process import Study, wait_until
+
+ENVIRON = {"FTS_GPUS": "GPU-a=24GB", "FTS_POLL_S": "0.05"}
+OF_GPU = ("--gpu", "1", "--memory", "20GB", "--trials", "1")
+PLAIN = ("--memory", "50MB", "--trials", "1")
+FILE = """
+import time
+from pathlib import Path
+
+
+def waits(trial):
+    trial.report(1.0, 0)
+    while not Path("goes on").exists():
+        time.sleep(0.02)
+    return trial.suggest_float("x", 0, 1)
+
+
+def second_waits(trial):
+    step = 0
+    while trial.number == 1 and not Path("goes on").exists():
+        trial.report(1.0, step)
+        time.sleep(0.5)
+        step += 1
+    return trial.suggest_float("x", 0, 1)
+
+
+def short(trial):
+    return trial.suggest_float("x", 0, 1)
+"""
+
+
+@pytest.mark.parametrize("plain_first", [True, False], ids=["passed over", "leaves its slot"])
+def test_a_job_without_a_gpu_runs_while_an_earlier_one_waits_for_the_only_gpu(
+    tmp_path: Path, plain_first: bool
+) -> None:
+    """`plain_first`: it is queued before a slot takes the job that waits; otherwise that slot gives it up again."""
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    study.ok("enqueue", "train.py:waits", "--name", "holds", *OF_GPU)
+    worker = study.start("worker", "--until-empty", "--slots", "2")
+    wait_until(lambda: study.one("SELECT sum(epochs) FROM trial"))
+    study.ok("pause", "--queue")
+    study.ok("enqueue", "train.py:waits", "--name", "next", *OF_GPU)
+    if plain_first:
+        study.ok("enqueue", "train.py:short", "--name", "plain", *PLAIN)
+    study.ok("resume", "--queue")
+    if not plain_first:
+        wait_until(lambda: study.query("SELECT id FROM event WHERE job_id = 2 AND message LIKE '%until 1 GPU is free'"))
+        study.ok("enqueue", "train.py:short", "--name", "plain", *PLAIN)
+    wait_until(lambda: study.one("SELECT status FROM job WHERE id = 3") == "done")
+    wait_until(lambda: study.query("SELECT id FROM event WHERE job_id = 2 AND message LIKE '%until 1 GPU is free'"))
+    assert study.one("SELECT status FROM job WHERE id = 1") == "running"
+    if not plain_first:
+        assert study.query(
+            "SELECT id FROM event WHERE verb = 'released' AND message LIKE '%until 1 GPU is free; job 3 can begin%'"
+        )
+    (tmp_path / "goes on").touch()
+    assert worker.wait(60) == 0
+    assert [row["status"] for row in study.query("SELECT status FROM job ORDER BY id")] == ["done"] * 3
+    assert study.one("SELECT idle_attempts FROM job WHERE id = 2") == 0
+    assert [row["status"] for row in study.query("SELECT status FROM trial ORDER BY id")] == ["complete"] * 3
+    if plain_first:
+        assert study.one("SELECT max(attempt) FROM job") == 1, "nobody had to give up a slot"
+
+
+def test_the_first_slot_of_a_parallel_job_stays_with_it_while_another_trial_of_it_runs(tmp_path: Path) -> None:
+    """It could run no other job, and would interrupt and resume its trial for as long as the other one runs."""
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    study.ok("enqueue", "train.py:second_waits", "--name", "both", *OF_GPU[:-1], "3", "--parallel", "2")
+    worker = study.start("worker", "--until-empty", "--slots", "2")
+    wait_until(lambda: study.query("SELECT id FROM event WHERE verb = 'waits' AND message LIKE 't2 %'"))
+    study.ok("enqueue", "train.py:short", "--name", "plain", *PLAIN)
+    seen = study.one("SELECT epochs FROM trial WHERE number = 1")
+    wait_until(lambda: study.one("SELECT epochs FROM trial WHERE number = 1") >= seen + 12)  # three times YIELD_S
+    assert study.one("SELECT count(*) FROM event WHERE verb = 'trial_interrupted' AND message LIKE '%trial 2 %'") == 0
+    (tmp_path / "goes on").touch()
+    assert worker.wait(60) == 0
+    assert study.one("SELECT count(*) FROM trial WHERE status = 'complete'") == 4
+    assert study.one("SELECT max(attempt) FROM job") == 1
+
+
+def test_no_trial_with_gpus_passes_an_earlier_one_that_waits_for_gpus(tmp_path: Path) -> None:
+    gpus = tuple(Gpu(name, 24 << 30) for name in "abc")
+    rng = random.Random(1)
+    settings, places = WorkerSettings(2), Places(tmp_path / "fts.db", tmp_path)
+    for _ in range(300):
+        pool = MemoryPool(gpus)
+        held = rng.randrange(4)
+        if held:
+            assert pool.take(1, 0, lambda: None, lambda: False, RoomWant(gpus=held))
+        slot = Slot(0, places, settings, detect.from_env(tmp_path, {"FTS_SENSORS": "none"}), pool)
+        wants = [rng.choice((0, 1, 2, 3, 4)) for _ in range(rng.randrange(6))]
+        found = slot.first_startable([Want(gpus=one) for one in wants])
+        free = 3 - held
+        expected = None
+        for index, one in enumerate(wants):
+            waiting = any(wants[:index])
+            if one == 0 or (not waiting and (one <= free or one > 3)):  # 4: admission says that there are only three
+                expected = index
+                break
+        assert found == expected, (wants, held)
+
+
+def test_what_each_queued_job_wants_is_read_once_and_a_specification_that_is_wrong_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    study.ok("enqueue", "train.py:waits", "--name", "first", *OF_GPU)
+    study.ok("enqueue", "train.py:short", "--name", "second", *PLAIN)
+    study.ok("enqueue", "train.py:waits", "--name", "third", *OF_GPU)
+    pool = MemoryPool((Gpu("GPU-a", 24 << 30),))
+    settings, places = WorkerSettings(2), Places(study.outputs / "fts.db", tmp_path)
+    slot = Slot(0, places, settings, detect.from_env(tmp_path, {"FTS_SENSORS": "none"}), pool)
+    with open_database(places.db) as db:
+        jobs = StartableJobs(db, settings)
+        assert jobs.ahead(slot, ()) == frozenset(), "the first can begin"
+        pool.take(1, 0, lambda: None, lambda: False, RoomWant(gpus=1))
+        monkeypatch.setattr(queries, "job", None)  # read already
+        assert jobs.ahead(slot, ()) == {1} and jobs.ahead(slot, {2}) == frozenset(), "none can begin: the first waits"
+        assert jobs.other(slot, 3, Want(gpus=1), ()) == 2 and jobs.other(slot, 3, Want(gpus=1), {2}) is None
+        assert jobs.other(slot, 3, Want(), ()) is None, "it can begin itself"
+        jobs.leaves(2, 7, Want(gpus=1, needed=5))
+        assert jobs.ahead(slot, ()) == frozenset() and jobs.other(slot, 3, Want(gpus=1), ()) is None
+        assert (jobs.needed(2, 7), jobs.needed(2, 7)) == (5, 0)
+        jobs.leaves(2, 7, Want(gpus=1, needed=5))
+        assert jobs.needed(2, 8) == 0, "another trial"
+        monkeypatch.undo()
+        db.execute_sql("UPDATE job SET spec = '{}', spec_md5 = 'x' WHERE id = 1")
+        assert jobs.ahead(slot, ()) == frozenset(), "it fails once it is claimed, and says why"
+        assert jobs.ahead(Slot(0, places, settings, slot.sensors, MemoryPool()), ()) == frozenset()
