@@ -504,8 +504,8 @@ def parse_cell(word: str, task: str, *, or_function: bool = False) -> tuple[str,
             f"{word!r} is neither a function (FILE.py:FUNCTION, such as train.py:objective) nor a study's file "
             f"(study.toml), nor {cell}{_file_meant(word)}"
         )
-    if not HORIZON.fullmatch(match[2]):
-        low, high = LIMITS["horizon"]
+    low, high = LIMITS["horizon"]
+    if not HORIZON.fullmatch(match[2]) or not low <= int(match[2]) <= high:
         raise click.UsageError(f"the horizon of {word!r} is {match[2]}, expected a whole number from {low} to {high}")
     return known[match[1].lower()], int(match[2]), match[3] if match.re is EXPERIMENT else task
 
