@@ -198,7 +198,7 @@ def test_doctor_finds_and_mends_what_was_broken_by_hand(db: Database) -> None:
 
 def test_the_cure_of_an_unreadable_row_offers_a_backup_only_if_there_is_one(db: Database) -> None:
     enqueued(db)
-    db.execute_sql("UPDATE job SET queued_at = 1e308")
+    db.execute_sql("UPDATE job SET ended_at = 1e308")
     (found,) = checks.unreadable_rows(db)
     assert found.cure is not None and found.cure.endswith("; there is no backup beside it"), found.cure
     copy = backup(db)
