@@ -12,7 +12,7 @@ from peewee import SQL, IntegrityError, fn
 from fts.frozen import dataclass
 from fts.state import schema, tickets
 from fts.state.columns import TABLES
-from fts.state.damage import copies, corrupt_sentence, file_damage, newest_backup, restore_sentence
+from fts.state.damage import copies, corrupt_sentence, file_damage, newest_backup, or_restore, restore_sentence
 from fts.state.errors import DatabaseCorrupt, StateError
 from fts.state.files import shell_path
 from fts.state.identity import sidecar, stat_of
@@ -188,7 +188,7 @@ def unreadable_rows(db: Database) -> list[Finding]:
         for row in unreadable_of(db, table):
             if len(found) < LISTED:
                 mend = f'`sqlite3 {shell_path(db.path)} "{row.cure}"`' if row.cure else "write the right value by hand"
-                found.append(Finding(False, str(row), cure=f"{mend}, or {restore_sentence(db.path)}"))
+                found.append(Finding(False, str(row), cure=f"{mend}{or_restore(db.path)}"))
             else:
                 more += 1
     if more:

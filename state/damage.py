@@ -105,6 +105,12 @@ def empty_sentence(path: Path) -> str:
     return f"{path} is empty, there is no study in it yet; `fts enqueue train.py:objective` begins one{cure}"
 
 
+def or_restore(path: Path) -> str:
+    """Returns the end of a cure to which restoring is the alternative: `, or restore ...`, else that there is none."""
+    sentence = restore_sentence(path)
+    return f", or {sentence}" if sentence.startswith("restore ") else f"; {sentence}"
+
+
 def restore_sentence(path: Path) -> str:
     """Names the newest intact backup, the cure for a damaged file."""
     if (good := newest_backup(path)) is not None:

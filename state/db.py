@@ -17,7 +17,7 @@ from fts.state.damage import (
     damaged,
     empty_sentence,
     file_damage,
-    restore_sentence,
+    or_restore,
 )
 from fts.state.database import BUSY_TIMEOUT_S, Database, retry_while_busy
 from fts.state.files import make_folder, private_files
@@ -117,7 +117,7 @@ def _checked_version(db: Database, check: bool) -> int:
     filled = version < 0 or db.execute_sql("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
     if application != APPLICATION_ID and (version or filled):
         what = f"{db.path} is a SQLite database of another program, or its header was changed"
-        raise errors.NotOurDatabase(f"{what}; choose another path, or {restore_sentence(db.path)}")
+        raise errors.NotOurDatabase(f"{what}; choose another path{or_restore(db.path)}")
     if filled and version <= 0:
         number = f"its schema number is {version}, which no fts has written"
         raise errors.DatabaseCorrupt(corrupt_sentence(db.path, number))

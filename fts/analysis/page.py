@@ -195,8 +195,7 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 <p class="note">Each cell shows its best trial: the validation AUC with its 95&nbsp;% interval (stationary block
 bootstrap), then the difference from the strongest cheap baseline, paired by day. n: validation windows, and how many of
 them are positive. n effective: how many independent windows would give an equally wide interval, at most n. The best
-trial was chosen on the same days, so its score is too good. <code>fts results</code> shows the interval that the trial
-recorded when it ended; it has fewer resamples, so its ends differ a little from these.</p>
+trial was chosen on the same days, so its score is too good.</p>
 {%- for group in groups %}
 <h3>{{ '%d. '|format(loop.index) if groups|length > 1 }}{{ group.name }}</h3>
 <div class="wide" tabindex="0"><table class="matrix">
@@ -213,7 +212,7 @@ recorded when it ended; it has fewer resamples, so its ends differ a little from
 {%- endfor %}
 </table></div>
 {%- if group.baselines %}
-<details><summary>Baselines ({{ group.baselines|length }})</summary>
+<details><summary>Baselines ({{ group.baselines|length - 1 }})</summary>
 <p class="note">Fitted on the training windows of the cells and scored on their validation windows, with
 95&nbsp;% intervals. The highest AUC comes first.</p>
 {{ scored(group.baselines, 2) }}

@@ -72,6 +72,7 @@ class WalkRow:
     p_SN: tuple[np.ndarray, ...]  # noqa: N815  # shapes are upper-case suffixes; probabilities, float64
     wanted: int  # number of seeds wanted; running, waiting and failed ones are not among the S
     lucks: Mapping[str, Luck | None]  # variation over seeds, in AUC and log loss; None: no winner was trained twice
+    recorded: tuple[tuple[float | None, ...], ...] = ()  # AUC, low and high end that each training recorded
 
 
 def baseline_row(
@@ -83,8 +84,12 @@ def baseline_row(
     inputs: str,
     predictions: pd.DataFrame,
     seconds: float = 0.0,
+    auc_ends: tuple[float | None, float | None] = (None, None),
 ) -> BaselineRow:
-    """Returns a BaselineRow from stored predictions (`read_predictions`), scored again here, so that scores agree."""
+    """Returns a BaselineRow from stored predictions (`read_predictions`), scored again here, so that scores agree.
+
+    auc_ends: the interval of the AUC that its trial recorded, which `fts results` shows, too.
+    """
     y, p = predictions["y"].to_numpy(float), predictions["p"].to_numpy(float)
     result = score_predictions(name, inputs, y, p, horizon, seconds=seconds)
     try:
@@ -92,6 +97,7 @@ def baseline_row(
     except TooFewSamples:
         scores = None
     if scores is not None:  # use one interval on the whole page
+        scores = replace(scores, auc=scores.auc.recorded(*auc_ends))
         result = replace(result, auc_low=scores.auc.low, auc_high=scores.auc.high)
     dates = predictions["date"].to_numpy().astype("datetime64[D]")
     return BaselineRow(task, horizon, tier, data_md5, result, dates, scores, y)

@@ -301,6 +301,7 @@ def _judged(
 ) -> dict[str, Any]:
     """Returns the interval fields of a CellSummary: from predictions if there are any, else from the trial's record.
 
+    The interval of the AUC is always the recorded one, which `fts results` and the exports show, too.
     baselines: the best one by AUC, the one with the lowest loss, the class prior.
     """
     names = ("auc", "loss", "scores", "luck", "auc_gain", "loss_gain", "lowest_gain", "prior_gain")
@@ -316,6 +317,7 @@ def _judged(
         scores = measure(y, p, horizon, seed)
     except TooFewSamples:
         return judged
+    scores = replace(scores, auc=scores.auc.recorded(best["auc_low"], best["auc_high"]))
     judged |= {"scores": scores, "auc": scores.auc, "loss": scores.log_loss}
     judged["luck"] = no_skill_search(y, p, n_looks, horizon, seed)
     baseline, lowest, prior = baselines

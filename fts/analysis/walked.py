@@ -14,7 +14,7 @@ import numpy as np
 from fts.analysis.beyond_volatility import is_forecast
 from fts.analysis.tables_page import ends, ranged
 from fts.scores.dependence import TooFewSamples
-from fts.scores.folds import Luck, fold_days, measured, over_folds, paired
+from fts.scores.folds import Luck, fold_days, measured, over_folds, over_seeds, paired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,8 @@ def _evaluated(row: WalkRow, rivals: Sequence[BaselineRow]) -> Walked:
         n=len(y),
         n_pos=int(y.sum()),
         n_before=sum(map(len, _whole(row, before))),
-        auc=measured("auc", y, row.p_SN, row.folds, row.horizon, lucks["auc"]),
+        auc=over_seeds(row.recorded, lucks["auc"])
+        or measured("auc", y, row.p_SN, row.folds, row.horizon, lucks["auc"]),
         loss=measured("log_loss", y, row.p_SN, row.folds, row.horizon, lucks["log_loss"]),
         by_fold=tuple(
             float(np.mean([over_folds("auc", y[k], p[k], 1)[0] for p in row.p_SN]))

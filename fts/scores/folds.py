@@ -64,6 +64,21 @@ def luck_of(scores: Iterable[Sequence[float]]) -> Luck | None:
     return Luck(float(np.sqrt(squares / freedom)), freedom)
 
 
+def over_seeds(recorded: Sequence[Sequence[float | None]], luck: Luck | None) -> Interval | None:
+    """Returns the mean of the recorded scores of all trainings of one configuration; None if one has no interval.
+
+    recorded: score, low and high end of each training. The interval is as wide as theirs on average, and for the luck
+    of the seed. `fts results` and the page use it, so that they show the same numbers.
+    """
+    known = [(value, low, high) for value, low, high in recorded if None not in (value, low, high)]
+    if not known or len(known) < len(recorded):
+        return None
+    score_S, low_S, high_S = np.array(known, float).T
+    half, value = luck.half_width([len(known)]) if luck else 0.0, float(score_S.mean())
+    below, above = (float(np.hypot(np.abs(end_S - score_S).mean(), half)) for end_S in (low_S, high_S))
+    return Interval(value, max(0.0, value - below), min(1.0, value + above))
+
+
 def measured(
     metric: str, y: Floats, p_SN: Sequence[Floats], folds: int, horizon: int, luck: Luck | None, n: int = RESAMPLES
 ) -> Interval:

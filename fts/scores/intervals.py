@@ -67,6 +67,12 @@ class Interval:
     def covers(self, value: float) -> bool:
         return self.low <= value <= self.high
 
+    def recorded(self, low: float | None, high: float | None) -> Interval:
+        """Returns the score with the ends that its trial recorded, so that all tables agree; itself without both."""
+        if low is None or high is None or math.isnan(low) or math.isnan(high):
+            return self
+        return replace(self, low=float(low), high=float(high))
+
     def at_once(self, looks: int) -> Interval:
         """Returns the interval that holds for `looks` such numbers at once (Bonferroni), scaling each side separately.
 

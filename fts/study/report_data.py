@@ -158,7 +158,9 @@ def baseline_rows(
             if table is not None and {"model", "inputs"} <= set(trial.params):  # else somebody has edited the row
                 what = (trial.data_md5 or "", trial.params["model"], trial.params["inputs"])
                 seconds = (trial.ended_at or trial.started_at) - trial.started_at
-                yield baseline_row(task_of(job, usual), job.horizon, job.tier, *what, table, seconds)
+                walked = CellSpec.from_json(job.spec).is_walked  # then the recorded AUC is a mean over folds
+                ends = (None, None) if walked else (trial.auc_low, trial.auc_high)
+                yield baseline_row(task_of(job, usual), job.horizon, job.tier, *what, table, seconds, ends)
 
 
 def walk_rows(
@@ -168,10 +170,11 @@ def walk_rows(
     from fts.analysis.study_data import WalkRow
 
     for cell, best, walk in walks_of(jobs, trials):
-        tables = [table for trial in trials[walk.id] if (table := stored(places, walk, trial)) is not None]
-        tables = [table for table in tables if table["date"].equals(tables[0]["date"])]
-        if not tables:
+        found = [(trial, table) for trial in trials[walk.id] if (table := stored(places, walk, trial)) is not None]
+        found = [(trial, table) for trial, table in found if table["date"].equals(found[0][1]["date"])]
+        if not found:
             continue
+        tables = [table for _, table in found]
         chosen_on = stored(places, cell, best)
         yield WalkRow(
             experiment=cell.experiment,
@@ -188,6 +191,7 @@ def walk_rows(
             p_SN=tuple(table["p"].to_numpy(float) for table in tables),
             wanted=walk.trials_wanted,
             lucks=lucks_of(db, walk),
+            recorded=tuple((trial.val_auc, trial.auc_low, trial.auc_high) for trial, _ in found),
         )
 
 

@@ -6,7 +6,6 @@ prior, because a validation set of 19 once decided 600 trials (lesson 1).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -176,7 +175,7 @@ def rows_of(
 
 def _over_seeds(row: Result, trials: Sequence[Trial], luck: Luck | None) -> Result:
     """Returns the mean over all trainings, with an interval that includes the variation over seeds."""
-    from fts.scores.folds import luck_of  # here: numpy, which the other rows do not need
+    from fts.scores.folds import luck_of, over_seeds  # here: numpy, which the other rows do not need
 
     again = [trial for trial in trials if trial.status is TrialStatus.COMPLETE and trial.value is not None]
     row = replace(row, best_trial=None, best_epoch=None)
@@ -188,13 +187,8 @@ def _over_seeds(row: Result, trials: Sequence[Trial], luck: Luck | None) -> Resu
         row, seeds=len(again), seed_mean=fmean(values), seed_sd=None if own is None else own.sd,
         value=fmean(values), val_loss=_mean_of(losses), val_auc=_mean_of(aucs),
     )  # fmt: skip
-    known = [t for t in again if t.val_auc is not None and t.auc_low is not None and t.auc_high is not None]
-    if row.val_auc is None or len(known) < len(again):
-        return replace(row, auc_low=None, auc_high=None)
-    half = luck.half_width([len(aucs)]) if luck else 0.0
-    below, above = (fmean(abs(getattr(t, end) - t.val_auc) for t in known) for end in ("auc_low", "auc_high"))
-    low, high = row.val_auc - math.hypot(below, half), row.val_auc + math.hypot(above, half)
-    return replace(row, auc_low=max(0.0, low), auc_high=min(1.0, high))
+    auc = over_seeds([(trial.val_auc, trial.auc_low, trial.auc_high) for trial in again], luck)
+    return replace(row, auc_low=None if auc is None else auc.low, auc_high=None if auc is None else auc.high)
 
 
 def _mean_of(values: list[float | None]) -> float | None:

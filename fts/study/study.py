@@ -98,6 +98,7 @@ class PatchTST(Study):
     first_steps: ClassVar[tuple[str, ...]] = ("fts data build", "fts enqueue --matrix", "fts worker")
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {"jobs": JOBS, "trials": TRIALS, "steps": STEPS}
     enqueue_form = "fts.study.form:MatrixOffer"
+    drops_checkpoints = True  # up to 24 bytes per parameter and trial: 720 GB for the 200M cells of a matrix
 
     def cell(self, spec: Mapping[str, Any]) -> CellSpec:
         return CellSpec.from_json(spec)

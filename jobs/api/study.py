@@ -196,6 +196,7 @@ class Study:
     first_steps: ClassVar[tuple[str, ...]] = ()  # the first commands to type; printed by `fts init NAME`
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else as declared
     is_bare: ClassVar[bool] = False  # True: the study of a function or command, without a written Study class
+    drops_checkpoints: ClassVar[bool] = False  # True: delete a trial's checkpoints when it is complete or pruned
     enqueue_form: ClassVar[str] = ""  # "module:class" of an Offer (fts.jobs.form.offers) for the monitor's enqueue form
 
     # -- the cell

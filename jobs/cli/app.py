@@ -30,13 +30,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+MANY = 10**9  # from here on the end of a range is a technical limit, and only an error names it
+
+
 class Whole(click.IntRange):
-    """A whole number within a range, shown in the help as `1 to 1,000`."""
+    """A whole number within a range, shown in the help as `1 to 1,000`, or as `1 or more` if nobody reaches its end."""
 
     name = "integer"  # instead of click's `integer range`
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = click.INT.convert(value, param, ctx)
+        assert self.min is not None and self.max is not None, "every range of ours has both ends"
+        if number > self.max:  # here the end matters
+            self.fail(f"{number} is not in the range {self.min:,} to {self.max:,}.", param, ctx)
+        whole: int = super().convert(number, param, ctx)
+        return whole
+
     def _describe_range(self) -> str:  # instead of click's 1<=x<=1000
-        return f"{self.min:,} to {self.max:,}"
+        assert self.max is not None, "every range of ours has both ends"
+        return f"{self.min:,} or more" if self.max >= MANY else f"{self.min:,} to {self.max:,}"
 
 
 class Fraction(click.FloatRange):

@@ -25,6 +25,7 @@ from fts.jobs.cgroups import cores_in_words, usable_cores
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.maintenance import cleanup
 from fts.jobs.sensors import detect
+from fts.jobs.sensors.reading import HOTTEST
 from fts.jobs.settings import BadSetting, Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import disk_low
@@ -212,7 +213,12 @@ def sensed(places: Places) -> Iterator[Diagnosis]:
         yield Diagnosis("temperature", "ok", f"thermal pressure {reading.thermal_pressure}")
     else:
         cure = "FTS_SENSORS=file:PATH reads your own sensor; without one the heat guard cannot act"
-        yield Diagnosis("temperature", "unknown", "not available here", cure)
+        found = "not available here"
+        if (choice := os.environ.get("FTS_SENSORS", "").strip()).startswith("file:"):
+            path = Path(choice.removeprefix("file:"))
+            why = f"holds no temperature above 0 and up to {HOTTEST:.0f} °C" if path.is_file() else "is not a file"
+            found, cure = f"{path} (FTS_SENSORS) {why}", "without a temperature the heat guard cannot act"
+        yield Diagnosis("temperature", "unknown", found, cure)
     if reading.gpu_percent is not None:
         used = "" if reading.gpu_memory is None else f", {formatting.size(reading.gpu_memory)} in use"  # None on a Mac
         yield Diagnosis("gpu", "ok", f"{reading.gpu_percent:.0f} % busy{used}")

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 LOG_TAIL = 65_536  # bytes
+# what a score was measured on: a reused one is shown with it, too (lesson 1)
+OF_DATA = ("n_params", "n_train", "n_val", "n_pos", "prior_loss", "base_rate", "label_md5", "data_md5")
 
 
 class JobRunner:
@@ -426,6 +428,8 @@ class JobRunner:
     def _reuse(self, trial_id: int, twin: Trial) -> None:
         """Copies the result of a trial with the same effective configuration and marks it as reused (lesson 31)."""
         kept = ("value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high")
+        facts = {name: twin.facts[name] for name in ("metrics", CONSTRAINTS, "attrs") if name in twin.facts}
+        facts |= {name: found for name in OF_DATA if (found := getattr(twin, name)) is not None}
         transitions.finish_trial(
             self.db,
             self.claim,
@@ -435,7 +439,7 @@ class JobRunner:
             badges=[*(badge for badge in twin.badges if badge != "reused"), "reused"],
             reused_from=twin.reused_from or twin.id,
             message=f"same configuration as trial {twin.number}",
-            facts={name: twin.facts[name] for name in ("metrics", CONSTRAINTS, "attrs") if name in twin.facts},
+            facts=facts,
             **{name: getattr(twin, name) for name in kept},
         )
 

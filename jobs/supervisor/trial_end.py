@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import math
 import sys
+from contextlib import suppress
 from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.goals import CONSTRAINTS, INFEASIBLE, constraints_of, goals_of, pruning_of, several, violations
-from fts.jobs.api.spec import BadSpec
+from fts.jobs.api.spec import BadSpec, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records.trial_roles import role_of
+from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.progress_events import TrialEnded
 from fts.jobs.supervisor.trial_record import CHANGED_TO, CODE_CHANGED, MOVED, OTHER_HARDWARE
 from fts.jobs.trial.error_text import with_place
 from fts.state import queries, transitions
 from fts.state.errors import BadRow
+from fts.state.files import link_below, remove
 from fts.state.values import HUGE, Cause, Direction, Epoch, TrialStatus
 
 if TYPE_CHECKING:
@@ -92,8 +95,21 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
     try:
         end_it(status, cause, message=message, facts=declared, **known)
     except BadRow as refused:  # for example 5,000 metrics
-        end_it(TrialStatus.FAILED, Cause.CODE_ERROR, message=str(refused))
+        status = TrialStatus.FAILED
+        end_it(status, Cause.CODE_ERROR, message=str(refused))
+    if study.drops_checkpoints and status is not TrialStatus.FAILED:  # a failed one may be continued
+        _drop_checkpoints(work, trial.number)
     record.tell(TrialEnded(work.claim.job, record.reread()))
+
+
+def _drop_checkpoints(work: Work, number: int) -> None:
+    """Deletes the checkpoints of an ended trial, as `fts gc` does; after a kill before this line, `fts gc` does it."""
+    outputs, job = work.places.outputs, work.claim.job
+    checkpoints = trial_folder(outputs, job.experiment, job.id, number) / "checkpoint"
+    with suppress(OSError):  # a folder that cannot be read now: the trial has ended all the same
+        if link_below(checkpoints, outputs) is None:
+            shared_checkpoints.forget(checkpoints)
+            remove(checkpoints, outputs)
 
 
 @dataclass(frozen=True)

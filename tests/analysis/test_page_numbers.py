@@ -86,6 +86,7 @@ def test_the_baselines(folder, tables):
     shown = [dict(zip(head, row, strict=True)) for row in rows]
     baselines = twin(folder, "baselines")
     assert len(shown) == len(baselines) > 0
+    assert f"Baselines ({len(baselines)})" in (folder / "index.html").read_text()
     for one in baselines:
         ranked = "0.500 by definition" if one["name"] == "class prior" else f"{one['auc']:.3f} {spread(one, 'auc')}"
         assert any(

@@ -29,4 +29,6 @@ def test_an_identical_configuration_is_recognised_and_its_result_reused(tmp_path
         assert (twin.value, twin.best_epoch, twin.val_auc) == (first.value, first.best_epoch, first.val_auc)
         assert twin.reused_from == first.id and "reused" in twin.badges and twin.cause == "reused"
         assert twin.epochs == 0, "nothing was trained for it"
+        for name in ("n_params", "n_train", "n_val", "n_pos", "prior_loss", "base_rate", "label_md5", "data_md5"):
+            assert getattr(twin, name) == getattr(first, name) is not None, f"a score is shown beside {name}"
     assert queries.job(db, job).trials_complete == 3

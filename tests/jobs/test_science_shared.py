@@ -18,6 +18,9 @@ import pandas as pd
 import pytest
 
 from fts.analysis import load_trials
+from fts.analysis.summarise import summarise
+from fts.jobs.api.spec import trial_folder
+from fts.jobs.maintenance.cleanup import collect
 from fts.jobs.records.exports import export_all, export_trials
 from fts.jobs.records.optuna import StorageChanged, to_optuna
 from fts.jobs.settings import Places
@@ -50,6 +53,27 @@ def test_the_report_is_made_from_the_database(ran: Ran, db: Database, tmp_path: 
     study = study_data(db, ran.places)
     assert len(study.baselines) == 13 and len(study.predictions) == 3 and len(study.cells) == 1
     assert set(study.trials["kind"]) == {"baseline", "cell", "replicate", "train"}
+
+
+def test_page_and_table_give_every_auc_the_same_interval(ran: Ran, db: Database):
+    study = study_data(db, ran.places)
+    ((cell,),) = (group.cells for group in summarise(study))
+    row = next(row for row in results(db) if row.experiment == CELL)
+    assert cell.auc is not None and (cell.auc.low, cell.auc.high) == (row.auc_low, row.auc_high)
+    assert cell.scores is not None and cell.scores.auc == cell.auc
+    stored = [trial for job in queries.jobs(db) if job.kind == "baseline" for trial in queries.trials(db, job.id)]
+    for trial, one in zip(stored, study.baselines, strict=True):
+        assert one.scores is not None, trial.params
+        shown = [(one.result.auc_low, one.result.auc_high), (one.scores.auc.low, one.scores.auc.high)]
+        assert shown == [(trial.auc_low, trial.auc_high)] * 2
+
+
+def test_a_trial_of_the_study_that_has_ended_keeps_no_checkpoints(ran: Ran, db: Database):
+    ended = [(job, trial) for job in queries.jobs(db) if job.kind != "baseline" for trial in queries.trials(db, job.id)]
+    folders = [trial_folder(ran.places.outputs, job.experiment, job.id, trial.number) for job, trial in ended]
+    assert len(folders) >= 6 and all(folder.is_dir() for folder in folders)
+    assert not [folder for folder in folders if (folder / "checkpoint").exists()]
+    assert collect(db, ran.places) == [], "nothing is left for fts gc"
 
 
 def test_a_cell_that_waits_in_line_again_does_not_hide_what_it_found(ran: Ran, tmp_path: Path):

@@ -107,6 +107,7 @@ def test_page_and_table_give_a_walk_the_same_interval(walked: tuple[Places, Data
     assert one.baseline is not None
     shown = one.baseline.auc
     assert (shown.value, shown.low, shown.high) == pytest.approx((row.auc_gain, row.auc_gain_low, row.auc_gain_high))
+    assert (one.auc.value, one.auc.low, one.auc.high) == pytest.approx((row.val_auc, row.auc_low, row.auc_high))
     assert one.seeds == one.row.wanted == 2
     jobs = queries.jobs(db)
     trials = {job.id: queries.trials(db, job.id) for job in jobs}

@@ -15,9 +15,11 @@ import psutil
 import pytest
 
 from fts.jobs.cgroups import cores_in_words, memory_groups, usable_cores
+from fts.jobs.maintenance.doctor import sensed
 from fts.jobs.sensors import detect, macos
 from fts.jobs.sensors.detect import Machine, Nvml, SystemPart, from_env, hottest, merge
 from fts.jobs.sensors.gpus import list_gpus
+from fts.jobs.settings import Places
 
 Chip = namedtuple("Chip", "label current")
 
@@ -25,6 +27,19 @@ Chip = namedtuple("Chip", "label current")
 def file_sensors(path: Path, text: str) -> Any:
     path.write_text(text)
     return from_env(path.parent, {"FTS_SENSORS": f"file:{path}"})
+
+
+def test_the_doctor_says_why_a_sensor_of_ones_own_gives_no_temperature(tmp_path: Path, monkeypatch) -> None:
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    for text, told in (("-1", "holds no temperature"), ("nan", "holds no temperature"), (None, "is not a file")):
+        path = tmp_path / f"heat {text}"
+        if text is not None:
+            path.write_text(text)
+        monkeypatch.setenv("FTS_SENSORS", f"file:{path}")
+        (found,) = (one for one in sensed(places) if one.name == "temperature")
+        assert found.state == "unknown" and str(path) in found.text and told in found.text
+    path.write_text("temperature=61.5")
+    assert [one.state for one in sensed(places) if one.name == "temperature"] == ["ok"]
 
 
 def test_the_machine_tells_memory_disk_and_processors(tmp_path: Path) -> None:

@@ -196,6 +196,18 @@ def test_doctor_finds_and_mends_what_was_broken_by_hand(db: Database) -> None:
     assert queries.trial_by_id(db, trial).status == "interrupted"
 
 
+def test_the_cure_of_an_unreadable_row_offers_a_backup_only_if_there_is_one(db: Database) -> None:
+    enqueued(db)
+    db.execute_sql("UPDATE job SET ended_at = 1e308")
+    (found,) = checks.unreadable_rows(db)
+    assert found.cure is not None and found.cure.endswith("; there is no backup beside it"), found.cure
+    copy = backup(db)
+    (found,) = checks.unreadable_rows(db)
+    assert found.cure is not None and found.cure.endswith(
+        f", or restore the newest good backup with `fts restore {copy}`"
+    )
+
+
 def test_doctor_speaks_of_quiet_workers_and_unreadable_tickets(db: Database) -> None:
     worker(db, pid=77)
     db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at - 3600")

@@ -382,6 +382,14 @@ async def test_the_help_shows_actions_first_and_says_that_it_goes_on(db_path, si
         assert app.screen.query_one("OptionList").show_vertical_scrollbar
 
 
+def test_the_end_of_a_baseline_names_no_step_because_it_has_none():
+    data = {"number": 3, "value": 0.6288, "cause": "finished"}
+    view = View(glances.look(make_snapshot(jobs=(make_job(1),)), NOW))
+    for epochs, told in ((0, "t3 complete, .6288"), (12, "t3 complete at ep 12, .6288")):
+        event = make_event(1, NOW, "trial_complete", 1, data=data | {"epochs": epochs})
+        assert event_list.trial_words(view, event) == told
+
+
 # ---------------------------------------------------------------- nothing is cut for good
 
 

@@ -109,7 +109,7 @@ def trial_words(view: View, event: Event) -> str:
         epochs = event.data.get("epochs", trial.epochs if trial is not None else None)  # older events lack it
         job = next((job for job in view.snapshot.jobs if job.id == event.job_id), None)
         step = declared.step_word(view.snapshot, job)
-        after = f" at {step} {epochs}" if isinstance(epochs, int) else ""
+        after = f" at {step} {epochs}" if isinstance(epochs, int) and epochs > 0 else ""  # a baseline has none
         if job is not None and not job.task and isinstance(epochs, int):  # a count: its steps may have other numbers
             after = f" after {epochs} {step}" if epochs else ""
         cause = str(event.data.get("cause") or "")

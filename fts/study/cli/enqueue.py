@@ -13,16 +13,16 @@ from fts.jobs.api.halving import HALVING, Halving
 from fts.jobs.api.lag import MOST_PARALLEL, PRICE
 from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit_json, emit_table, say
-from fts.jobs.cli.selection import CELL
 from fts.jobs.status import formatting
 from fts.study import choices, matrix
-from fts.study.cell import CellSpec
+from fts.study.cell import LIMITS, CellSpec
 from fts.study.space import parse_override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-EXPERIMENT = re.compile(r"phase6a_([A-Za-z0-9.]+)_h(\d{1,3})_([A-Za-z0-9_.-]+)")
+CELL = re.compile(r"([A-Za-z0-9.]+)[/_]h([-+]?[0-9][0-9.,]{0,11})", re.IGNORECASE)  # also with an invalid horizon
+EXPERIMENT = re.compile(r"phase6a_([A-Za-z0-9.]+)_h(\d{1,9})_([A-Za-z0-9_.-]+)")
 
 
 class Listed(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
@@ -504,6 +504,9 @@ def parse_cell(word: str, task: str, *, or_function: bool = False) -> tuple[str,
             f"{word!r} is neither a function (FILE.py:FUNCTION, such as train.py:objective) nor a study's file "
             f"(study.toml), nor {cell}{_file_meant(word)}"
         )
+    low, high = LIMITS["horizon"]
+    if not HORIZON.fullmatch(match[2]) or not low <= int(match[2]) <= high:
+        raise click.UsageError(f"the horizon of {word!r} is {match[2]}, expected a whole number from {low} to {high}")
     return known[match[1].lower()], int(match[2]), match[3] if match.re is EXPERIMENT else task
 
 
