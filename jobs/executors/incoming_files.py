@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.shared_checkpoints import SUFFIX, Pointer, write
+from fts.raising import quoted
 from fts.state.files import (
     ABSENT,
     DRAFT,
@@ -119,7 +120,7 @@ class IncomingFiles:
 
     def _begin(self, name: str, size: Any) -> None:
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise BadFile(f"the size of {name} is {size!r:.40}, expected a number of bytes")
+            raise BadFile(f"the size of {name} is {quoted(size, 40)}, expected a number of bytes")
         self._bytes += size
         self._count += 1
         self._refuse_too_many(name)
@@ -234,7 +235,7 @@ def is_unfinished(name: str) -> bool:
 def checked_name(name: Any, may_be_folder: bool = False) -> str:
     """Returns the name if it is a plain relative path inside the folder. Raises BadFile."""
     if not isinstance(name, str) or not name.isprintable():
-        raise BadFile(f"the name of a file is {name!r:.80}, expected a relative path")
+        raise BadFile(f"the name of a file is {quoted(name)}, expected a relative path")
     parts = (name.removesuffix("/") if may_be_folder else name).split("/")
     odd = any(part in ("", ".", "..") or len(part.encode()) > LONGEST or "\\" in part for part in parts)
     if odd or len(parts) > DEEPEST or any(map(is_unfinished, parts)):
