@@ -1,8 +1,8 @@
-"""Raises an error from another, and walks from an error to those that it followed."""
+"""For errors: raises one from another, walks to those that it followed, and quotes a value in a message."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,3 +27,12 @@ def raise_as(translated: Exception, error: Exception) -> NoReturn:
         # The traceback keeps this frame. If the frame kept the error, too, both would live until a garbage collection,
         # with all that the frames below hold: an open file, or a connection with its locks.
         del translated, error
+
+
+def quoted(value: Any, most: int = 80) -> str:
+    """Returns a value as Python writes it, for a message: at most so many characters, the rest as `…`."""
+    text = repr(value)
+    if len(text) <= most:
+        return text
+    end = text[-1] if text[-1] in "'\"])}" else ""
+    return f"{text[: most - 1 - len(end)]}…{end}"

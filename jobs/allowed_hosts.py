@@ -10,6 +10,8 @@ import errno
 import ipaddress
 import socket
 
+from fts.raising import quoted
+
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # all network interfaces
 
@@ -17,12 +19,14 @@ EVERYWHERE = ("0.0.0.0", "::")  # all network interfaces
 def refusal(host: str, origin: str | None, port: int, bound: str = "127.0.0.1") -> str | None:
     """Says why a request is refused; None: it is allowed. `bound`: the address that the server listens on."""
     if not _is_ours(host, port, bound):
-        return f"host {host!r:.80} is not this machine: use http://127.0.0.1:{port} (or ssh -L {port}:127.0.0.1:{port})"
+        return (
+            f"host {quoted(host)} is not this machine: use http://127.0.0.1:{port} (or ssh -L {port}:127.0.0.1:{port})"
+        )
     if origin is None:
         return None
     scheme, _, name = origin.lower().partition("://")
     if scheme != "http" or not _is_ours(name, port, bound) or (bound not in LOOPBACK and name != host.lower()):
-        return f"origin {origin!r:.80} is another site: refused"
+        return f"origin {quoted(origin)} is another site: refused"
     return None
 
 

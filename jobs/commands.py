@@ -28,6 +28,7 @@ from fts.jobs.functions import (
     parse_parameter,
     with_unique_names,
 )
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,7 +190,7 @@ def shell_paths(text: str) -> list[str]:
     except ValueError as error:
         if HERE.search(text):  # a here-document may contain "don't"
             return text.split()
-        raise BadCommand(f"{text!r:.80} is no command of a shell: {error}") from None
+        raise BadCommand(f"{quoted(text)} is no command of a shell: {error}") from None
 
 
 def script_of(words: Sequence[str], folder: Path) -> str | None:

@@ -29,6 +29,7 @@ from fts.jobs.api.spec import NAME, BadSpec, md5_of
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 from fts.jobs.own_search import Tuner, other_tuner, search_at_import
 from fts.jobs.top_names import A_COMMAND, HERE, defined, is_bound, not_callable
+from fts.raising import quoted
 from fts.state.files import expanded
 
 if TYPE_CHECKING:
@@ -333,7 +334,9 @@ def parse_goal(text: str) -> tuple[str, str]:
     """Parses `loss=minimize`. Raises BadSpec."""
     name, equals, goal = text.partition("=")
     if not equals or not NAME.fullmatch(name.strip()) or goal.strip() not in (MINIMIZE, MAXIMIZE):
-        raise BadSpec(f"{text!r:.80} is no goal, expected NAME={MINIMIZE} or NAME={MAXIMIZE}, such as loss={MINIMIZE}")
+        raise BadSpec(
+            f"{quoted(text)} is no goal, expected NAME={MINIMIZE} or NAME={MAXIMIZE}, such as loss={MINIMIZE}"
+        )
     return name.strip(), goal.strip()
 
 
@@ -341,7 +344,7 @@ def parse_constraint(text: str) -> tuple[str, str]:
     """Parses `n_params <= 2e6` into metric and bound. Raises BadSpec."""
     found = re.fullmatch(r"\s*([^<>=\s]+)\s*([<>]=.*)", text)
     if found is None or not NAME.fullmatch(found[1]):
-        raise BadSpec(f"{text!r:.80} is no constraint, expected NAME<=NUMBER or NAME>=NUMBER, such as n_params<=2e6")
+        raise BadSpec(f"{quoted(text)} is no constraint, expected NAME<=NUMBER or NAME>=NUMBER, such as n_params<=2e6")
     bound_of(found[1], found[2])
     return found[1], found[2].strip()
 
@@ -363,7 +366,7 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
         if not isinstance(value, str) and not abs(value) < LARGEST:
             raise BadSpec(f"{name} is {str(value)[:80]}, expected text or a number up to {LARGEST:g}")
         if isinstance(value, str) and not (value.isprintable() and len(value) <= LONGEST):
-            raise BadSpec(f"{name} is {value!r:.80}, expected 1 to {LONGEST} printable characters")
+            raise BadSpec(f"{name} is {quoted(value)}, expected 1 to {LONGEST} printable characters")
     if len(set(values)) < len(values):  # 1 equals 1.0
         raise BadSpec(f"{text!r} names a value twice")
     return name, values

@@ -16,6 +16,7 @@ from huey.exceptions import HueyException
 from huey.serializer import Serializer
 from peewee import CharField, CompositeKey, FloatField, IntegerField, Model, TimestampField
 
+from fts.raising import quoted
 from fts.state.errors import StateError
 from fts.state.models import QuarantineRow, TicketRow
 from fts.state.ticket_rows import (
@@ -58,7 +59,7 @@ def make_huey(db: Database, on_error: Callable[[StateError], None] | None = None
 
 
 def _size(data: object) -> str:
-    return f"{len(data):,} bytes" if isinstance(data, bytes) else f"no bytes but {data!r:.40}"
+    return f"{len(data):,} bytes" if isinstance(data, bytes) else f"no bytes but {quoted(data, 40)}"
 
 
 def read_ticket(data: object) -> str:

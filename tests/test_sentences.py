@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from click import Context, Group
@@ -10,9 +11,11 @@ from click import Context, Group
 from fts.jobs.cli.app import OF_FILES, fts
 from fts.jobs.status.surface import COMMANDS
 from fts.jobs.study_file.words import names_a_function, names_a_study
+from fts.raising import quoted
 from fts.tui.bindings import ACTION_KEYS, BY_KEY
 from tests.sentences import Sentence, sentences
 
+ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
     "a riddle": r"\b(is|are|was|were) told\b|\b(is|are) said\b|\blacks?\b|\bwhose\b|\bthat lack\b"
     r"|\banother question\b|\bnobody had asked\b|\btold nothing\b|\banew\b|\b(back|put) in line\b",
@@ -103,3 +106,14 @@ def test_the_command_line_names_commands_and_no_keys_of_the_monitor():
 
 def shown(wrong: list[Sentence]) -> str:
     return "\n".join(f"{each.file}:{each.line} {each.text[:150]}" for each in wrong)
+
+
+def test_a_quoted_value_shows_that_it_was_cut() -> None:
+    for value, shown in (
+        ("short", "'short'"), ("a" * 30, "'aaaaaaaaa…'"), ([1] * 9, "[1, 1, 1, …]"), ({"a": "b" * 9}, "{'a': 'bbb…}"),
+        (10**20, "10000000000…"), ("it's" * 9, '"it\'sit\'si…"'),
+    ):  # fmt: skip
+        assert quoted(value, 12) == shown
+    files = [file for folder in ("fts", "jobs", "tui", "state") for file in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 500
+    assert [str(file) for file in files if re.search(r"!r:\.\d+\}", file.read_text(encoding="utf-8"))] == []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fts.data.faults import BadBars
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,13 +44,14 @@ def decimal_sign(prices: Iterable[Sequence[str]], volume: Sequence[str], origin:
     comma = sorted(cell for cell in both if _COMMA.fullmatch(cell))
     if dot and comma:
         raise BadBars(
-            f"{origin}: {dot[0]!r:.30} has a decimal point and {comma[0]!r:.30} a decimal comma; write all numbers the "
+            f"{origin}: {quoted(dot[0], 30)} has a decimal point and {quoted(comma[0], 30)} a decimal comma; write "
+            "all numbers the "
             "same way, or choose the right one with --decimal"
         )
     if not dot and not comma and (three := sorted(cell for cell in cells if _THREE.fullmatch(cell))):
         raise BadBars(
-            f"{origin}: {three[0]!r:.30} may be {three[0].replace(',', '')} or {three[0].replace(',', '.')}; choose "
-            "the sign before the decimals with --decimal . or --decimal ,"
+            f"{origin}: {quoted(three[0], 30)} may be {three[0].replace(',', '')} or {three[0].replace(',', '.')}; "
+            "choose the sign before the decimals with --decimal . or --decimal ,"
         )
     return "," if comma else "."
 

@@ -10,6 +10,7 @@ import pandas as pd
 from fts.data.columns import COLUMNS, PRICES
 from fts.data.dates import read_days, swapped_day
 from fts.data.faults import BadBars
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ def _dates(column: pd.Series, origin: str, rows: np.ndarray) -> pd.DatetimeIndex
         days = read_days(cells, origin, rows=rows.tolist()).values
         if len(wrong := np.flatnonzero(np.isnat(days))) and (cell := cells[wrong[0]]).strip():
             raise BadBars(
-                f"{origin}: row {rows[wrong[0]]}, column Date: {cell!r:.40} is not a date, expected 2018-12-31"
+                f"{origin}: row {rows[wrong[0]]}, column Date: {quoted(cell, 40)} is not a date, expected 2018-12-31"
             )
     if len(missing := np.flatnonzero(np.isnat(days))):
         raise BadBars(f"{origin}: row {rows[missing[0]]}, column Date: no date")
@@ -148,7 +149,7 @@ def _numbers(column: pd.Series, days: _Days) -> np.ndarray:
     days.refuse(
         ~np.isfinite(values),
         str(column.name),
-        lambda i: f"value is {column.iloc[[i]].tolist()[0]!r:.40}, expected a finite number",
+        lambda i: f"value is {quoted(column.iloc[[i]].tolist()[0], 40)}, expected a finite number",
     )
     return values
 

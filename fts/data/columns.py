@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fts.data.faults import BadBars
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,7 +142,8 @@ def pick_columns(names: Sequence[str], asked: Mapping[str, str], origin: str) ->
         if len(candidates) > 1 and candidates[0][0] == candidates[1][0]:
             one, two = (names[i] for _, i in candidates[:2])
             raise BadBars(
-                f"{origin}: two columns are called {field} ({one!r:.40} and {two!r:.40}); keep one, or name the right "
+                f"{origin}: two columns are called {field} ({quoted(one, 40)} and {quoted(two, 40)}); keep one, or "
+                "name the right "
                 f"one with --columns {field.lower()}=..."
             )
         found[field] = candidates[0][1]
@@ -174,7 +176,7 @@ def _asked_column(key: str, wanted: str, names: Sequence[str], origin: str) -> i
             return found[0]
     if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
         return int(wanted) - 1
-    raise BadBars(f"{origin}: there is no column {wanted!r:.60} for {key}; {columns_are(names)}")
+    raise BadBars(f"{origin}: there is no column {quoted(wanted, 60)} for {key}; {columns_are(names)}")
 
 
 def columns_are(names: Sequence[str]) -> str:

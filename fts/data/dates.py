@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fts.data.faults import BadBars
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +87,7 @@ def strptime_format(text: str) -> str:
         r"%[DFxcs]", found
     ):
         raise BadBars(
-            f"date format {text!r:.40} has no day, month and year; expected one such as dd/mm/yyyy or %d/%m/%Y"
+            f"date format {quoted(text, 40)} has no day, month and year; expected one such as dd/mm/yyyy or %d/%m/%Y"
         )
     return found
 
@@ -202,8 +203,8 @@ def _of_short(cells: list[str], short: list[re.Match[str] | None], origin: str, 
     if mixed := [i for i, match in enumerate(short) if match is None and _long(cells[i]) is not None]:
         like = next(cells[i] for i, match in enumerate(short) if match)
         raise BadBars(
-            f"{origin}: row {rows[mixed[0]]}, column Date: {cells[mixed[0]]!r:.30} has another form than "
-            f"{like!r:.30} in another row; write all dates as 2018-12-31"
+            f"{origin}: row {rows[mixed[0]]}, column Date: {quoted(cells[mixed[0]], 30)} has another form than "
+            f"{quoted(like, 30)} in another row; write all dates as 2018-12-31"
         )
     found = [(int(m[1]), int(m[2]), int(m[3])) if m else None for m in short]
     kinds = ("dmy", "mdy", "ymd") if all(m is None or len(m[3]) == 2 for m in short) else ("dmy", "mdy")
@@ -243,15 +244,16 @@ def _ambiguous(
         year = "%y" if "ymd" in read else "%Y"
         forms = " or ".join(_FORMATS[kind].format(sign, year) for kind in sound)
         return (
-            f"{origin}: row {rows[i]}, column Date: day and month are ambiguous in {cells[i]!r:.30}, and no row tells "
+            f"{origin}: row {rows[i]}, column Date: day and month are ambiguous in {quoted(cells[i], 30)}, and no row "
+            "tells "
             f"them apart; say which comes first with --date-format {forms}"
         )
     wrong = {kind: next(i for i in where if np.isnat(days[i])) for kind, days in read.items()}
     if all(np.isnat(read[kind][wrong["dmy"]]) for kind in read):
         i = wrong["dmy"]
-        return f"{origin}: row {rows[i]}, column Date: {cells[i]!r:.40} is not a date, expected 2018-12-31"
+        return f"{origin}: row {rows[i]}, column Date: {quoted(cells[i], 40)} is not a date, expected 2018-12-31"
     day, month = wrong["mdy"], wrong["dmy"]  # each row is valid only in the other order
     return (
-        f"{origin}: column Date: row {rows[day]} has the day first ({cells[day]!r:.30}), row {rows[month]} the month "
-        f"({cells[month]!r:.30}); write all dates in one order"
+        f"{origin}: column Date: row {rows[day]} has the day first ({quoted(cells[day], 30)}), row {rows[month]} the "
+        f"month ({quoted(cells[month], 30)}); write all dates in one order"
     )

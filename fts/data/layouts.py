@@ -16,6 +16,7 @@ from fts.data.dates import looks_like_day, read_days
 from fts.data.faults import BadBars
 from fts.data.table import Table, is_number, plural_s, read_table, text_of
 from fts.data.text import SEPARATOR_NAMES
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,7 +115,7 @@ def _chosen(known: Sequence[str], name: str | None, what: str, origin: str) -> s
     alike = [one for one in known if one.casefold() == name.strip().casefold()]
     if len(alike) == 1:
         return alike[0]
-    raise BadBars(f"{origin}: no stock is called {name!r:.40}; the file has {listed}")
+    raise BadBars(f"{origin}: no stock is called {quoted(name, 40)}; the file has {listed}")
 
 
 def _of_name(table: Table, found: dict[str, int], reading: ReadOptions, origin: str) -> Table:
@@ -122,7 +123,7 @@ def _of_name(table: Table, found: dict[str, int], reading: ReadOptions, origin: 
     if "Name" not in found:
         if reading.name is not None and not any(table.header.tickers):
             raise BadBars(
-                f"{origin}: --name {reading.name!r:.40} needs a column with the names of stocks; none was found; "
+                f"{origin}: --name {quoted(reading.name, 40)} needs a column with the names of stocks; none was found; "
                 f"{columns_are(table.header.names)}; choose it with --columns name=..."
             )
         return table
@@ -182,7 +183,7 @@ def _days(table: Table, i: int, reading: ReadOptions, origin: str) -> tuple[np.n
             raise BadBars(f"{origin}: row {row}, column Date: no date")
         what = f"a date like {reading.date_format}" if reading.date_format else "a date"
         cure = "" if reading.date_format else ", expected 2018-12-31; give the form with --date-format"
-        raise BadBars(f"{origin}: row {row}, column Date: {cell!r:.40} is not {what}{cure}")
+        raise BadBars(f"{origin}: row {row}, column Date: {quoted(cell, 40)} is not {what}{cure}")
     return read.values, read.form
 
 

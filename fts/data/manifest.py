@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.data.files import SHARED, md5_of, parquet_bytes, write_text
+from fts.raising import quoted
 from fts.state.files import atomic_write, draft_name, replacing, sweep
 
 if TYPE_CHECKING:
@@ -62,9 +63,11 @@ class Entry:
 
     def __post_init__(self) -> None:
         if not (_NAME.fullmatch(self.dataset) and _PATH.fullmatch(self.path) and _MD5.fullmatch(self.md5)):
-            raise ManifestError(f"an entry has an odd name, path or md5: {self.dataset!r:.90}, {self.path!r:.150}")
+            raise ManifestError(
+                f"an entry has an odd name, path or md5: {quoted(self.dataset, 90)}, {quoted(self.path, 150)}"
+            )
         if not (self.findings is None or _are_findings(self.findings)):
-            raise ManifestError(f"the entry of {self.dataset} has odd findings: {self.findings!r:.90}")
+            raise ManifestError(f"the entry of {self.dataset} has odd findings: {quoted(self.findings, 90)}")
 
 
 class Manifest:
@@ -97,7 +100,7 @@ class Manifest:
             if entry.dataset == dataset:
                 return entry
         known = ", ".join(e.dataset for e in self.listing()) or "none yet"
-        raise UnknownDataset(f"no data set {dataset!r:.90} (there are: {known}); make it with `fts data build`")
+        raise UnknownDataset(f"no data set {quoted(dataset, 90)} (there are: {known}); make it with `fts data build`")
 
     def find(self, dataset_or_md5: str, tier: str | None = None) -> Entry:
         """Returns the current version of a name, or the version with this md5. Raises UnknownDataset.
@@ -281,7 +284,8 @@ def clean_ticker(ticker: str) -> str:
     clean = re.sub(r"[.=/: &+]", "-", ticker.strip().removeprefix("^"))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,29}", clean):
         raise ManifestError(
-            f"ticker {ticker!r:.40} cannot name a file; give a name of at most 30 letters and digits, such as SPY, "
+            f"ticker {quoted(ticker, 40)} cannot name a file; give a name of at most 30 letters and digits, such as "
+            "SPY, "
             "with --ticker"
         )
     return clean

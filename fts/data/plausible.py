@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fts.data.faults import BadBars, ImplausibleBars
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -75,7 +76,7 @@ def check_accepted(names: Iterable[str]) -> frozenset[str]:
     """Returns the accepted kinds. Raises BadBars for an unknown kind."""
     asked = frozenset(name.strip() for name in names if name.strip())
     if unknown := sorted(asked - set(KINDS)):
-        raise BadBars(f"--accept does not know {unknown[0]!r:.40}; choose from {', '.join(KINDS)}")
+        raise BadBars(f"--accept does not know {quoted(unknown[0], 40)}; choose from {', '.join(KINDS)}")
     return asked
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fts.raising import quoted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -81,7 +83,7 @@ def parse(content: Mapping[str, Any] | None) -> Split | None:
     except BadSplit:
         raise
     except (TypeError, ValueError) as error:
-        raise BadSplit(f"split {dict(content)!r:.120} cannot be read: {error}") from None
+        raise BadSplit(f"split {quoted(dict(content), 120)} cannot be read: {error}") from None
     raise BadSplit(f"split has {', '.join(map(str, content))}, expected train_end and val_end, or train and val")
 
 

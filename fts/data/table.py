@@ -14,6 +14,7 @@ from fts.data.columns import COLUMNS, Header, field_of, plain_name, recognised, 
 from fts.data.dates import looks_like_day
 from fts.data.faults import BadBars
 from fts.data.text import read_cells
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -215,7 +216,8 @@ def _no_header(rows: list[list[str]], asked: Mapping[str, str], origin: str) -> 
         numbers += 1
     if not looks_like_day(first[0]) or numbers not in (4, 5) or begin + numbers != len(first):
         raise BadBars(
-            f"{origin}: no line names the columns (the first line is {' | '.join(first)!r:.90}); add a header such as "
+            f"{origin}: no line names the columns (the first line is {quoted(' | '.join(first), 90)}); add a header "
+            "such as "
             "Date,Open,High,Low,Close,Volume, or name each column by its position with --columns "
             "date=1,open=2,high=3,low=4,close=5,volume=6"
         )

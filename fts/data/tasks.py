@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fts.raising import quoted
+
 _NAME = re.compile(r"threshold_(\d{1,2}(?:\.\d{1,3})?)pct(_close)?")
 
 
@@ -37,7 +39,7 @@ def task(name: str) -> Task:
     percent = float(match[1]) if match else 0.0
     if not match or percent <= 0 or name != f"threshold_{percent:g}pct{match[2] or ''}":
         raise UnknownTask(
-            f"no task {name!r:.60}; a task is called threshold_1pct (on highs) or threshold_1pct_close, with any "
+            f"no task {quoted(name, 60)}; a task is called threshold_1pct (on highs) or threshold_1pct_close, with any "
             "percentage from 0.001 to 99"
         )
     return Task(name, percent, "close" if match[2] else "high")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fts.data.faults import BadBars
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,7 @@ def unpack(data: bytes, name: str) -> bytes:
         raise BadBars(f"{name}: is a web page, no csv; download the file again, perhaps after logging in")
     if start_of_text.startswith((b"{", b"[")):
         sentence = " ".join(data[:160].decode("utf-8", "replace").split())
-        raise BadBars(f"{name}: is JSON, no csv ({sentence!r:.120}); ask the source for CSV")
+        raise BadBars(f"{name}: is JSON, no csv ({quoted(sentence, 120)}); ask the source for CSV")
     return data
 
 

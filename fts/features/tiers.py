@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fts.features import indicators as ta
+from fts.raising import quoted
 
 WARM_UP = 199  # rows; sma_200 is the slowest: the first 199 rows of a history are not used
 
@@ -91,7 +92,7 @@ def levels_of(tier: str) -> tuple[int, ...]:
 
 def tier_features(tier: str) -> Mapping[str, Feature]:
     if tier not in TIERS:
-        raise FeatureUnknown(f"no tier {tier!r:.40}, there are {', '.join(TIERS)}")
+        raise FeatureUnknown(f"no tier {quoted(tier, 40)}, there are {', '.join(TIERS)}")
     return TIERS[tier]
 
 

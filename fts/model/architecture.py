@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fts.frozen import dataclass
+from fts.raising import quoted
 
 # revin: normalises each feature of a window by its own mean and standard deviation; partial: only those in units of
 # price or volume; +stats: also gives means and standard deviations of the window to the model, as one token.
@@ -94,12 +95,12 @@ class ModelConfig:
             raise ValueError(
                 f"norm {self.norm} needs features in units of price or volume, and there are none; choose norm none"
                 if self.is_partial
-                else f"levels {self.levels!r:.40} belong to a partial norm, got norm {self.norm}"
+                else f"levels {quoted(self.levels, 40)} belong to a partial norm, got norm {self.norm}"
             )
         whole = all(isinstance(n, int) and not isinstance(n, bool) for n in self.levels)
         if not whole or sorted(set(self.levels) & set(range(self.n_features))) != list(self.levels):
             raise ValueError(
-                f"levels must be rising positions among {self.n_features} features, got {self.levels!r:.60}"
+                f"levels must be rising positions among {self.n_features} features, got {quoted(self.levels, 60)}"
             )
 
     @property

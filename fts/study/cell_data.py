@@ -15,6 +15,7 @@ from fts.data.bars import COLUMNS
 from fts.data.files import read_columns, read_dates
 from fts.data.manifest import Manifest, ManifestError
 from fts.features import tiers
+from fts.raising import quoted
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def few(ends: np.ndarray, y_T: np.ndarray, rows: int | None) -> np.ndarray:
 def _scaled(x_TF: np.ndarray, train_stop: int, norm: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns features as float32, with the float64 mean and sd that scaled them; both come from train rows only."""
     if norm not in ("standard", "none"):
-        raise ValueError(f"norm is {norm!r:.40}, expected standard or none")
+        raise ValueError(f"norm is {quoted(norm, 40)}, expected standard or none")
     x_TF = x_TF.astype(np.float64)
     mean_F, sd_F = np.zeros(x_TF.shape[1]), np.ones(x_TF.shape[1])
     if norm == "standard":

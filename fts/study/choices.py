@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.data import tasks
 from fts.model import budgets
+from fts.raising import quoted
 from fts.study.recipe import FEATURES
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ WINDOWS: dict[str, dict[str, Any]] = {"r20": {"context": 20, "longest": CONTEXT,
 
 
 def unknown_tier(tier: str) -> str:
-    return f"there is no tier {tier!r:.40}; there are {', '.join(TIERS)}"
+    return f"there is no tier {quoted(tier, 40)}; there are {', '.join(TIERS)}"
 
 
 def usual_data(names: Sequence[str], tier: str) -> str | None:

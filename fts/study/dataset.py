@@ -14,6 +14,7 @@ from fts.data.manifest import Entry, Manifest, ManifestError, clean_ticker, proc
 from fts.data.plausible import check_accepted, find_implausible, refuse_implausible
 from fts.data.sources import AS_IT_STANDS, Taken
 from fts.features import drift, leak, tiers
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,7 +120,7 @@ def take(
         return sources.take(
             sources.yahoo(_wanted(ticker, source)), f"yahoo {ticker}", "adjusted by Yahoo for splits and dividends"
         )
-    raise sources.SourceFailed(f"no source {source!r:.40}, there are bundled, yahoo, csv, parquet and raw")
+    raise sources.SourceFailed(f"no source {quoted(source, 40)}, there are bundled, yahoo, csv, parquet and raw")
 
 
 def register(

@@ -20,6 +20,7 @@ from fts.jobs.api.spec import config_md5
 from fts.model.architecture import ModelConfig
 from fts.model.budgets import count_parameters, weight_shapes
 from fts.model.patchtst import PatchTST
+from fts.raising import quoted
 from fts.study.cell import LIMITS
 from fts.training.checkpoint import CheckpointError, file_md5, read_weights
 
@@ -83,7 +84,7 @@ def _load(folder: Path) -> FinalModel:
         raise NoModel(f"{folder} holds no final model: {', '.join(missing)} is missing; `fts train CELL` makes one")
     config, scaler = (_stored(folder / name, kind) for name, kind in (("config.json", dict), ("scaler.json", list)))
     if config.get("format") != FORMAT:
-        raise NoModel(f"{folder} has format {config.get('format')!r:.20}, this fts reads format {FORMAT}")
+        raise NoModel(f"{folder} has format {quoted(config.get('format'), 20)}, this fts reads format {FORMAT}")
     if missing := [name for name in KEYS if name not in config]:
         _damaged(folder / "config.json", f"no {', '.join(missing)}")
     path = folder / "model.safetensors"
@@ -176,7 +177,9 @@ def require_same(path: Path, config: dict[str, Any], trained: dict[str, Any]) ->
     ]
     for name, here, there in said:
         if here != there:
-            raise NoModel(f"{path} says {name} {here!r:.40}, the weights are of a model with {there!r:.40}; {CURE}")
+            raise NoModel(
+                f"{path} says {name} {quoted(here, 40)}, the weights are of a model with {quoted(there, 40)}; {CURE}"
+            )
 
 
 def _config(path: Path, config: dict[str, Any]) -> ModelConfig:
@@ -187,7 +190,7 @@ def _config(path: Path, config: dict[str, Any]) -> ModelConfig:
     if len(features) > FEATURES_MOST or len(set(features)) != len(features):
         _damaged(path, f"{len(features)} features, expected at most {FEATURES_MOST}, each once")
     if not isinstance(tier, str) or tier not in tiers.TIERS:
-        _damaged(path, f"tier {tier!r:.20}, expected one of {', '.join(tiers.TIERS)}")
+        _damaged(path, f"tier {quoted(tier, 20)}, expected one of {', '.join(tiers.TIERS)}")
     if not isinstance(config.get("cell", {}), dict):
         _damaged(path, "cell is no object")
     if not isinstance(config["model"].get("channel_independent", False), bool):
@@ -229,7 +232,7 @@ def _require_shapes(path: Path, header: dict[str, Any], config: ModelConfig) -> 
         entry = stored[name]
         kind = entry.get("dtype") if isinstance(entry, dict) else None
         if not isinstance(kind, str) or kind not in ITEM_BYTES or entry.get("shape") != list(shape):
-            raise CheckpointError(f"{misfit} ({name}: {entry!r:.60}, expected {list(shape)}); {CURE}")
+            raise CheckpointError(f"{misfit} ({name}: {quoted(entry, 60)}, expected {list(shape)}); {CURE}")
         total += math.prod(shape) * ITEM_BYTES[kind]
     with path.open("rb") as file:
         begin = 8 + int.from_bytes(file.read(8), "little")
@@ -246,7 +249,8 @@ def _scaler(path: Path, scaler: list[Any], config: dict[str, Any]) -> tuple[NDAr
     for entry in scaler:
         if not all(_is_plain(entry[part]) for part in ("mean", "sd")) or entry["sd"] <= 0:
             raise NoModel(
-                f"{path} has mean {entry['mean']!r:.20} and sd {entry['sd']!r:.20} for {entry['feature']:.60}, "
+                f"{path} has mean {quoted(entry['mean'], 20)} and sd {quoted(entry['sd'], 20)} for "
+                f"{entry['feature']:.60}, "
                 f"expected two numbers and an sd above 0; {CURE}"
             )
     mean, sd = (np.array([entry[part] for entry in scaler], dtype=np.float64) for part in ("mean", "sd"))

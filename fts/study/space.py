@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.search.space import BadSpace, Space, distributions
 from fts.model.architecture import NORMS, PARTIAL, REVIN, Architecture, ModelConfig
 from fts.model.budgets import TINY, count_parameters, fits, grid
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ def check_norms(distribution: dict[str, Any]) -> None:
     """Raises BadSpace for an unknown norm."""
     odd = [norm for norm in distribution.get("choices") or [None] if norm not in NORMS]
     if odd:
-        raise BadSpace(f"norm is {odd[0]!r:.40}, expected choices among {', '.join(NORMS)}")
+        raise BadSpace(f"norm is {quoted(odd[0], 40)}, expected choices among {', '.join(NORMS)}")
 
 
 def _check_architectures(

@@ -6,6 +6,7 @@ import re
 import time
 
 from fts.jobs.api.spec import BadSpec
+from fts.raising import quoted
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)I?B?", re.IGNORECASE | re.ASCII)
 DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|sec|min|m|h|d|w)?", re.IGNORECASE | re.ASCII)
@@ -20,7 +21,7 @@ def read_size(text: str, what: str, least: int = 1) -> int:
     found = SIZE.fullmatch(text.strip())
     size = float(found[1]) * BYTES[found[2].upper()] if found else -1.0
     if not least <= size < 2.0**63:
-        raise BadSpec(f"{what} is {text!r:.80}, expected a size such as 8GB or 500M")
+        raise BadSpec(f"{what} is {quoted(text)}, expected a size such as 8GB or 500M")
     return int(size)
 
 
@@ -29,7 +30,7 @@ def read_duration(text: str, what: str) -> float:
     found = DURATION.fullmatch(text.strip())
     seconds = float(found[1]) * SECONDS[(found[2] or "s").lower()] if found else 0.0
     if not 0 < seconds < 1e10:
-        raise BadSpec(f"{what} is {text!r:.80}, expected a duration such as 90s, 10m, 2h or 1.5d")
+        raise BadSpec(f"{what} is {quoted(text)}, expected a duration such as 90s, 10m, 2h or 1.5d")
     return seconds
 
 
@@ -49,7 +50,7 @@ def read_time(text: str) -> float:
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):  # not a date, or one outside the range of the system's clock
-        raise BadSpec(f"{text!r:.80} is not a time; expected 10h, 2d, 03:12, or 2026-11-20 22:00") from None
+        raise BadSpec(f"{quoted(text)} is not a time; expected 10h, 2d, 03:12, or 2026-11-20 22:00") from None
 
 
 def latest(hour: int, minute: int, now: float, second: int = 0) -> float:

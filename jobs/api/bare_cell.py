@@ -16,6 +16,7 @@ from fts.jobs.api.halving import HALVING, PERCENTILE, Halving
 from fts.jobs.api.lag import MOST_PARALLEL, PARALLEL
 from fts.jobs.api.spec import NAME, BadSpec, Choices, Limits, checked_fields, md5_of
 from fts.jobs.api.study import IDLE, LEARN, MAXIMIZE, MINIMIZE, Resources
+from fts.raising import quoted
 
 DAY_S = 86_400.0
 OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
@@ -175,7 +176,7 @@ class BareCell:
         if cell.stall == LEARN and cell.stall_s is not None:
             raise BadSpec(f"stall is {LEARN}, and stall_s says {cell.stall_s:g} s; give one of them")
         if cell.baseline is not None and not OBJECTIVE.fullmatch(cell.baseline):
-            raise BadSpec(f"baseline is {cell.baseline!r:.80}, expected FILE.py:FUNCTION, such as train.py:baseline")
+            raise BadSpec(f"baseline is {quoted(cell.baseline)}, expected FILE.py:FUNCTION, such as train.py:baseline")
         check_goals(cell)
         check_conditions(cell)
         check_grid(cell)
@@ -196,7 +197,7 @@ class BareCell:
         if self.memory_bytes is not None:
             raise BadSpec(f"memory is {self.memory!r} and {self.memory_bytes} bytes, expected one of the two")
         if not OBJECTIVE.fullmatch(self.memory or ""):
-            raise BadSpec(f"memory is {self.memory!r:.80}, expected {LEARN}, a size such as 8GB, or FILE.py:FUNCTION")
+            raise BadSpec(f"memory is {quoted(self.memory)}, expected {LEARN}, a size such as 8GB, or FILE.py:FUNCTION")
         if self.space is None:
             raise BadSpec(
                 f"memory is {self.memory}, a function of parameters that are known only once the trial has drawn "
@@ -214,7 +215,7 @@ class BareCell:
             json.dumps(self.to_json(), ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             text = error.object[: error.end].rpartition('"')[2] + error.object[error.end :].partition('"')[0]
-            raise BadSpec(f"{text!r:.120} is not UTF-8: no database can hold it; rename it") from None
+            raise BadSpec(f"{quoted(text, 120)} is not UTF-8: no database can hold it; rename it") from None
 
     def check(self) -> None:
         """Raises BadSpec for fields that contradict each other."""

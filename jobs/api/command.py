@@ -23,6 +23,7 @@ from fts.jobs.api.names import alike, is_name, variable
 from fts.jobs.api.nearest import nearest
 from fts.jobs.api.spec import BadSpec, Limits
 from fts.jobs.api.study import Program
+from fts.raising import quoted
 
 PLACE = re.compile(
     r"\{\{(?P<literal>[A-Za-z_][A-Za-z0-9_.]*(?::[^{}]*)?)\}\}"  # {{word}}: the literal text {word}
@@ -91,9 +92,9 @@ def check_words(cell: CommandCell) -> None:
     """Raises BadSpec for words that are not a command, and for an unknown placeholder."""
     words = cell.command
     if not words or len(words) > MOST_WORDS or not all(isinstance(word, str) for word in words):
-        raise BadSpec(f"command is {list(words)!r:.80}, expected 1 to {MOST_WORDS} words")
+        raise BadSpec(f"command is {quoted(list(words))}, expected 1 to {MOST_WORDS} words")
     if not words[0] or any("\0" in word or len(word) > LONGEST_WORD for word in words):
-        raise BadSpec(f"command is {shlex.join(words)!r:.80}, expected words of at most {LONGEST_WORD} characters")
+        raise BadSpec(f"command is {quoted(shlex.join(words))}, expected words of at most {LONGEST_WORD} characters")
     if cell.shell and len(words) != 1:
         raise BadSpec(f"command has {len(words)} words, expected one text for the shell")
     declared = declared_in(cell)
@@ -135,11 +136,11 @@ def check_regex(cell: CommandCell) -> None:
     try:
         compiled = re.compile(cell.regex)
     except re.error as error:
-        raise BadSpec(f"regex is {cell.regex!r:.80}, which is not a regular expression: {error}") from None
+        raise BadSpec(f"regex is {quoted(cell.regex)}, which is not a regular expression: {error}") from None
     named = set(compiled.groupindex) - set(EPOCH_GROUPS)
     if cell.metric not in named and (named or compiled.groups - len(compiled.groupindex) != 1):
         raise BadSpec(
-            f"regex is {cell.regex!r:.80}, expected one group around the number, such as "
+            f"regex is {quoted(cell.regex)}, expected one group around the number, such as "
             f"'{cell.metric}=([-0-9.eE+]+)', or a group (?P<{cell.metric}>...)"
         )
 
@@ -158,7 +159,7 @@ def check_source(cell: CommandCell) -> None:
         raise BadSpec(f"--{what}: {unknown_place(unknown[0], declared)}")
     if not set(names) & {"folder", "checkpoint_dir"}:
         raise BadSpec(
-            f"--{what} is {path!r:.80}, which all trials would share; expected a path in the trial's folder, such as "
+            f"--{what} is {quoted(path)}, which all trials would share; expected a path in the trial's folder, such as "
             f"'{{folder}}/{EXAMPLE[what]}', where the command writes it: it is $FTS_FOLDER, too"
         )
 

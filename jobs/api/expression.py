@@ -17,6 +17,7 @@ from typing import Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.spec import BadSpec
+from fts.raising import quoted
 
 LONGEST, MOST_PARTS, DEEPEST = 1000, 200, 30  # characters, nodes of the tree, depth of the tree
 LARGEST = 10**308  # the largest intermediate integer, so that products do not grow without limit
@@ -86,7 +87,7 @@ class Expression:
     def parse(text: Any) -> Expression:
         """Parses a text. Raises BadExpression with the position of the fault."""
         if not isinstance(text, str):
-            raise BadExpression(f"an expression is {text!r:.80}, expected a text such as \"optimizer == 'sgd'\"")
+            raise BadExpression(f"an expression is {quoted(text)}, expected a text such as \"optimizer == 'sgd'\"")
         return _parsed(text)
 
     def value(self, values: Mapping[str, Any]) -> Value:
@@ -161,11 +162,11 @@ class Expression:
             if side is UNKNOWN:
                 return UNKNOWN
             if not isinstance(side, int | float):
-                raise self._bad(node, f"{side!r:.40} is not a number")
+                raise self._bad(node, f"{quoted(side, 40)} is not a number")
         try:
             found = count(left, right)
         except (ZeroDivisionError, OverflowError) as error:
-            raise self._bad(node, f"{error} of {left!r:.40} and {right!r:.40}") from None
+            raise self._bad(node, f"{error} of {quoted(left, 40)} and {quoted(right, 40)}") from None
         if isinstance(found, int) and abs(found) > LARGEST:
             raise self._bad(node, "the number is larger than 1e308")
         return found
@@ -182,7 +183,7 @@ class Expression:
                     if not _COMPARED[type(sign)](left, right):
                         return False
                 except TypeError:
-                    raise self._bad(node, f"{left!r:.40} and {right!r:.40} cannot be compared") from None
+                    raise self._bad(node, f"{quoted(left, 40)} and {quoted(right, 40)} cannot be compared") from None
             left = right
         return UNKNOWN if unknown else True
 
@@ -202,13 +203,15 @@ def _parsed(text: str) -> Expression:
         place = error.offset or len(line.strip()) + 1  # offset 0: the text ends too early
         raise _bad(text, start + place, _cure(line.strip()[place - 1 :]) or str(error.msg)) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise BadExpression(f"{text!r:.80} is not an expression: {error or 'it is nested too deeply'}") from None
+        raise BadExpression(f"{quoted(text)} is not an expression: {error or 'it is nested too deeply'}") from None
     tree = _Dotted().visit(tree)
     names: dict[str, None] = {}
     lists = [part for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in _behind_in(node)]
     for count, (node, depth) in enumerate(_every(tree, 1)):
         if count >= MOST_PARTS or depth > DEEPEST:
-            raise BadExpression(f"{text!r:.80} is too long: expected at most {MOST_PARTS} parts, nested {DEEPEST} deep")
+            raise BadExpression(
+                f"{quoted(text)} is too long: expected at most {MOST_PARTS} parts, nested {DEEPEST} deep"
+            )
         if (refused := _refused(node)) is not None:
             raise _bad(text, _place(text, node), f"{refused} is not supported; {EXPECTED}")
         if isinstance(node, ast.Tuple | ast.List) is not any(node is each for each in lists):
@@ -256,7 +259,7 @@ def _refused(node: ast.expr) -> str | None:
     if isinstance(node, ast.Constant):
         known = node.value is None or isinstance(node.value, bool | int | float | str)
         finite = not isinstance(node.value, float) or math.isfinite(node.value)
-        return None if known and finite else f"{node.value!r:.40}"
+        return None if known and finite else f"{quoted(node.value, 40)}"
     if isinstance(node, ast.Compare):
         return next((_REFUSED[type(sign)] for sign in node.ops if type(sign) not in _COMPARED), None)
     if isinstance(node, ast.UnaryOp | ast.BinOp):
@@ -276,4 +279,4 @@ def _place(text: str, node: ast.AST) -> int:
 
 
 def _bad(text: str, place: int, what: str) -> BadExpression:
-    return BadExpression(f"{text.strip()!r:.200} has a fault at character {place}: {what}")
+    return BadExpression(f"{quoted(text.strip(), 200)} has a fault at character {place}: {what}")

@@ -20,6 +20,7 @@ from fts.jobs.api.bare_cell import OBJECTIVE, BareCell
 from fts.jobs.api.names import means_jobs
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import Metric, Program, Resources, Study
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,9 @@ class FunctionCell(BareCell):
 
     def check(self) -> None:
         if not OBJECTIVE.fullmatch(self.objective):
-            raise BadSpec(f"objective is {self.objective!r:.80}, expected FILE.py:FUNCTION, such as train.py:objective")
+            raise BadSpec(
+                f"objective is {quoted(self.objective)}, expected FILE.py:FUNCTION, such as train.py:objective"
+            )
 
 
 class FunctionStudy(Study):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,7 @@ def bound_of(name: str, text: Any) -> tuple[str, float]:
     """Splits `<= 2e6` into sign and number. Raises BadSpec."""
     found = BOUND.fullmatch(text) if isinstance(text, str) else None
     if found is None or not math.isfinite(float(found[2])):
-        raise BadSpec(f"the constraint of {name} is {text!r:.80}, expected <= NUMBER or >= NUMBER, such as <= 2e6")
+        raise BadSpec(f"the constraint of {name} is {quoted(text)}, expected <= NUMBER or >= NUMBER, such as <= 2e6")
     return found[1], float(found[2])
 
 
@@ -72,7 +73,7 @@ def check_goals(cell: Any) -> None:
     """Raises BadSpec for goals, constraints and a `prune_by` that contradict each other."""
     for name, goal in cell.goals.items():
         if goal not in (MINIMIZE, MAXIMIZE):
-            raise BadSpec(f"the goal of {name} is {goal!r:.80}, expected {MINIMIZE} or {MAXIMIZE}")
+            raise BadSpec(f"the goal of {name} is {quoted(goal)}, expected {MINIMIZE} or {MAXIMIZE}")
     if cell.goals and cell.goals.get(cell.metric) != cell.direction:
         raise BadSpec(
             f"the goals are {', '.join(cell.goals)}, but the metric is {cell.metric}, {cell.direction}: "
@@ -85,7 +86,7 @@ def check_goals(cell: Any) -> None:
     if cell.prune_by is not None and cell.prune_by not in goals_of(cell):
         near = hint(cell.prune_by, goals_of(cell))
         raise BadSpec(
-            f"prune_by is {cell.prune_by!r:.80}; {near}expected one of the goals: {', '.join(goals_of(cell))}"
+            f"prune_by is {quoted(cell.prune_by)}; {near}expected one of the goals: {', '.join(goals_of(cell))}"
         )
     for name, text in cell.constraints.items():
         bound_of(name, text)

@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from fts.frozen import dataclass
+from fts.raising import quoted
 
 PERCENTILE = 25.0  # of the percentile pruner: this many of 100 trials continue
 
@@ -106,7 +107,7 @@ def _check(name: str, value: Any) -> None:
     kind = int if name in WHOLE else int | float
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:  # NaN fails this too
         whole = "a whole number from " if name in WHOLE else ""
-        raise BadHalving(f"{name} of the halving rule is {value!r:.80}, expected {whole}{low:g} to {high:g}")
+        raise BadHalving(f"{name} of the halving rule is {quoted(value)}, expected {whole}{low:g} to {high:g}")
 
 
 def _number(name: str, word: str, text: str) -> int | float | None:

@@ -14,6 +14,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,13 +142,13 @@ def _checked(name: str, annotation: str, value: Any, limits: Limits, choices: Ch
         return None
     wanted = _TYPES[annotation.split("[")[0].split(" ")[0]]
     if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise BadSpec(f"{name} is {value!r:.80}, expected {annotation}")
+        raise BadSpec(f"{name} is {quoted(value)}, expected {annotation}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         low, high = limits.get(name, (-math.inf, math.inf))
         if not low <= value <= high:  # NaN fails this too
             raise BadSpec(f"{name} is {value}, expected {low:g} to {high:g}")
     if name in choices and value not in choices[name]:
-        raise BadSpec(f"{name} is {value!r:.80}, expected one of {', '.join(choices[name])}")
+        raise BadSpec(f"{name} is {quoted(value)}, expected one of {', '.join(choices[name])}")
     if isinstance(value, str) and len(value) > 4096:
         raise BadSpec(f"{name} has {len(value)} characters, expected at most 4096")
     return value

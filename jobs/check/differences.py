@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -47,7 +48,7 @@ def of_draws(one: Seen, other: Seen) -> Difference | None:
     for name in names:
         first, second = (seen.params.get(name, "not drawn") for seen in (one, other))
         if first != second:
-            return Difference("draw", name, f"{name} is drawn as {first!r:.40}, then as {second!r:.40}")
+            return Difference("draw", name, f"{name} is drawn as {quoted(first, 40)}, then as {quoted(second, 40)}")
     return None
 
 

@@ -21,6 +21,7 @@ from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import one_cell, only_cell
 from fts.jobs.cli.show import reading
 from fts.jobs.status import formatting, naming, trial_facts
+from fts.raising import quoted
 from fts.state import queries
 from fts.state.pareto_front import first_of, front
 
@@ -97,7 +98,9 @@ def best_by(job: Job, found: Sequence[Trial], by: str | None) -> Trial | None:
     if by is None or not found:
         return first_of(found)
     if by not in job.goals:
-        raise BadSpec(f"--by names {by!r:.80}; {hint(by, job.goals)}expected one of the goals: {', '.join(job.goals)}")
+        raise BadSpec(
+            f"--by names {quoted(by)}; {hint(by, job.goals)}expected one of the goals: {', '.join(job.goals)}"
+        )
     if by == job.metric:
         return first_of(found)
     return min(found, key=lambda trial: (job.goals[by].key(trial_facts.metrics_of(trial)[by]), trial.number))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.shared_checkpoints import SUFFIX, Pointer, write
 from fts.jobs.supervisor.staged_files import LIST, BadFile, apply_moves, checked_name, may_exist
+from fts.raising import quoted
 from fts.state.files import atomic_write, make_folder, refuse_links, remove, sync_folder, write_all
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class IncomingFiles:
 
     def _begin(self, name: str, size: Any) -> None:
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise BadFile(f"the size of {name} is {size!r:.40}, expected a number of bytes")
+            raise BadFile(f"the size of {name} is {quoted(size, 40)}, expected a number of bytes")
         self._bytes += size
         self._count += 1
         self._refuse_too_many(name)

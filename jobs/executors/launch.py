@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fts.frozen import dataclass
 from fts.jobs.devices import BadSetting
 from fts.jobs.python import python
+from fts.raising import quoted
 from fts.state.files import expanded
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ class Launch:
             fields = [name for _, name, _, _ in string.Formatter().parse(self.template) if name is not None]
             words = shlex.split(self.template)
         except ValueError as error:
-            raise BadSetting(f"--launch {self.template!r:.200} cannot be read: {error}") from None
+            raise BadSetting(f"--launch {quoted(self.template, 200)} cannot be read: {error}") from None
         if not words:
             raise BadSetting("--launch is empty, expected a command such as 'srun -n1 -c{threads}'")
         if "{" not in words[0] and shutil.which(words[0]) is None:
-            raise BadSetting(f"--launch {self.template!r:.200}: {words[0]} is no command on this machine")
+            raise BadSetting(f"--launch {quoted(self.template, 200)}: {words[0]} is no command on this machine")
         if unknown := sorted({name for name in fields if name not in PLACES}):
             places = " ".join(f"{{{name}}}" for name in PLACES)
             raise BadSetting(f"--launch has {{{unknown[0]}}}, expected only {places}; write {{{{ for a brace")
@@ -100,6 +101,6 @@ def read_nodes(text: str) -> dict[str, int]:
             name, slots = word.strip(), "1"
         good = name and not name.startswith("-") and all(one.isalnum() or one in "._@-" for one in name)
         if not good or not slots.isdecimal() or not 1 <= int(slots) <= 1000 or name in found:
-            raise BadSetting(f"--nodes has {word.strip()!r:.80}, expected NAME:SLOTS such as gpu1:4,gpu2:4")
+            raise BadSetting(f"--nodes has {quoted(word.strip())}, expected NAME:SLOTS such as gpu1:4,gpu2:4")
         found[name] = int(slots)
     return found

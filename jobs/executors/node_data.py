@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.executors.incoming_files import MD5
 from fts.jobs.executors.outgoing_files import open_plain, state_of
 from fts.jobs.supervisor.staged_files import BadFile, checked_name
+from fts.raising import quoted
 from fts.state.files import atomic_write, make_folder, remove, write_all
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class DataSets:
         sizes: dict[str, int] = {}
         for name, (md5, size) in files.items():
             if not MD5.fullmatch(str(md5)) or not isinstance(size, int) or size < 0:
-                raise BadFile(f"the md5 and size of {name[:200]} are {md5!r:.80} and {size!r:.80}")
+                raise BadFile(f"the md5 and size of {name[:200]} are {quoted(md5)} and {quoted(size)}")
             self._wanted[checked_name(name)], sizes[md5] = md5, size
         self._own_root()
         try:
@@ -71,7 +72,7 @@ class DataSets:
         md5 = str(meta.get("name"))
         if self._open is None:
             if self._missing.get(md5) != meta.get("size"):
-                raise BadFile(f"a data set of {meta.get('size')!r:.20} bytes came without a request")
+                raise BadFile(f"a data set of {quoted(meta.get('size'), 20)} bytes came without a request")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(self.root / f"{md5}{PART}", flags, 0o600)
             self._open = (md5, fd, hashlib.md5(usedforsecurity=False))

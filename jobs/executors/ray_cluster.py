@@ -18,6 +18,7 @@ from fts.installing import installing
 from fts.jobs.devices import BadSetting
 from fts.jobs.executors.launch import Launch
 from fts.jobs.python import python, this_python
+from fts.raising import quoted
 from fts.state.files import home
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def read_address(text: str | None) -> tuple[str, int]:
     if "//" in text or not colon or not host or not (port.isdecimal() and 0 < int(port) < 1 << 16):
         more = "; `ray://` is another service of Ray, usually on port 10001" if text.startswith("ray://") else ""
         raise BadSetting(
-            f"--address is {text!r:.80}, expected HOST:PORT of the head of Ray, such as 10.0.0.5:6379{more}"
+            f"--address is {quoted(text)}, expected HOST:PORT of the head of Ray, such as 10.0.0.5:6379{more}"
         )
     return host, int(port)
 

@@ -20,6 +20,7 @@ from fts.jobs.cli.errors import sentence_of
 from fts.jobs.functions import parse_axis, parse_constraint, parse_goal, parse_parameter
 from fts.jobs.study_file import changes, keys, toml
 from fts.jobs.study_file.freezing import USUAL_TRIALS
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,7 +115,7 @@ def split(text: str, flag: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise BadSpec(f"{flag} has {text!r:.80}, an unclosed quote: {error}") from None
+        raise BadSpec(f"{flag} has {quoted(text)}, an unclosed quote: {error}") from None
 
 
 def problems_of(command: click.Command, typed: Mapping[str, str], leave: Iterable[str] = ()) -> dict[str, str]:

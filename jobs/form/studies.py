@@ -29,6 +29,7 @@ from fts.jobs.functions import changed_fields, clean
 from fts.jobs.status import formatting
 from fts.jobs.study_file.study import StudyFile
 from fts.jobs.study_file.words import STUDY_FILE, names_a_function, names_a_study
+from fts.raising import quoted
 from fts.state.files import expanded
 
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ def typed_key(text: str, folder: Path) -> str:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise BadSpec(f"{text!r:.80} cannot be read: {error}") from None
+        raise BadSpec(f"{quoted(text)} cannot be read: {error}") from None
     if words[:2] == ["fts", "enqueue"]:
         words = words[2:]
     expected = "expected FILE.py:FUNCTION such as train.py:objective, STUDY.toml, or -- and a command"
@@ -332,9 +333,9 @@ def typed_key(text: str, folder: Path) -> str:
         whole = (folder / expanded(path)).absolute()
         return key_of(FILE, str(whole.parent), whole.name)
     if "--" not in words and not names_a_function(words):
-        raise BadSpec(f"{text!r:.80} names no study, {expected}")
+        raise BadSpec(f"{quoted(text)} names no study, {expected}")
     if "--" not in words and not any(is_objective(word) for word in words):
-        raise BadSpec(f"{text!r:.80} names no function, {expected}")
+        raise BadSpec(f"{quoted(text)} names no function, {expected}")
     return key_of(WORDS, str(folder), shlex.join(words))
 
 

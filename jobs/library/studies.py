@@ -45,6 +45,7 @@ from fts.jobs.status.explain import why
 from fts.jobs.study_file import warm
 from fts.jobs.study_file.enqueue import take_over
 from fts.jobs.trial.running import python_values
+from fts.raising import quoted
 from fts.state import liveness, queries, transitions
 from fts.state.db import Database, open_for_person, open_for_reading
 from fts.state.location import has_study
@@ -111,7 +112,7 @@ def create_study(
     if not load_if_exists:
         raise BadSpec("an existing study is always continued; for a new one give another name")
     if name is not None and study_name not in (None, name):
-        raise BadSpec(f"name is {name!r:.80} and study_name is {study_name!r:.80}; give one of them")
+        raise BadSpec(f"name is {quoted(name)} and study_name is {quoted(study_name)}; give one of them")
     name = study_name if name is None else name
     direction, directions = word_of(direction), None if directions is None else [word_of(one) for one in directions]
     goals = None if goals is None else {metric: word_of(one) for metric, one in goals.items()}
@@ -122,7 +123,7 @@ def create_study(
         goals = {f"values_{n}": one for n, one in enumerate(directions)}
     for metric, one in (goals or {}).items():
         if one not in CHOICES["direction"]:
-            raise BadSpec(f"the goal of {metric} is {one!r:.80}, expected one of {', '.join(CHOICES['direction'])}")
+            raise BadSpec(f"the goal of {metric} is {quoted(one)}, expected one of {', '.join(CHOICES['direction'])}")
     direction = next(iter((goals or {}).values()), direction or "minimize")
     for what, value in {"direction": direction, "sampler": sampler, "pruner": pruner}.items():
         if value not in CHOICES[what]:
@@ -199,9 +200,9 @@ class Study:
             expected = "n_trials, axes, metric, space, timeout, n_jobs, show_progress_bar"
             raise BadSpec(f"optimize takes no {', '.join(unknown)}: workers run the trials; expected {expected}")
         if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or not 1 <= n_jobs <= MOST_PARALLEL:
-            raise BadSpec(f"n_jobs is {n_jobs!r:.80}, expected a whole number from 1 to {MOST_PARALLEL:,}")
+            raise BadSpec(f"n_jobs is {quoted(n_jobs)}, expected a whole number from 1 to {MOST_PARALLEL:,}")
         if not isinstance(n_trials, int):
-            raise BadSpec(f"n_trials is {n_trials!r:.80}, expected a whole number: the total that is wanted")
+            raise BadSpec(f"n_trials is {quoted(n_trials)}, expected a whole number: the total that is wanted")
         seconds = None if timeout is None else _seconds(timeout)
         refuse_inside_a_trial()
         folder = Path.cwd()
@@ -421,7 +422,7 @@ def _seconds(timeout: Any) -> float:
     try:
         return float(timeout)
     except (TypeError, ValueError, OverflowError):
-        raise BadSpec(f"timeout is {timeout!r:.80}, expected a number of seconds") from None
+        raise BadSpec(f"timeout is {quoted(timeout)}, expected a number of seconds") from None
 
 
 def _is_over(job: Job, n_trials: int) -> bool:

@@ -21,6 +21,7 @@ from fts.jobs.study_file.cells import cells_of
 from fts.jobs.study_file.enqueue import Line, check_here, enqueue_cells, preview, titles
 from fts.jobs.study_file.faults import At, BadStudy
 from fts.jobs.study_file.study import StudyFile
+from fts.raising import quoted
 from fts.state.db import open_for_person
 from fts.state.files import expanded
 from fts.state.location import has_study
@@ -126,7 +127,7 @@ class Study:
         if isinstance(value, Mapping):
             for name in value:
                 if not isinstance(name, str):
-                    raise BadStudy(at, f"has the key {name!r:.80}, expected text")
+                    raise BadStudy(at, f"has the key {quoted(name)}, expected text")
             return {_text((*at, name), name): self._value((*at, name), each) for name, each in value.items()}
         if isinstance(value, list | tuple):
             return [self._value(at, each) for each in value]
@@ -144,7 +145,7 @@ class Study:
         if callable(value):
             return objective_of(value, self.folder)
         cure = "; leave the key out" if value is None else ""
-        raise BadStudy(at, f"is {value!r:.80} of type {type(value).__name__}, expected what TOML can hold{cure}")
+        raise BadStudy(at, f"is {quoted(value)} of type {type(value).__name__}, expected what TOML can hold{cure}")
 
 
 def _text(at: At, value: str) -> str:

@@ -16,6 +16,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.nearest import hint
 from fts.jobs.devices import BadSetting
 from fts.jobs.status.concern import About
+from fts.raising import quoted
 from fts.state.files import atomic_write, expanded, make_folder, shell_path
 
 COMMAND = "command:"
@@ -56,7 +57,7 @@ class Quiet:
         """Parses `22:00-07:00`. Raises BadSetting."""
         ends = [CLOCK.fullmatch(part.strip()) for part in text.replace("–", "-").split("-")]
         if len(ends) != 2 or None in ends:
-            raise BadSetting(f"quiet hours are {text!r:.40}, expected a time such as 22:00-07:00")
+            raise BadSetting(f"quiet hours are {quoted(text, 40)}, expected a time such as 22:00-07:00")
         begin, end = ((int(found[1]), int(found[2])) for found in ends if found)
         if begin == end:
             raise BadSetting(f"quiet hours {text} begin when they end; `fts notify quiet off` ends them")
@@ -127,16 +128,16 @@ def read(path: Path | None = None) -> Settings:
 
 def _settings(path: Path, tables: dict[str, object]) -> Settings:
     if unknown := sorted(set(tables) - {"quiet", "urgent", "targets"}):
-        raise BadSetting(f"{path} has {unknown[0]!r:.40}, expected quiet, urgent and [targets]")
+        raise BadSetting(f"{path} has {quoted(unknown[0], 40)}, expected quiet, urgent and [targets]")
     given = tables.get("targets", {})
     if not isinstance(given, dict) or not all(isinstance(address, str) for address in given.values()):
         raise BadSetting(f"{path}: [targets] is not a table of names and addresses")
     quiet = tables.get("quiet")
     if quiet is not None and not isinstance(quiet, str):
-        raise BadSetting(f"{path}: quiet is {quiet!r:.40}, expected a text such as '22:00-07:00'")
+        raise BadSetting(f"{path}: quiet is {quoted(quiet, 40)}, expected a text such as '22:00-07:00'")
     urgent = tables.get("urgent", [])
     if not isinstance(urgent, list):
-        raise BadSetting(f"{path}: urgent is {urgent!r:.40}, expected a list such as ['worker lost']")
+        raise BadSetting(f"{path}: urgent is {quoted(urgent, 40)}, expected a list such as ['worker lost']")
     return Settings(
         tuple(checked(name, str(address)) for name, address in given.items()),
         Quiet.read(quiet) if quiet else None,
@@ -149,13 +150,15 @@ def about_of(word: str) -> About:
     given = word.strip().lower()
     if given in set(About):
         return About(given)
-    raise BadSetting(f"{word!r:.40} is no kind of message; {hint(given, About)}expected one of {', '.join(About)}")
+    raise BadSetting(
+        f"{quoted(word, 40)} is no kind of message; {hint(given, About)}expected one of {', '.join(About)}"
+    )
 
 
 def checked(name: str, address: str) -> Target:
     """Returns the target if name and address are valid. Raises BadSetting, without any part of the address."""
     if not NAME.fullmatch(name):
-        raise BadSetting(f"the name {name!r:.60} of a target is not made of letters, digits and _.- (at most 40)")
+        raise BadSetting(f"the name {quoted(name, 60)} of a target is not made of letters, digits and _.- (at most 40)")
     if address.startswith(COMMAND):
         try:
             words = shlex.split(address.removeprefix(COMMAND))

@@ -10,6 +10,7 @@ from optuna.pruners import BasePruner
 from fts.jobs.api.halving import HALVING, PERCENTILE, Halving
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
+from fts.raising import quoted
 from fts.state.values import Direction
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class PurePruner(BasePruner):
 
     def __init__(self, name: str = "median", halving: str | None = None, percentile: float = PERCENTILE) -> None:
         if name not in PRUNERS:
-            raise ValueError(f"the pruner is {name!r:.80}, expected one of {', '.join(PRUNERS)}")
+            raise ValueError(f"the pruner is {quoted(name)}, expected one of {', '.join(PRUNERS)}")
         if not 0 <= percentile <= 100:
             raise ValueError(f"the percentile is {percentile:g}, expected 0 to 100")
         self.name, self.percentile = name, percentile

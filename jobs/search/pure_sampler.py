@@ -24,6 +24,7 @@ from fts.jobs.search.columns import Columns, Table
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.recorded_study import FILLED
 from fts.jobs.search.sampler import SAMPLERS, system_attributes
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -52,7 +53,7 @@ class PureSampler(BaseSampler):
                 f"was; expected one of {', '.join(SAMPLERS)}"
             )
         if name not in SAMPLERS:
-            raise ValueError(f"the sampler is {name!r:.80}, expected one of {', '.join(SAMPLERS)}")
+            raise ValueError(f"the sampler is {quoted(name)}, expected one of {', '.join(SAMPLERS)}")
         check_packages(name)
         self.name, self.seed, self.again = name, seed, again
         self._began: dict[tuple[int, int], optuna.Study] = {}  # (storage, trial) -> the study when that trial began

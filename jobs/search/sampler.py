@@ -14,6 +14,7 @@ from fts.jobs.api.goals import goals_of
 from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.recorded_study import Rebuilt, fill
 from fts.jobs.search.space import Space, distributions
+from fts.raising import quoted
 from fts.state.values import Direction
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class PastTrial:
     def from_json(cls, data: Any) -> PastTrial:
         """Reads a trial from JSON. Raises BadSpec for missing or unknown fields."""
         if not isinstance(data, dict) or not isinstance(data.get("epochs", {}), dict):
-            raise BadSpec(f"a trial of the history is {data!r:.80}, expected a JSON object")
+            raise BadSpec(f"a trial of the history is {quoted(data)}, expected a JSON object")
         try:
             past = cls(**data)
             epochs = {int(epoch): value for epoch, value in past.epochs.items() if value is not None}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from fts.raising import quoted
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
@@ -63,6 +65,6 @@ def plain_choice(name: str, choice: Any) -> Any:
     if choice is None:
         return None
     raise BadSpace(
-        f"{name} has the choice {choice!r:.80} of type {type(choice).__name__}, which cannot be recorded; "
+        f"{name} has the choice {quoted(choice)} of type {type(choice).__name__}, which cannot be recorded; "
         "expected a string, a finite number, True, False or None: choose by a name, and look the value up"
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from fts.frozen import dataclass
 from fts.jobs.devices import BadSetting
 from fts.jobs.settings import WorkerSettings
+from fts.raising import quoted
 
 STOP_S = int(WorkerSettings.stop_grace_s) + 60  # time for a trial's checkpoint and the rest of the shutdown
 PAUSE_S = 30  # between an exit and the restart
@@ -39,9 +40,11 @@ class Service:
     def __post_init__(self) -> None:
         for text in (*self.command, str(self.folder), str(self.log), *self.environment, *self.environment.values()):
             if not is_utf8(text):
-                raise BadSetting(f"{text!r:.120} is not UTF-8: no service can hold it; rename it")
+                raise BadSetting(f"{quoted(text, 120)} is not UTF-8: no service can hold it; rename it")
             if CONTROL.search(text):
-                raise BadSetting(f"{text!r:.120} has a line break or another control character: no service can hold it")
+                raise BadSetting(
+                    f"{quoted(text, 120)} has a line break or another control character: no service can hold it"
+                )
 
     @property
     def name(self) -> str:

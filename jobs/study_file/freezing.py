@@ -23,6 +23,7 @@ from fts.jobs.api.study import IDLE, MINIMIZE
 from fts.jobs.study_file import code, keys, matrix, regex, space, warm
 from fts.jobs.study_file.faults import At, BadStudy, unknown
 from fts.jobs.study_file.tables import Params, Tables, changed, metrics_of, placed_at, title_of, values_of
+from fts.raising import quoted
 from fts.state.files import expanded
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Freezing:
         unknown((), tables, keys.TABLES, "table")
         for name, table in tables.items():
             if name != "cell" and not isinstance(table, Mapping):
-                raise BadStudy((name,), f"is {table!r:.80}, expected a table")
+                raise BadStudy((name,), f"is {quoted(table)}, expected a table")
         self.study = keys.checked(("study",), tables.get("study", {}), keys.STUDY)
         self.metrics = metrics_of(tables.get("metrics", {}))
         if "notify" in tables:
@@ -124,10 +125,10 @@ class Freezing:
         if OBJECTIVE.fullmatch(found):
             return found
         if not functions.MODULE.fullmatch(text):
-            raise BadStudy(at, f"is {text!r:.80}, expected {keys.FUNCTION}")
+            raise BadStudy(at, f"is {quoted(text)}, expected {keys.FUNCTION}")
         module, _, name = text.partition(":")
         path = module.replace(".", "/")
-        raise BadStudy(at, f"is {text!r:.80}, but there is no {path}.py in {self.folder}{_imported(module, name)}")
+        raise BadStudy(at, f"is {quoted(text)}, but there is no {path}.py in {self.folder}{_imported(module, name)}")
 
     def _name(self, source: functions.Function | commands.Command) -> str:
         stem = source.stem if isinstance(source, commands.Command) else source.path.stem
@@ -136,7 +137,7 @@ class Freezing:
         with placed_at(("study", "name")):
             given = self.study.get("name", functions.clean(stem))
             if not NAME.fullmatch(given):
-                raise BadSpec(f"{given!r:.80} is not a name, expected letters, digits and _.- (at most 80)")
+                raise BadSpec(f"{quoted(given)} is not a name, expected letters, digits and _.- (at most 80)")
             try:
                 return functions.checked_name(given)
             except BadSpec:
@@ -198,7 +199,7 @@ class Freezing:
         for number, table in enumerate(given, 1):
             at = ("cell", str(number))
             if not isinstance(table, Mapping):
-                raise BadStudy(at, f"is {table!r:.80}, expected a table")
+                raise BadStudy(at, f"is {quoted(table)}, expected a table")
             unknown(at, table, ("where", *keys.IN_A_CELL), "table of [[cell]]")
             if "where" not in table:
                 raise BadStudy(at, "has no where, such as where = \"size == 'L'\"")
@@ -209,10 +210,10 @@ class Freezing:
             except BadExpression as error:
                 raise BadStudy((*at, "where"), f"is not an expression: {error}") from None
             if not chosen:
-                raise BadStudy((*at, "where"), f"chooses no cell: {where.text!r:.80}")
+                raise BadStudy((*at, "where"), f"chooses no cell: {quoted(where.text)}")
             for name, inner in table.items():
                 if name != "where" and not isinstance(inner, Mapping):
-                    raise BadStudy((*at, name), f"is {inner!r:.80}, expected a table")
+                    raise BadStudy((*at, name), f"is {quoted(inner)}, expected a table")
                 if name in keys.TABLES and (known := keys.TABLES[name]) is not None:
                     keys.checked((*at, name), inner, known)
             found.append((where, {name: inner for name, inner in table.items() if name != "where"}))
@@ -221,10 +222,10 @@ class Freezing:
     def _from(self, labels: Labels, overrides: Sequence[tuple[Expression, Tables]]) -> str | None:
         given = changed(self.file.tables, labels, overrides).get("space", {})
         if not isinstance(given, Mapping):
-            raise BadStudy(("space",), f"is {given!r:.80}, expected a table")
+            raise BadStudy(("space",), f"is {quoted(given)}, expected a table")
         if (text := given.get(space.FROM)) is not None and not isinstance(text, str):
             raise BadStudy(
-                ("space", space.FROM), f"is {text!r:.80}, expected {keys.FUNCTION}; no parameter can have this name"
+                ("space", space.FROM), f"is {quoted(text)}, expected {keys.FUNCTION}; no parameter can have this name"
             )
         return text
 
@@ -282,7 +283,7 @@ class Freezing:
         if fields["prune_by"] is not None and fields["prune_by"] not in (fields["goals"] or {fields["metric"]: ""}):
             there = ", ".join(fields["goals"] or [fields["metric"]])
             raise BadStudy(
-                ("search", "prune_by"), f"is {fields['prune_by']!r:.80}, expected a metric with a goal: {there}"
+                ("search", "prune_by"), f"is {quoted(fields['prune_by'])}, expected a metric with a goal: {there}"
             )
         fields |= self._running()
         if len(fields["warm_start"]) > fields["trials"]:
@@ -376,7 +377,7 @@ def _split(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise BadSpec(f"{text!r:.80} is not a command: {error}") from None
+        raise BadSpec(f"{quoted(text)} is not a command: {error}") from None
 
 
 def _key(labels: Labels) -> tuple[Any, ...]:

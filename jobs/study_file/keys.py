@@ -14,6 +14,7 @@ from fts.jobs.api.nearest import hint
 from fts.jobs.status.concern import About
 from fts.jobs.study_file import values
 from fts.jobs.study_file.faults import At, BadStudy, unknown
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from fts.jobs.study_file.values import Reader
@@ -78,7 +79,7 @@ def _kinds(value: Any) -> tuple[str, ...]:
         raise ValueError
     for each in value:
         if each not in set(About):
-            raise BadStudy((), f"has {each!r:.40}; {hint(str(each), About)}expected some of {', '.join(About)}")
+            raise BadStudy((), f"has {quoted(each, 40)}; {hint(str(each), About)}expected some of {', '.join(About)}")
     return tuple(value)
 
 
@@ -172,7 +173,7 @@ IN_A_CELL = ("budget", "space", "forbid", "search", "resources")  # what [[cell]
 def checked(at: At, given: Any, known: Mapping[str, Key], what: str = "key") -> dict[str, Any]:
     """Returns the table with every value read. Raises BadStudy for an unknown key or a wrong value."""
     if not isinstance(given, Mapping):
-        raise BadStudy(at, f"is {given!r:.80}, expected a table")
+        raise BadStudy(at, f"is {quoted(given)}, expected a table")
     unknown(at, given, known, f"{what} of [{at[0]}]" if len(at) == 1 else what)
     return {name: value_of((*at, name), value, known[name]) for name, value in given.items()}
 
@@ -186,7 +187,7 @@ def value_of(at: At, value: Any, key: Key) -> Any:
     except BadHalving as error:
         raise BadStudy(at, f"has a wrong number: {error}") from None
     except (ValueError, TypeError, OverflowError):
-        raise BadStudy(at, f"is {value!r:.80}, expected {key.expected}") from None
+        raise BadStudy(at, f"is {quoted(value)}, expected {key.expected}") from None
 
 
 assert {one.name for one in fields(Halving)} == set(HALVING_LIMITS), "the numbers of a rule"

@@ -16,6 +16,7 @@ from fts.jobs.api.amounts import LARGEST
 from fts.jobs.api.names import is_name
 from fts.jobs.functions import MOST_CELLS
 from fts.jobs.study_file.faults import BadStudy, unknown
+from fts.raising import quoted
 
 Value = str | int | float
 Labels = dict[str, Value]
@@ -28,7 +29,7 @@ INCLUDE, EXCLUDE = "include", "exclude"
 def cells(given: Any) -> list[Labels]:
     """Returns each cell's value on each axis. Raises BadStudy."""
     if not isinstance(given, Mapping):
-        raise BadStudy((MATRIX,), f"is {given!r:.80}, expected a table")
+        raise BadStudy((MATRIX,), f"is {quoted(given)}, expected a table")
     axes = {name: _axis(name, values) for name, values in given.items() if name not in (INCLUDE, EXCLUDE)}
     includes = _entries(given.get(INCLUDE, []), INCLUDE)
     if not axes and not includes:
@@ -87,18 +88,18 @@ def _axis(name: str, values: Any) -> list[Value]:
     at = (MATRIX, name)
     _check_name(at, name)
     if not isinstance(values, list | tuple) or not values:
-        raise BadStudy(at, f"is {values!r:.80}, expected a list of values, such as ['S', 'M']")
+        raise BadStudy(at, f"is {quoted(values)}, expected a list of values, such as ['S', 'M']")
     found = [_checked(at, value) for value in values]
     for place, value in enumerate(found):
         if any(_same(value, other) for other in found[:place]):
-            raise BadStudy(at, f"names {value!r:.40} twice")
+            raise BadStudy(at, f"names {quoted(value, 40)} twice")
     return found
 
 
 def _entries(given: Any, which: str) -> list[Labels]:
     at = (MATRIX, which)
     if not isinstance(given, list | tuple) or not all(isinstance(entry, Mapping) and entry for entry in given):
-        raise BadStudy(at, f"is {given!r:.80}, expected a list of tables, such as [{{ size = 'L' }}]")
+        raise BadStudy(at, f"is {quoted(given)}, expected a list of tables, such as [{{ size = 'L' }}]")
     for entry in given:
         for name, value in entry.items():
             _check_name((*at, str(name)), name)
@@ -115,10 +116,10 @@ def _checked(at: tuple[str, ...], value: Any) -> Value:
     sound = isinstance(value, str | int | float) and not isinstance(value, bool)
     if not sound or value == "" or (not isinstance(value, str) and not abs(value) < LARGEST):
         cure = '; write "yes" and "no", or 1 and 0' if isinstance(value, bool) else ""
-        raise BadStudy(at, f"has the value {value!r:.80}, expected text or a number{cure}")
+        raise BadStudy(at, f"has the value {quoted(value)}, expected text or a number{cure}")
     assert isinstance(value, str | int | float)
     if isinstance(value, str) and not (value.isprintable() and len(value) <= LONGEST and value.strip() == value):
-        raise BadStudy(at, f"has the value {value!r:.80}, expected 1 to {LONGEST} printable characters")
+        raise BadStudy(at, f"has the value {quoted(value)}, expected 1 to {LONGEST} printable characters")
     return value
 
 

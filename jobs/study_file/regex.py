@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.api.command import EPOCH_GROUPS
 from fts.jobs.study_file.faults import BadStudy
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ def joined(patterns: Mapping[str, str]) -> str | None:
         if REFERENCE.search(pattern):
             raise BadStudy(
                 ("metrics", name, "regex"),
-                f"is {pattern!r:.80}, which refers to a group; it cannot be joined with others",
+                f"is {quoted(pattern)}, which refers to a group; it cannot be joined with others",
             )
         part = pattern if name in re.compile(pattern).groupindex else _named(name, pattern)
         part = FLAGS.sub(r"(?\1:", part) + ("\n)" if "x" in flags[1] else ")") if (flags := FLAGS.match(part)) else part
@@ -48,11 +49,13 @@ def _check(name: str, pattern: str) -> None:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise BadStudy(at, f"is {pattern!r:.80}, which is not a regular expression: {error}") from None
+        raise BadStudy(at, f"is {quoted(pattern)}, which is not a regular expression: {error}") from None
     groups = set(compiled.groupindex) - set(EPOCH_GROUPS)
     plain = compiled.groups - len(compiled.groupindex)
     if (groups and groups != {name}) or (not groups and plain != 1):
-        raise BadStudy(at, f"is {pattern!r:.80}, expected one group around the number, such as '{name}=([-0-9.eE+]+)'")
+        raise BadStudy(
+            at, f"is {quoted(pattern)}, expected one group around the number, such as '{name}=([-0-9.eE+]+)'"
+        )
 
 
 def _named(name: str, pattern: str) -> str:

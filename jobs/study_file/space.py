@@ -19,6 +19,7 @@ from fts.jobs.api.spec import BadSpec
 from fts.jobs.python import python
 from fts.jobs.study_file.faults import At, BadStudy
 from fts.jobs.study_file.keys import PARAMETER, checked
+from fts.raising import quoted
 
 FROM = "from"
 SLOWEST_S = 600.0  # the longest time for the function of `from`, which may import torch
@@ -61,7 +62,7 @@ def distribution(at: At, name: Any, given: Any) -> dict[str, Any]:
         return _choice(at, given)
     if not isinstance(given, Mapping):
         cure = f"; a fixed value is [{given!r}]" if isinstance(given, str | int | float) else ""
-        raise BadStudy(at, f"is {given!r:.80}, {EXPECTED}{cure}")
+        raise BadStudy(at, f"is {quoted(given)}, {EXPECTED}{cure}")
     table = checked(at, given, PARAMETER, "key of a parameter")
     when = {"when": _expression((*at, "when"), table["when"]).text} if "when" in table else {}
     kind = table.get("kind")
@@ -77,11 +78,13 @@ def _choice(at: At, given: Sequence[Any]) -> dict[str, Any]:
         raise BadStudy(at, f"has {len(given):,} values to choose from, expected 1 to {MOST_CHOICES:,}")
     for place, value in enumerate(given):
         if value is not None and not isinstance(value, bool | int | float | str):
-            raise BadStudy(at, f"has the choice {value!r:.80}, expected text, a number, true or false")
+            raise BadStudy(at, f"has the choice {quoted(value)}, expected text, a number, true or false")
         if isinstance(value, int | float) and not abs(value) < LARGEST:  # nan too
-            raise BadStudy(at, f"has the choice {value!r:.80}, expected a number up to {LARGEST:g}; as text it is fine")
+            raise BadStudy(
+                at, f"has the choice {quoted(value)}, expected a number up to {LARGEST:g}; as text it is fine"
+            )
         if any(value == other for other in given[:place]):  # to a sampler, 1, 1.0 and True are the same choice
-            raise BadStudy(at, f"names {value!r:.40} twice")
+            raise BadStudy(at, f"names {quoted(value, 40)} twice")
     return {"kind": "choice", "choices": list(given)}
 
 
@@ -140,7 +143,9 @@ def of_cells(
     found = []
     for cell, given in zip(cells, answer["spaces"], strict=True):
         if not isinstance(given, dict) or not given:
-            raise BadStudy(at, f"names {objective}, which returns {given!r:.80} for {dict(cell)}, expected parameters")
+            raise BadStudy(
+                at, f"names {objective}, which returns {quoted(given)} for {dict(cell)}, expected parameters"
+            )
         found.append(parameters(given, (*at, *map(str, cell.values()))))
     return found
 
@@ -158,11 +163,13 @@ def _expression(at: At, text: Any) -> Expression:
 def forbidden(given: Any) -> dict[str, str]:
     """Reads [forbid] as name -> expression. Raises BadStudy."""
     if not isinstance(given, Mapping):
-        raise BadStudy(("forbid",), f"is {given!r:.80}, expected a table of expressions")
+        raise BadStudy(("forbid",), f"is {quoted(given)}, expected a table of expressions")
     for name, text in given.items():
         if not isinstance(text, str):
             there = f'"{name} == {text}"' if isinstance(text, int | float) else "\"lr > 0.1 and size == 'L'\""
-            raise BadStudy(("forbid", str(name)), f"is {text!r:.80}, expected an expression in quotes, such as {there}")
+            raise BadStudy(
+                ("forbid", str(name)), f"is {quoted(text)}, expected an expression in quotes, such as {there}"
+            )
     return {str(name): _expression(("forbid", str(name)), text).text for name, text in given.items()}
 
 
@@ -218,7 +225,7 @@ def _check(at: At, expression: Expression, values: Mapping[str, list[Any]], clos
     for name, constant in expression.compared:
         if name in closed and constant not in closed[name]:
             there = ", ".join(repr(each) for each in closed[name])[:200]
-            raise BadStudy(at, f"compares {name} with {constant!r:.40}, which is not one of its values: {there}")
+            raise BadStudy(at, f"compares {name} with {quoted(constant, 40)}, which is not one of its values: {there}")
     for combination in _some(values, expression.names):
         try:
             expression.value(dict(zip(expression.names, combination, strict=True)))

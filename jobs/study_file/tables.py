@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.study_file import keys
 from fts.jobs.study_file.faults import At, BadStudy
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from fts.jobs.api.command import BareStudy
@@ -24,18 +25,18 @@ Params = dict[str, Any]
 def metrics_of(given: Any) -> dict[str, dict[str, Any]]:
     """Reads [metrics], by name. Raises BadStudy."""
     if not isinstance(given, Mapping):
-        raise BadStudy(("metrics",), f"is {given!r:.80}, expected a table")
+        raise BadStudy(("metrics",), f"is {quoted(given)}, expected a table")
     found = {}
     for name, each in given.items():
         at = ("metrics", str(name))
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise BadStudy(at, "cannot name a metric, expected letters, digits and _.- (at most 80)")
         if not isinstance(each, Mapping):
-            raise BadStudy(at, f'is {each!r:.80}, expected a table such as {{ goal = "minimize" }}, or {{}}')
+            raise BadStudy(at, f'is {quoted(each)}, expected a table such as {{ goal = "minimize" }}, or {{}}')
         found[name] = keys.checked(at, each, keys.METRIC, "key of a metric")
         limit = found[name].get("constraint")
         if limit is not None and not LIMIT.fullmatch(limit):
-            raise BadStudy((*at, "constraint"), f'is {limit!r:.80}, expected a limit such as "<= 2e6" or ">= 0.5"')
+            raise BadStudy((*at, "constraint"), f'is {quoted(limit)}, expected a limit such as "<= 2e6" or ">= 0.5"')
     return found
 
 

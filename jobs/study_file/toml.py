@@ -10,6 +10,7 @@ from typing import Any
 
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.study_file.faults import At, BadStudy, dotted
+from fts.raising import quoted
 
 LONGEST = 1_000_000  # characters of a file
 HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
@@ -86,7 +87,7 @@ def with_value(tables: Mapping[str, Any], setting: str) -> tuple[dict[str, Any],
     path, equals, text = setting.partition("=")
     at = _parts(path)
     if not equals or len(at) < 2 or not all(at):
-        raise BadSpec(f"--set has {setting!r:.80}, expected TABLE.KEY=VALUE, such as budget.trials=80")
+        raise BadSpec(f"--set has {quoted(setting)}, expected TABLE.KEY=VALUE, such as budget.trials=80")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except ValueError:
@@ -96,7 +97,7 @@ def with_value(tables: Mapping[str, Any], setting: str) -> tuple[dict[str, Any],
     for place, name in enumerate(at[:-1]):
         before = inner.get(name, {})
         if not isinstance(before, Mapping):
-            raise BadSpec(f"--set has {setting!r:.80}, but {dotted(at[: place + 1])} is not a table")
+            raise BadSpec(f"--set has {quoted(setting)}, but {dotted(at[: place + 1])} is not a table")
         inner[name] = dict(before)
         inner = inner[name]
     inner[at[-1]] = value
@@ -136,7 +137,7 @@ def _all_tables(values: Sequence[Any]) -> bool:
 
 def _key(name: Any) -> str:
     if not isinstance(name, str):
-        raise BadStudy((), f"a key is {name!r:.80}, expected a string")
+        raise BadStudy((), f"a key is {quoted(name)}, expected a string")
     return name if BARE.fullmatch(name) else _text(name)
 
 
@@ -159,7 +160,7 @@ def _value(value: Any, at: At) -> str:
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(each, at) for each in value)}]"
-    raise BadStudy(at, f"is {value!r:.80} of type {type(value).__name__}, expected text, a number, a list or a table")
+    raise BadStudy(at, f"is {quoted(value)} of type {type(value).__name__}, expected text, a number, a list or a table")
 
 
 def _text(text: str) -> str:

@@ -13,6 +13,7 @@ from fts.jobs.api.grid import GRID, most_trials
 from fts.jobs.api.names import is_name
 from fts.jobs.functions import value_of
 from fts.jobs.study_file.faults import At, BadStudy, unknown
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,13 +74,13 @@ def parsed(word: str) -> Params:
         try:
             found = json.loads(word)
         except ValueError as error:
-            raise BadStudy(OPTION, f"is {word!r:.80}, {expected}: {error}") from None
+            raise BadStudy(OPTION, f"is {quoted(word)}, {expected}: {error}") from None
         return dict(found)
     found = {}
     for part in word.split(","):
         name, equals, value = (each.strip() for each in part.partition("="))
         if not equals or not is_name(name) or not value or name in found:
-            raise BadStudy(OPTION, f"is {word!r:.80}, {expected}, each name once")
+            raise BadStudy(OPTION, f"is {quoted(word)}, {expected}, each name once")
         found[name] = PLAIN[value] if value in PLAIN else value_of(value)
     return found
 
@@ -155,19 +156,21 @@ def recorded_in(db: Database) -> Callable[[str], Params]:
     def recorded(word: str) -> Params:
         match = TRIAL.fullmatch(word.strip())
         if match is None:
-            raise BadStudy(AT, f"names {word!r:.80}, expected a trial such as STUDY/CELL:t5, or 7:t5 of job 7")
+            raise BadStudy(AT, f"names {quoted(word)}, expected a trial such as STUDY/CELL:t5, or 7:t5 of job 7")
         number = int(match[2])
         named = _named(jobs, match[1])
         if not named:
             there = ", ".join(dict.fromkeys(f"{job.study}/{job.cell}" for job in jobs)) or "none"
-            raise BadStudy(AT, f"names {word!r:.80}, and no cell is called {match[1]!r:.80}; there are {there:.200}")
+            raise BadStudy(
+                AT, f"names {quoted(word)}, and no cell is called {quoted(match[1])}; there are {there:.200}"
+            )
         found = [(job, trial) for job in named for trial in queries.trials(db, job.id) if trial.number == number]
         if not found:
-            raise BadStudy(AT, f"names {word!r:.80}, and {named[-1].cell} has no trial {number}")
+            raise BadStudy(AT, f"names {quoted(word)}, and {named[-1].cell} has no trial {number}")
         if len({(job.study, job.cell) for job, _ in found}) > 1:
             names = ", ".join(f"{job.study}/{job.cell}" for job, _ in found)
             raise BadStudy(
-                AT, f"names {word!r:.80}, which several cells have: {names:.200}; write STUDY/CELL:t{number}"
+                AT, f"names {quoted(word)}, which several cells have: {names:.200}; write STUDY/CELL:t{number}"
             )
         return dict(found[-1][1].params)
 
@@ -209,14 +212,16 @@ def _inside(at: At, name: str, value: Any, distribution: Mapping[str, Any], whos
                 return choice
             if isinstance(choice, str) and choice == str(value):  # True and 3 as text
                 return choice
-        raise BadStudy(at, f"{whose}gives {name} = {value!r:.40}, expected one of {distribution['choices']!r:.200}")
+        raise BadStudy(
+            at, f"{whose}gives {name} = {quoted(value, 40)}, expected one of {quoted(distribution['choices'], 200)}"
+        )
     low, high = distribution["low"], distribution["high"]
     sound = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     if not sound or (distribution["kind"] == "int" and value != int(value)):
-        raise BadStudy(at, f"{whose}gives {name} = {value!r:.40}, expected {low:g} to {high:g}")
+        raise BadStudy(at, f"{whose}gives {name} = {quoted(value, 40)}, expected {low:g} to {high:g}")
     if (step := distribution.get("step")) is not None and not _is_whole((value - low) / step):
         expected = f"expected {low:g} to {high:g} in steps of {step:g}"
-        raise BadStudy(at, f"{whose}gives {name} = {value!r:.40}, {expected}")
+        raise BadStudy(at, f"{whose}gives {name} = {quoted(value, 40)}, {expected}")
     return int(value) if distribution["kind"] == "int" else float(value)
 
 
@@ -227,9 +232,9 @@ def _is_whole(steps: float) -> bool:
 
 def _plain(at: At, name: Any, value: Any) -> Any:
     if value is not None and not isinstance(value, bool | int | float | str):
-        raise BadStudy(at, f"gives {name} = {value!r:.40}, expected text, a number, true or false")
+        raise BadStudy(at, f"gives {name} = {quoted(value, 40)}, expected text, a number, true or false")
     if isinstance(value, float) and not math.isfinite(value):  # 1e999, too
-        raise BadStudy(at, f"gives {name} = {value!r:.40}, expected a finite number")
+        raise BadStudy(at, f"gives {name} = {quoted(value, 40)}, expected a finite number")
     return value
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.raising import quoted
 from fts.state.files import ABSENT, DRAFT, link_below, make_folder, naming, remove, sync_folder, unlock
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def is_unfinished(name: str) -> bool:
 def checked_name(name: Any, may_be_folder: bool = False) -> str:
     """Returns the name if it is a plain relative path inside the folder. Raises BadFile."""
     if not isinstance(name, str):
-        raise BadFile(f"the name of a file is {name!r:.80}, expected a relative path")
+        raise BadFile(f"the name of a file is {quoted(name)}, expected a relative path")
     parts = (name.removesuffix("/") if may_be_folder else name).split("/")
     if any(part in ("", ".", "..") for part in parts):
         expected = "one inside the trial's folder"

@@ -16,6 +16,7 @@ from fts.jobs.supervisor.process_tree import Reaped, is_of_another_study, reap_r
 from fts.jobs.supervisor.progress_events import EpochReported, Note
 from fts.jobs.trial.artifacts import MOST_FILES
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
+from fts.raising import quoted
 from fts.state import queries, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch
 from fts.state.transitions.trials import OF_SAMPLER
@@ -210,7 +211,7 @@ class TrialRecord:
         if self._warned_garbage:
             return
         self._warned_garbage = True
-        message = f"t{self.trial.number}: an invalid line was ignored, {fact['reason']}: {fact['line']!r:.120}"
+        message = f"t{self.trial.number}: an invalid line was ignored, {fact['reason']}: {quoted(fact['line'], 120)}"
         self.report("warned", message)
 
     def draw(self, fact: dict[str, Any]) -> None:

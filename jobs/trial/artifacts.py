@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.trial.local_folder import local_folder
 from fts.jobs.trial.running import running_of
+from fts.raising import quoted
 from fts.state.files import atomic_write, cannot_take, take
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def artifact(trial: Any, path: str | Path, name: str | None = None) -> Path:
         raise BadArtifact(f"{source} is neither a file nor a folder; write it before you call fts.artifact")
     if not 0 < len(name) <= LONGEST_NAME or Path(name).name != name or name.startswith(".") or not name.isprintable():
         raise BadArtifact(
-            f"the artifact's name is {name!r:.100}, expected a file name of at most {LONGEST_NAME} letters"
+            f"the artifact's name is {quoted(name, 100)}, expected a file name of at most {LONGEST_NAME} letters"
         )
     if (wrong := cannot_take(source)) is not None:
         raise BadArtifact(f"{wrong} cannot be copied, expected a file that can be read, and no link to a folder")

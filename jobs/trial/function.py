@@ -51,6 +51,7 @@ from fts.jobs.trial.running import (
 )
 from fts.jobs.trial.signalled import SIGNALLED_S, signalled
 from fts.jobs.trial.stacks import write_stacks
+from fts.raising import quoted
 from fts.state.files import CannotWrite, remove
 from fts.state.values import HUGE, Direction
 
@@ -176,7 +177,7 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     folder = running.cell.path.parent.absolute()
     if isinstance(error, SystemExit):
         who = running.cell.function if called else running.cell.path.name
-        message = f"{who} called sys.exit({error.code!r:.100}) ({place_of(error, folder)})"
+        message = f"{who} called sys.exit({quoted(error.code, 100)}) ({place_of(error, folder)})"
         cure = "return the value of the trial instead" if called else f"keep it out of what runs at import: use {GUARD}"
         if place_of(error).startswith("argparse.py "):
             cure = "a trial has no command line: give every argument a default"
@@ -560,7 +561,7 @@ def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
     given = dict(trial.user_attrs) if trial is not None else {}
     found = {name: plain(value) for name, value in list(given.items())[:MAX_METRICS] if is_plain(name)}
     recorded = {name: value for name, value in found.items() if is_plain(value)}
-    if left := [f"{name!r:.80}" for name in given if name not in recorded]:
+    if left := [f"{quoted(name)}" for name in given if name not in recorded]:
         expected = f"plain values of at most {LONGEST_ATTRIBUTE} characters"
         say(f"attributes of the trial that are not recorded: {', '.join(left[:MOST_NAMED])}; expected {expected}")
     return recorded

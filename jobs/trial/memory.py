@@ -18,6 +18,7 @@ from typing import Any
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.trial.error_text import sentence_of
 from fts.jobs.trial.function import BadObjective, load
+from fts.raising import quoted
 
 
 def main() -> int:
@@ -45,7 +46,7 @@ def call(request: dict[str, Any]) -> int:
     except (TypeError, ValueError):
         found = math.nan
     if not 1 <= found <= 2**50:
-        raise BadObjective(f"{request['memory']} returned {returned!r:.80}, expected a number of bytes from 1")
+        raise BadObjective(f"{request['memory']} returned {quoted(returned)}, expected a number of bytes from 1")
     return int(found)
 
 

@@ -13,6 +13,7 @@ from fts.jobs.search.sampler import kept_by, system_attributes
 from fts.jobs.search.space import data_of
 from fts.jobs.status.formatting import cut
 from fts.jobs.trial.process import say
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,8 @@ class OptunaTrial(optuna.Trial):
             if given:
                 raise self._not_offered(name, data) from error
             raise RecordedValue(
-                f"{name} is {self._fixed_params[name]!r:.80} in this trial's record, and {self.running.cell.path.name} "
+                f"{name} is {quoted(self._fixed_params[name])} in this trial's record, and "
+                f"{self.running.cell.path.name} "
                 f"suggests {offered(data)} now; restore the code or enqueue the study again"
             ) from error
         recorded = value
@@ -95,7 +97,9 @@ class OptunaTrial(optuna.Trial):
         declared = name in (self.running.cell.space or {})
         how, cure = ("as the study declares it", "equal") if declared else ("in the warm start", "agree")
         value, file = self.running.spec.params[name], self.running.cell.path.name
-        return RecordedValue(f"{name} is {value!r:.80} {how}, and {file} suggests {offered(data)}; make the two {cure}")
+        return RecordedValue(
+            f"{name} is {quoted(value)} {how}, and {file} suggests {offered(data)}; make the two {cure}"
+        )
 
     @property
     def params(self) -> dict[str, Any]:

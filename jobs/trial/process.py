@@ -31,6 +31,7 @@ from fts.jobs.trial import orphans
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.jobs.trial.stacks import exit_now, tell_own_end
+from fts.raising import quoted
 from fts.state.files import naming, open_log, refuse_links, remove, sweep
 
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID")  # environment variables of batch systems
@@ -340,7 +341,7 @@ class Commands:
                 try:
                     self._obey(protocol.decode(line))
                 except (ValueError, LookupError, TypeError) as error:
-                    _say_if_possible(f"unreadable command ignored: {error!r:.200}")
+                    _say_if_possible(f"unreadable command ignored: {quoted(error, 200)}")
         self.supervisor_died = True
         self.ask_stop()  # end of file: the supervisor died, so stop training
         if leave is None:

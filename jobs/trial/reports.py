@@ -17,6 +17,7 @@ from fts.jobs.api.command import EPOCH_GROUPS
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.goals import goals_of
 from fts.jobs.trial.running import MAX_METRICS, wrong_name
+from fts.raising import quoted
 from fts.state.files import naming
 from fts.state.values import Direction, bounded
 
@@ -229,7 +230,7 @@ class Reports:
             if isinstance(step, bool) or not isinstance(step, int) or step < 0:
                 raise ValueError
         except ValueError:
-            self._say_once(f"{name} is {given!r:.80}, expected a whole number from 0: this report is counted instead")
+            self._say_once(f"{name} is {quoted(given)}, expected a whole number from 0: this report is counted instead")
             return None
         return step
 
@@ -245,7 +246,7 @@ class Reports:
         if name == self.cell.metric:
             if value is None:
                 return math.nan
-            self._say_once(f"{name} is {value!r:.80}, expected a number: this report is left out")
+            self._say_once(f"{name} is {quoted(value)}, expected a number: this report is left out")
         return None
 
     def _say_once(self, sentence: str) -> None:

@@ -19,6 +19,7 @@ from fts.jobs.api.objective import Stopped
 from fts.jobs.trial.error_text import current_line, is_own
 from fts.jobs.trial.process import Commands, Throttle, say
 from fts.jobs.trial.signalled import signalled
+from fts.raising import quoted
 from fts.state.files import CannotWrite, atomic_write
 from fts.state.values import bounded
 
@@ -265,7 +266,7 @@ def running_of(trial: Any) -> RunningTrial | None:
     if hasattr(running, "drew"):
         return running
     if not hasattr(trial, "suggest_float"):
-        raise TypeError(f"the first argument is {trial!r:.80}, expected the trial that the function got")
+        raise TypeError(f"the first argument is {quoted(trial)}, expected the trial that the function got")
     return None
 
 
@@ -284,13 +285,13 @@ def wrong_name(name: str) -> str | None:
     """Returns why this cannot be the name of a metric, or None."""
     if 0 < len(name) <= LONGEST_NAME and name.isprintable():
         return None
-    return f"a metric is called {name!r:.80}, expected 1 to {LONGEST_NAME} printable characters"
+    return f"a metric is called {quoted(name)}, expected 1 to {LONGEST_NAME} printable characters"
 
 
 def shown(value: Any) -> str:
     """Returns the repr, at most 80 characters; also for values that contain themselves or have a broken repr."""
     try:
-        return f"{value!r:.80}"
+        return f"{quoted(value)}"
     except Exception:  # noqa: BLE001  # of the user's own classes
         return "something"
 

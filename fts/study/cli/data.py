@@ -13,6 +13,7 @@ from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json, emit_table, plain, say
 from fts.jobs.cli.paths import PathType
 from fts.jobs.status.formatting import count
+from fts.raising import quoted
 from fts.state.files import shell_path
 from fts.study import choices
 
@@ -72,7 +73,7 @@ def reading_of(columns: tuple[str, ...], date_format: str | None, name: str | No
         key, sign, column = part.partition("=")
         if not sign or key.strip().lower() not in ASKED or not column.strip():
             raise click.UsageError(
-                f"--columns {part!r:.60}: expected one of {', '.join(ASKED)}, =, and a column's name"
+                f"--columns {quoted(part, 60)}: expected one of {', '.join(ASKED)}, =, and a column's name"
             )
         found[key.strip().lower()] = column.strip()
     try:
