@@ -57,5 +57,10 @@ def runnable(db: Database, excluded: Collection[int], most: int) -> list[tuple[i
     return [(int(job_id), str(md5)) for job_id, md5 in rows]
 
 
+def spec_md5(db: Database, job_id: int) -> str:
+    """Returns the md5 of the job's specification, as `runnable` does."""
+    return str(JobRow.select(JobRow.spec_md5).where(JobRow.id == job_id).scalar(db))
+
+
 def write_ticket(task: str) -> bytes:
     return json.dumps({"task": task}).encode()

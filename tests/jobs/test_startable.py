@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.startable import StartableJobs
+from fts.jobs.supervisor.trial_runner import YIELD_S
 from fts.state import queries
 from fts.state.db import open_database
 from tests.fts_process import Study, wait_until
@@ -81,6 +83,40 @@ def test_a_job_without_a_gpu_runs_while_an_earlier_one_waits_for_the_only_gpu(
         assert study.one("SELECT max(attempt) FROM job") == 1, "nobody had to give up a slot"
 
 
+def test_a_slot_that_a_parallel_job_gives_up_takes_no_other_trial_of_it_that_can_only_wait(tmp_path: Path) -> None:
+    """It would go from one to the other every YIELD_S, and the job that can begin would never get the slot."""
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    study.ok("enqueue", "train.py:waits", "--name", "wide", *OF_GPU[:-1], "4", "--parallel", "3")
+    worker = study.start("worker", "--until-empty", "--slots", "2")
+    wait_until(lambda: study.query("SELECT id FROM event WHERE verb = 'waits' AND message LIKE 't1 %'"))
+    study.ok("enqueue", "train.py:short", "--name", "plain", *PLAIN)
+    study.ok("enqueue", "train.py:short", "--name", "more", *PLAIN)
+    wait_until(lambda: study.one("SELECT count(*) FROM job WHERE status = 'done'") == 2)
+    assert study.one("SELECT count(*) FROM event WHERE verb = 'trial_interrupted'") == 1, "the slot takes both"
+    wait_until(lambda: study.query("SELECT id FROM event WHERE verb = 'trial_resumed' AND message LIKE 'trial 1 %'"))
+    (tmp_path / "goes on").touch()
+    assert worker.wait(60) == 0
+    assert study.one("SELECT count(*) FROM trial WHERE status = 'complete'") == 6
+
+
+def test_a_worker_that_leaves_after_its_jobs_ends_one_that_waits_for_a_gpu(tmp_path: Path) -> None:
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    study.ok("enqueue", "train.py:waits", "--name", "holds", *OF_GPU)
+    worker = study.start("worker", "--slots", "2")
+    wait_until(lambda: study.one("SELECT sum(epochs) FROM trial"))
+    study.ok("enqueue", "train.py:short", "--name", "next", *OF_GPU)
+    wait_until(lambda: study.query("SELECT id FROM event WHERE job_id = 2 AND verb = 'waits'"))
+    study.ok("drain", "--after", "job")
+    study.ok("enqueue", "train.py:short", "--name", "plain", *PLAIN)
+    time.sleep(2 * YIELD_S)
+    (tmp_path / "goes on").touch()
+    assert worker.wait(60) == 0
+    assert [row["status"] for row in study.query("SELECT status FROM job ORDER BY id")] == ["done", "done", "queued"]
+    assert study.one("SELECT max(attempt) FROM job") == 1
+
+
 def test_the_first_slot_of_a_parallel_job_stays_with_it_while_another_trial_of_it_runs(tmp_path: Path) -> None:
     """It could run no other job, and would interrupt and resume its trial for as long as the other one runs."""
     study = Study(tmp_path, **ENVIRON)
@@ -145,6 +181,13 @@ def test_what_each_queued_job_wants_is_read_once_and_a_specification_that_is_wro
         jobs.leaves(2, 7, Want(gpus=1, needed=5))
         assert jobs.needed(2, 8) == 0, "another trial"
         monkeypatch.undo()
+        other = Slot(1, places, settings, slot.sensors, pool)
+        pool.expect(1, 0)  # it takes none
+        assert jobs.other(slot, 3, Want(gpus=1), ()) == jobs.other(slot, 3, Want(gpus=1), ()) == 2
+        assert jobs.other(other, 1, Want(gpus=1), ()) is None, "one trial leaves its slot for a job, not all"
+        jobs.leaves(2, 8, Want(gpus=1))
+        db.execute_sql("UPDATE job SET spec_md5 = 'y' WHERE id = 2")
+        assert jobs.ahead(slot, ()) == {1}, "what a trial wanted before its specification was changed counts no more"
         db.execute_sql("UPDATE job SET spec = '{}', spec_md5 = 'x' WHERE id = 1")
         assert jobs.ahead(slot, ()) == frozenset(), "it fails once it is claimed, and says why"
         assert jobs.ahead(Slot(0, places, settings, slot.sensors, MemoryPool()), ()) == frozenset()
