@@ -12,11 +12,11 @@ from fts.jobs.devices import Gpu
 from fts.jobs.executors.base import Want
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor import startable
 from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.startable import StartableJobs
 from fts.jobs.supervisor.trial_runner import YIELD_S
-from fts.state import queries
 from fts.state.db import open_database
 from tests.fts_process import Study, wait_until
 
@@ -171,7 +171,7 @@ def test_what_each_queued_job_wants_is_read_once_and_a_specification_that_is_wro
         jobs = StartableJobs(db, settings)
         assert jobs.ahead(slot, ()) == frozenset(), "the first can begin"
         pool.take(1, 0, lambda: None, lambda: False, RoomWant(gpus=1))
-        monkeypatch.setattr(queries, "job", None)  # read already
+        monkeypatch.setattr(startable, "load_study", None)  # read already
         assert jobs.ahead(slot, ()) == {1} and jobs.ahead(slot, {2}) == frozenset(), "none can begin: the first waits"
         assert jobs.other(slot, 3, Want(gpus=1), ()) == 2 and jobs.other(slot, 3, Want(gpus=1), {2}) is None
         assert jobs.other(slot, 3, Want(), ()) is None, "it can begin itself"
