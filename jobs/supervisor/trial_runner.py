@@ -36,6 +36,7 @@ from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions, trial_usage
 from fts.state.errors import BadRow, StaleToken
+from fts.state.scheduling import LEFT_SLOT
 from fts.state.ticket_rows import next_runnable
 from fts.state.values import Cause, Claim, Direction, Trial, TrialStatus
 
@@ -365,9 +366,9 @@ class TrialRunner:
             return StopRequest(order or StopReason.DRAIN)
         assert self.work.startable is not None, "_yields is false without it"
         self.work.startable.leaves(self.job.id, self.trial.id, self._want())
-        transitions.interrupt_trial(self.db, self.claim, self.trial.id, Cause.DRAINED)
-        what = f"{self._named()} waits {self._waits_for}; job {self._yields_to} can begin in its slot meanwhile"
-        return StopRequest(StopReason.REST, what, yields=True)
+        what = f"waits {self._waits_for}; {LEFT_SLOT} {self._yields_to}"
+        transitions.interrupt_trial(self.db, self.claim, self.trial.id, Cause.DRAINED, f"it {what}")
+        return StopRequest(StopReason.REST, f"{self._named()} {what}", yields=True)
 
     def _fits_elsewhere(self, needed: int) -> bool:
         """Notes what the trial needs and its node does not have. Returns whether another node may have enough."""

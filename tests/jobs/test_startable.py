@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import time
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.startable import StartableJobs
 from fts.jobs.supervisor.trial_runner import YIELD_S
+from fts.state import transitions
 from fts.state.db import open_database
+from fts.state.scheduling import LEFT_SLOT
 from tests.fts_process import Study, wait_until
 
 ENVIRON = {"FTS_GPUS": "GPU-a=24GB", "FTS_POLL_S": "0.05"}
@@ -71,9 +75,8 @@ def test_a_job_without_a_gpu_runs_while_an_earlier_one_waits_for_the_only_gpu(
     wait_until(lambda: study.query("SELECT id FROM event WHERE job_id = 2 AND message LIKE '%until 1 GPU is free'"))
     assert study.one("SELECT status FROM job WHERE id = 1") == "running"
     if not plain_first:
-        assert study.query(
-            "SELECT id FROM event WHERE verb = 'released' AND message LIKE '%until 1 GPU is free; job 3 can begin%'"
-        )
+        left = "%until 1 GPU is free; it left its slot to job 3"
+        assert len(study.query(f"SELECT id FROM event WHERE job_id = 2 AND message LIKE '{left}'")) == 2
     (tmp_path / "goes on").touch()
     assert worker.wait(60) == 0
     assert [row["status"] for row in study.query("SELECT status FROM job ORDER BY id")] == ["done"] * 3
@@ -115,6 +118,25 @@ def test_a_worker_that_leaves_after_its_jobs_ends_one_that_waits_for_a_gpu(tmp_p
     assert worker.wait(60) == 0
     assert [row["status"] for row in study.query("SELECT status FROM job ORDER BY id")] == ["done", "done", "queued"]
     assert study.one("SELECT max(attempt) FROM job") == 1
+
+
+def test_why_a_job_waits_that_has_left_its_slot_and_what_is_before_the_next_one(tmp_path: Path) -> None:
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    for name in ("first", "second", "third"):
+        study.ok("enqueue", "train.py:short", "--name", name, *PLAIN)
+    message = f"t0 waits until 1 GPU is free; {LEFT_SLOT} 9"
+    with open_database(study.outputs / "fts.db") as db:
+        transitions.register_worker(db, socket.gethostname(), os.getpid(), time.time(), 1)
+        db.execute_sql("UPDATE job SET attempt = 1, cause = 'drained', message = ? WHERE id = 1", (message,))
+    assert study.ok("why", "1").splitlines()[:2] == [
+        f"job 1 (first) is not running: {message}",
+        "it starts once a slot and what it waits for are free; until then slots run later jobs",
+    ]
+    said = study.ok("why", "3")
+    assert "2 jobs before it" in said and "job 1 (first) waits for more than a slot: later jobs may start first" in said
+    assert "next is job 2 (second)" in said
+    assert "drained" not in study.ok("queue")
 
 
 def test_the_first_slot_of_a_parallel_job_stays_with_it_while_another_trial_of_it_runs(tmp_path: Path) -> None:
