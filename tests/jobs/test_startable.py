@@ -120,6 +120,23 @@ def test_a_worker_that_leaves_after_its_jobs_ends_one_that_waits_for_a_gpu(tmp_p
     assert study.one("SELECT max(attempt) FROM job") == 1
 
 
+def test_a_trial_whose_memory_a_function_tells_is_asked_before_others_pass_it(tmp_path: Path) -> None:
+    """It may share a GPU that is in use; how much it takes is known once it has been claimed."""
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE + "\n\ndef need(params):\n    return 10 * 1024**3\n")
+    study.ok("enqueue", "train.py:short", "--space", "x=0.0:1.0", *OF_GPU[:2], "--memory", "train.py:need")
+    study.ok("enqueue", "train.py:short", "--name", "plain", *PLAIN)
+    pool = MemoryPool((Gpu("GPU-a", 24 << 30),))
+    settings, places = WorkerSettings(2), Places(study.outputs / "fts.db", tmp_path)
+    slot = Slot(0, places, settings, detect.from_env(tmp_path, {"FTS_SENSORS": "none"}), pool)
+    with open_database(places.db) as db:
+        jobs = StartableJobs(db, settings)
+        for held, ahead in ((10 << 30, set()), (None, {1})):  # None: a whole GPU
+            pool.take(1, 0, lambda: None, lambda: False, RoomWant(gpus=1, gpu_bytes=held))
+            assert jobs.ahead(slot, ()) == ahead
+            pool.release(1)
+
+
 def test_why_a_job_waits_that_has_left_its_slot_and_what_is_before_the_next_one(tmp_path: Path) -> None:
     study = Study(tmp_path, **ENVIRON)
     (tmp_path / "train.py").write_text(FILE)
