@@ -20,7 +20,6 @@ WAITS_SQL = "status = 'queued' AND hold_reason IS NULL"  # `is_waiting` is the s
 # `runnable_reason` is this predicate as a sentence; a test compares the two over random states.
 RUNNABLE_SQL = f"{WAITS_SQL} AND NOT EXISTS (SELECT 1 FROM flag WHERE name = 'queue_paused')"
 
-LEFT_SLOT = "it left its slot to job"  # in the message of a job whose trial waits for a GPU or a node
 OF_DISK = "disk:"  # prefix of the reason if a worker paused the queue because it could not write files
 FULL_DISK = "a full disk"  # what blocks a worker's writes if it is not another process
 DEFECTS = ("input/output error", "i/o error")  # of a defective disk: one successful write proves nothing
@@ -48,11 +47,6 @@ def resumes_by_itself(reason: str | None) -> bool:
     """Whether a worker resumes the queue once files can be written: it was paused for a disk without a defect."""
     text = (reason or "").lower()
     return text.startswith(OF_DISK) and not any(words in text for words in DEFECTS)
-
-
-def left_slot(job: Job) -> bool:
-    """Whether its trial has left a slot to another job, because it waits for a GPU or a node."""
-    return job.status is JobStatus.QUEUED and job.cause is Cause.DRAINED and LEFT_SLOT in (job.message or "")
 
 
 def is_waiting(job: Job) -> bool:

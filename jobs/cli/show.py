@@ -27,7 +27,7 @@ from fts.state.db import Database, open_for_reading
 from fts.state.files import csv_text
 from fts.state.pareto_front import best_first
 from fts.state.rows import unreadable_in
-from fts.state.scheduling import left_slot, paused_because
+from fts.state.scheduling import paused_because
 from fts.state.values import Event, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def remark(job: Job) -> str:
     if job.asked:
         return f"asked to {job.asked}"
     if job.status in (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.QUEUED) and job.cause:
-        return (job.message if left_slot(job) else f"{job.cause}: {job.message}") if job.message else str(job.cause)
+        return (job.message if job.left_slot else f"{job.cause}: {job.message}") if job.message else str(job.cause)
     return ""
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.status import conditions, drain, formatting, naming
 from fts.jobs.status.conditions import is_live, running_trials, taken_slots
 from fts.jobs.status.event_groups import GUARDED, stuck_sentence, stuck_slots, waiting_since
-from fts.state.scheduling import QueueContext, left_slot, runnable_reason
+from fts.state.scheduling import QueueContext, runnable_reason
 from fts.state.values import Job, JobStatus, Snapshot, Worker
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         asked = "; ".join(drain.sentence(snapshot, worker, now) for worker in live)
         sentences.append(f"{name} is not running: every worker was asked to stop; start another with `fts worker`")
         sentences.append(f"DRAINING: {asked}")
-    elif left_slot(job):
+    elif job.left_slot:
         sentences.append(f"{name} is not running: {job.message}")
         sentences.append("it starts once a slot and what it waits for are free; until then slots run later jobs")
         return sentences
@@ -111,7 +111,7 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         sentences.append(f"{name} is not running: it is next, and {taken}")
     else:
         sentences.append(f"{name} is next and a slot is free: the worker starts it within seconds")
-    passed = [other for other in ahead if left_slot(other)]
+    passed = [other for other in ahead if other.left_slot]
     if passed and takers(live):
         one = f"job {passed[0].id} ({naming.cell_name(passed[0])}) waits"
         them = one if len(passed) == 1 else f"{len(passed)} of them wait"

@@ -36,9 +36,9 @@ from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions, trial_usage
 from fts.state.errors import BadRow, StaleToken
-from fts.state.scheduling import LEFT_SLOT
 from fts.state.ticket_rows import next_runnable
 from fts.state.values import Cause, Claim, Direction, Trial, TrialStatus
+from fts.state.values.job import LEFT_SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

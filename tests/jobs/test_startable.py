@@ -21,7 +21,7 @@ from fts.jobs.supervisor.startable import StartableJobs
 from fts.jobs.supervisor.trial_runner import YIELD_S
 from fts.state import transitions
 from fts.state.db import open_database
-from fts.state.scheduling import LEFT_SLOT
+from fts.state.values.job import LEFT_SLOT
 from tests.fts_process import Study, wait_until
 
 ENVIRON = {"FTS_GPUS": "GPU-a=24GB", "FTS_POLL_S": "0.05"}
