@@ -124,7 +124,7 @@ def remark(job: Job) -> str:
     if job.asked:
         return f"asked to {job.asked}"
     if job.status in (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.QUEUED) and job.cause:
-        return f"{job.cause}: {job.message}" if job.message else str(job.cause)
+        return (job.message if job.left_slot else f"{job.cause}: {job.message}") if job.message else str(job.cause)
     return ""
 
 

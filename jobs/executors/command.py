@@ -8,6 +8,7 @@ here.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 import time
@@ -34,7 +35,7 @@ from fts.state.errors import StateError
 from fts.state.values import Node, NodeState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fts.jobs.api.study import Program
     from fts.jobs.executors.launch import Launch
@@ -82,6 +83,7 @@ class CommandExecutor:
         self._lock = threading.Condition()
         self._at: dict[int, Place] = {}  # slot -> where its agent was launched
         self._busy: set[int] = set()  # slots that run a trial or look for a node for one
+        self._line: dict[int, Want] = {}  # trials with GPUs that wait for a node, by slot; first come, first served
         self.rows = NodeRows(self)
         self._missing: dict[str, list[str]] = {}  # error about something missing -> the nodes with that error
         self._ran: set[str] = set()  # programs that have finished a trial
@@ -131,13 +133,17 @@ class CommandExecutor:
         A trial with GPUs gets none of the nodes that an earlier one with GPUs waits for, which would starve.
         """
         states = {node.id: node for node in queries.nodes(self.db)}
+        seen = set[Want]()
         with self._lock:
-            awaited = list[Place]()
+            awaited = self._awaited(self._earlier(slot))
             for index, want in enumerate(wants):
+                if want in seen:  # an equal one cannot begin either
+                    continue
+                seen.add(want)
                 able = self._able(want)
                 if any(self._has_room(one, slot, want, states) for one in able if not want.gpus or one not in awaited):
                     return index
-                awaited += able if want.gpus else []
+                awaited += [one for one in able if want.gpus and one not in awaited]
         return None
 
     def _has_room(self, place: Place, slot: int, want: Want, states: Mapping[str, Node]) -> bool:
@@ -190,6 +196,8 @@ class CommandExecutor:
                 reported = why
                 waits(why)
             with self._lock:
+                if want.gpus:
+                    self._line.setdefault(slot, want)
                 self._lock.wait(LOOK_S)
 
     def _can_keep(self, slot: RemoteSlot, want: Want) -> bool:
@@ -226,6 +234,22 @@ class CommandExecutor:
                         one.gpus = None
         return False
 
+    def _earlier(self, slot: int) -> list[int]:
+        """Returns the slots whose trials with GPUs have waited longer for a node."""
+        return list(itertools.takewhile(lambda other: other != slot, self._line))
+
+    def _awaited(self, slots: Iterable[int]) -> list[Place]:
+        """Returns the machines that the trials of these slots wait for. Call it with the lock held."""
+        able = [one for slot in slots for one in self._able(self._line[slot])]
+        return [one for one in self.places if one.fixed and one in able]
+
+    def is_followed(self, slot: int, want: Want) -> bool:
+        """Does a trial that came later wait for a machine that this one waits for?"""
+        with self._lock:
+            line = list(self._line)
+            awaited = self._awaited(line[line.index(slot) + 1 :] if slot in line else line)
+            return any(one in awaited for one in self._able(want))
+
     def _argv(self, place: Place, slot: int, want: Want) -> list[str]:
         """Returns the launch command; where the engine chooses the node, each slot has its own name."""
         name = place.name if place.fixed else f"fts-{slot}"
@@ -245,18 +269,21 @@ class CommandExecutor:
         states = {node.id: node for node in queries.nodes(self.db)}
         with self._lock:
             open_ones, full, shut = [], "", []
+            awaited = self._awaited(self._earlier(slot))
             for place in self._able(want):  # if none has enough, launch anyway: admission then reports it
                 known = states.get(place.name)
                 if known is not None and not known.takes:
                     shut.append(f"{place.name} is {known.state}" + (f" ({known.reason})" if known.reason else ""))
                 elif place.pause_until > now:
                     shut.append(f"{place.name} is tried again soon: {place.why}")
+                elif want.gpus and place in awaited:
+                    full = "another trial has waited longer"
                 elif (len(place.used) < place.slots or place.used - self._busy) and (
                     avoided or place.name not in want.avoid
                 ):
                     open_ones.append(place)
                 else:
-                    full = "all slots are in use"
+                    full = full or "all slots are in use"
             if not open_ones:
                 if full and shut:
                     full = "all slots of the other nodes are in use"
@@ -268,6 +295,7 @@ class CommandExecutor:
                 return other, one.name in want.avoid, spares, len(one.used) / one.slots
 
             best = min(open_ones, key=order)
+            self._line.pop(slot, None)
             taken = self._take_idle_channel(best) if len(best.used) >= best.slots else None
             best.used.add(slot)
             self._at[slot] = best
@@ -296,6 +324,7 @@ class CommandExecutor:
         """Marks the slot as idle: another slot that needs a node may take its node."""
         with self._lock:
             self._busy.discard(slot)
+            self._line.pop(slot, None)
             self._lock.notify_all()
 
     def _release_place(self, slot: int) -> None:

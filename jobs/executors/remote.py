@@ -73,6 +73,9 @@ class RemoteSlot(Slot):
     def first_startable(self, wants: Sequence[Want]) -> int | None:
         return self.executor.first_startable(self.index, wants)
 
+    def is_followed(self, want: Want) -> bool:
+        return self.room.is_followed(self.index) or self.executor.is_followed(self.index, want)
+
     def refused(self, want: Want) -> bool:
         return self.executor.refused(self.index, want)
 

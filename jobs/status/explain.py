@@ -99,6 +99,10 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         asked = "; ".join(drain.sentence(snapshot, worker, now) for worker in live)
         sentences.append(f"{name} is not running: every worker was asked to stop; start another with `fts worker`")
         sentences.append(f"DRAINING: {asked}")
+    elif job.left_slot:
+        sentences.append(f"{name} is not running: {job.message}")
+        sentences.append("it starts once a slot and what it waits for are free; until then slots run later jobs")
+        return sentences
     elif ahead:
         sentences.append(f"{name} is not running: it waits for a slot, {formatting.count(len(ahead), 'job')} before it")
     elif free <= 0:
@@ -107,10 +111,13 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         sentences.append(f"{name} is not running: it is next, and {taken}")
     else:
         sentences.append(f"{name} is next and a slot is free: the worker starts it within seconds")
-    if ahead and takers(live):
-        sentences.append(
-            f"next is job {ahead[0].id} ({naming.cell_name(ahead[0])}); `fts next {job.id}` puts this one first"
-        )
+    passed = [other for other in ahead if other.left_slot]
+    if passed and takers(live):
+        one = f"job {passed[0].id} ({naming.cell_name(passed[0])}) waits"
+        them = one if len(passed) == 1 else f"{len(passed)} of them wait"
+        sentences.append(f"{them} for more than a slot: later jobs may start first")
+    if (first := next((other for other in ahead if other not in passed), None)) is not None and takers(live):
+        sentences.append(f"next is job {first.id} ({naming.cell_name(first)}); `fts next {job.id}` puts this one first")
     if job.cause is not None and job.attempt:
         why_so = f": {job.message}" if job.message else ""
         sentences.append(f"it has run before: attempt {job.attempt} ended with {job.cause.value}{why_so}")

@@ -32,6 +32,7 @@ from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.machine_errors import DISK_ERRORS
 from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft
+from fts.jobs.supervisor.startable import want_of
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.trial.death import log_tail
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -46,6 +47,7 @@ from fts.state.values import Cause, Claim, Job, JobStatus, Trial, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.executors.base import Want
     from fts.jobs.search.recorded_study import Rebuilt
     from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
@@ -116,6 +118,12 @@ class JobRunner:
     def join(self, slot: Slot) -> bool:
         """Runs trials of the job in another slot while some can start; returns whether any ran."""
         return self.parallel_trials.join(slot)
+
+    @property
+    def want(self) -> Want:
+        """What a new trial of the job wants from its node."""
+        resources = self.study.resources(self.cell)
+        return want_of(resources, resources.threads or self.work.settings.threads)
 
     def prepare(self) -> None:
         """Starts the slot's template process while the first trial is drawn."""

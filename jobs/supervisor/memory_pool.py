@@ -34,11 +34,15 @@ class Obstacle(Enum):
     """Why a trial has no room yet."""
 
     TURN = auto()  # another trial has waited longer
+    TURN_OF_GPUS = auto()  # another trial has waited longer, and lacks only GPUs
     OTHERS = auto()  # it wants to run alone, and others run
     ALONE = auto()  # another trial runs alone
     MEMORY = auto()
     THREADS = auto()
     GPUS = auto()
+
+
+LACKS_GPUS = (Obstacle.GPUS, Obstacle.TURN_OF_GPUS)  # trials without GPUs may begin before such a one
 
 
 class MemoryPool:
@@ -53,7 +57,7 @@ class MemoryPool:
         self._taken: dict[int, int] = {}
         self._wants: dict[int, RoomWant] = {}
         self._held: dict[int, tuple[Gpu, ...]] = {}  # slot -> its GPUs
-        self._expected: dict[int, int] = {}  # slot -> GPUs that its next trial takes in a moment
+        self._expected: dict[int, int] = {}  # slot -> GPUs that its next trial takes in a moment, or waits for
         self._waiting: list[int] = []
         self._obstacles: dict[int, Obstacle] = {}  # of the slots that wait
 
@@ -80,6 +84,7 @@ class MemoryPool:
         want = want or RoomWant()
         with self._changed:
             self._waiting.append(slot)
+            self._expected[slot] = want.gpus
         try:
             while True:
                 with self._changed:
@@ -94,6 +99,7 @@ class MemoryPool:
         finally:
             with self._changed:
                 self._waiting.remove(slot)
+                self._expected.pop(slot, None)
                 self._obstacles.pop(slot, None)
                 self._wake_all()
 
@@ -108,7 +114,6 @@ class MemoryPool:
                 self._obstacles[slot] = Obstacle.GPUS
                 return False
             self._taken[slot], self._wants[slot], self._held[slot] = need, want, gpus
-            self._expected.pop(slot, None)
             if want.gpus:
                 self._write_ledger()
         return True
@@ -176,8 +181,11 @@ class MemoryPool:
 
     def _obstacle(self, slot: int, need: int, total: int | None, want: RoomWant) -> Obstacle | None:
         """Returns why it is not this slot's turn, or what of memory and processors is not free for it."""
-        if self._has_earlier(slot, want):
+        earlier = self._earlier(slot)
+        if any(self._obstacles.get(other) not in LACKS_GPUS for other in earlier):
             return Obstacle.TURN
+        if earlier and want.gpus:
+            return Obstacle.TURN_OF_GPUS
         wants = [each for other, each in self._wants.items() if other != slot]
         if any(each.alone for each in wants):
             return Obstacle.ALONE
@@ -188,22 +196,32 @@ class MemoryPool:
         too_many = wants and self.cores and sum(each.threads for each in wants) + want.threads > self.cores
         return Obstacle.THREADS if too_many else None
 
-    def _has_earlier(self, slot: int, want: RoomWant) -> bool:
-        """Has another slot waited longer? One that lacks only GPUs does not count for a trial without GPUs."""
-        earlier = self._waiting[: self._waiting.index(slot)]
-        return any(want.gpus or self._obstacles.get(other) is not Obstacle.GPUS for other in earlier)
+    def _earlier(self, slot: int) -> list[int]:
+        """Returns the slots that have waited longer."""
+        return self._waiting[: self._waiting.index(slot)] if slot in self._waiting else list(self._waiting)
 
     def expect(self, slot: int, gpus: int) -> None:
         """Notes that the slot has a trial that takes so many GPUs in a moment."""
         with self._changed:
             self._expected[slot] = gpus
 
+    def is_followed(self, slot: int) -> bool:
+        """Would a trial that came later take GPUs that the waiting slot lacks, if the slot left?"""
+        with self._changed:
+            earlier = self._earlier(slot)
+            return any(more and other != slot and other not in earlier for other, more in self._expected.items())
+
     def has_gpus(self, slot: int, gpus: int, gpu_bytes: int | None) -> bool:
-        """Are so many GPUs free for the slot now? Also True if there are not so many: admission then says so."""
+        """Are so many GPUs free for the slot now, besides those that trials before it take in a moment or wait for?
+
+        Also True if there are not so many: admission then says so.
+        """
         with self._changed:
             if gpus > len(self.gpus) or not gpus:
                 return True
-            expected = sum(more for other, more in self._expected.items() if other != slot)
+            waits, earlier = slot in self._waiting, self._earlier(slot)
+            before = [other for other in self._expected if other != slot and (other in earlier or not waits)]
+            expected = sum(self._expected[other] for other in before)
             want = RoomWant(gpus=gpus + expected, gpu_bytes=gpu_bytes)
             with self._ledger.locked([gpu.key for gpu in self.gpus]) as elsewhere:
                 return self._free_gpus(slot, want, elsewhere) is not None

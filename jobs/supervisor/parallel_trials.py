@@ -121,9 +121,10 @@ class ParallelTrials:
         with self._changed:
             self._live.discard(trial.number)
             if error is None and stop_request is not None and stop_request.reason is StopReason.REST and self._live:
-                self._waiting_until[trial.number] = time.monotonic() + stop_request.seconds
+                if not stop_request.yields:
+                    self._waiting_until[trial.number] = time.monotonic() + stop_request.seconds
                 self._changed.notify_all()
-                return True
+                return leads or not stop_request.yields
             try:
                 if error is None and stop_request is None:
                     stop_request = self._after_trial(trial)

@@ -98,13 +98,18 @@ class Slot:
 
         A trial with GPUs does not pass an earlier one that waits for GPUs of the same machine, which would starve.
         """
+        others_wait = False
         for index, want in enumerate(wants):
-            if not want.gpus or (
-                not any(one.gpus for one in wants[:index])
-                and self.room.has_gpus(self.index, want.gpus, want.needed or None)
-            ):
+            if not want.gpus:
                 return index
+            if not others_wait and self.room.has_gpus(self.index, want.gpus, want.needed or None):
+                return index
+            others_wait = True
         return None
+
+    def is_followed(self, want: Want) -> bool:
+        """Would a trial that came later take GPUs that the waiting trial of this slot lacks, if it left?"""
+        return self.room.is_followed(self.index)
 
     def refused(self, want: Want) -> bool:
         """Records that a trial needs more than its node has. Returns whether another node may have enough."""

@@ -23,12 +23,12 @@ from fts.jobs.supervisor.backoff import jobs_in_backoff, recorded_tries
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_files
-from fts.jobs.supervisor.memory_pool import Obstacle
+from fts.jobs.supervisor.memory_pool import LACKS_GPUS, Obstacle
 from fts.jobs.supervisor.progress_events import ProgressReporter, TrialStarted
 from fts.jobs.supervisor.retry_limits import FailureCounts
 from fts.jobs.supervisor.spec_builder import SpecBuilder
 from fts.jobs.supervisor.staged_files import finish_commit
-from fts.jobs.supervisor.startable import want_of
+from fts.jobs.supervisor.startable import by_function, want_of
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
@@ -39,6 +39,7 @@ from fts.state import queries, transitions, trial_usage
 from fts.state.errors import BadRow, StaleToken
 from fts.state.ticket_rows import next_runnable
 from fts.state.values import Cause, Claim, Direction, Trial, TrialStatus
+from fts.state.values.job import LEFT_SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +69,6 @@ REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
 }  # fmt: skip  # cause -> reason of the retry
 YIELD_S = 2.0  # between two looks for a job that can begin while the trial waits for a node or for GPUs
-OF_GPUS = (Obstacle.GPUS, Obstacle.TURN)  # why a trial with GPUs waits while others may begin
 TRIES_IN_MEMORY = 2  # for a trial without a leaner recipe, without an epoch or a checkpoint in between
 OF_NODE = tuple(reason.value for reason in StopReason if reason.of_node)  # values of Attempt.how
 WORDS = {
@@ -342,9 +342,11 @@ class TrialRunner:
     def _want(self) -> Want:
         """Returns what the trial wants from a node."""
         before = {one.host for one in queries.attempts(self.db, self.trial.id) if one.how in OF_NODE and one.host}
+        trial = self.record.reread()
+        of_gpu = trial.predicted_bytes or 0 if self.resources.gpu and by_function(self.resources) else 0
         return replace(
-            want_of(self.resources, self.memory.threads, self._needed),
-            like=self.record.reread().facts.get(FINGERPRINT),
+            want_of(self.resources, self.memory.threads, max(self._needed, of_gpu)),
+            like=trial.facts.get(FINGERPRINT),
             avoid=frozenset(before),
         )
 
@@ -352,8 +354,11 @@ class TrialRunner:
         """Should another job run in the slot while this trial waits for a node or for GPUs? Looks every YIELD_S."""
         if self.work.startable is None or time.monotonic() - self._looked_at < YIELD_S or self._stays():
             return False
+        want = self._want()
+        if want.gpus and self.slot.is_followed(want):  # the last one leaves first, so that none passes another
+            return False
         self._looked_at = time.monotonic()
-        self._yields_to = self.work.startable.other(self.slot, self.job.id, self._want(), self._in_backoff())
+        self._yields_to = self.work.startable.other(self.slot, self.job.id, want, self._in_backoff())
         return self._yields_to is not None
 
     def _left(self) -> StopRequest:
@@ -362,9 +367,9 @@ class TrialRunner:
             return StopRequest(order or StopReason.DRAIN)
         assert self.work.startable is not None, "_yields is false without it"
         self.work.startable.leaves(self.job.id, self.trial.id, self._want())
-        transitions.interrupt_trial(self.db, self.claim, self.trial.id, Cause.DRAINED)
-        what = f"{self._named()} waits {self._waits_for}; job {self._yields_to} can begin in its slot meanwhile"
-        return StopRequest(StopReason.REST, what, seconds=YIELD_S)
+        what = f"waits {self._waits_for}; {LEFT_SLOT} {self._yields_to}"
+        transitions.interrupt_trial(self.db, self.claim, self.trial.id, Cause.DRAINED, f"it {what}")
+        return StopRequest(StopReason.REST, f"{self._named()} {what}", yields=True)
 
     def _fits_elsewhere(self, needed: int) -> bool:
         """Notes what the trial needs and its node does not have. Returns whether another node may have enough."""
@@ -391,9 +396,7 @@ class TrialRunner:
                 told.add(obstacle)
                 self._waits_for = f"until {waits_for(admitted, obstacle)}"
                 self.record.report("waits", f"t{self.trial.number} waits {self._waits_for}")
-            return self.ordered(self.job.id) is not None or (
-                self.resources.gpu > 0 and obstacle in OF_GPUS and self._yields()
-            )
+            return self.ordered(self.job.id) is not None or (obstacle in LACKS_GPUS and self._yields())
 
         return self.slot.take_room(admitted, leaves)
 
@@ -610,6 +613,8 @@ def waits_for(admitted: Admission, obstacle: Obstacle) -> str:
     match obstacle:
         case Obstacle.TURN:
             return "a trial that has waited longer has started"
+        case Obstacle.TURN_OF_GPUS:
+            return "a trial that has waited longer for GPUs has started"
         case Obstacle.ALONE:
             return "another trial has ended or reported: the memory that one needs is not known yet"
         case Obstacle.OTHERS:

@@ -67,3 +67,4 @@ class StopRequest:
     kill: bool = False  # no time for a checkpoint
     cause: Cause | None = None  # with PARK: the cause of the job's failure
     seconds: float = 0.0  # with REST: wait before the next try
+    yields: bool = False  # with REST: another job runs in its slot now

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from fts.jobs.api.lag import parallel_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fts.jobs.supervisor.job_runner import JobRunner
     from fts.jobs.supervisor.slot import Slot
     from fts.state.values import Claim
@@ -39,9 +41,12 @@ class SharedJobs:
             self._runners.pop(claim.job_id, None)
             self._changed.notify_all()
 
-    def join(self, slot: Slot) -> bool:
-        """Runs trials of the first job, in queue order, that has any for another slot; False: none has."""
-        return any(runner.join(slot) for runner in self._in_queue_order())
+    def join(self, slot: Slot, without: Callable[[JobRunner, Slot], bool] = lambda *_: False) -> bool:
+        """Runs trials of the first job, in queue order, that has any for another slot; False: none has.
+
+        Jobs for which `without` returns True are skipped.
+        """
+        return any(not without(runner, slot) and runner.join(slot) for runner in self._in_queue_order())
 
     def _in_queue_order(self) -> list[JobRunner]:
         with self._changed:

@@ -152,7 +152,7 @@ class Worker:
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
         self.backoff = Backoff()
-        self.startable = StartableJobs(db, settings)
+        self.startable = StartableJobs(db, settings, self.orders.takes_work)
         self.emergency = Emergency(db, self.reserve, self.orders, self.id, progress.tell, pause_s, self.backoff)
         self.disk_wait = DiskWait(db, places.outputs, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
@@ -316,7 +316,7 @@ class Worker:
         while not self.check_own_code() and self.orders.takes_work():
             self.reserve.fill()
             claims = self._shared.claims
-            if self._shared.join(slot):
+            if self._shared.join(slot, self._only_waits):
                 continue
             with self._claiming:
                 if self._shared.claims != claims:  # another slot has claimed meanwhile: try to join its job
@@ -324,9 +324,15 @@ class Worker:
                 claim = self._claim(slot)
                 if claim is not None:
                     self._shared.claimed(claim)
-            if claim is None:
+            if claim is not None:
+                self._run_claim(slot, claim)
+            elif not (slot.chooses and self._shared.join(slot)):  # also one that can only wait for its GPU or node
                 return
-            self._run_claim(slot, claim)
+
+    def _only_waits(self, runner: JobRunner, slot: Slot) -> bool:
+        """Could a trial of this running job only wait in the slot, while a queued job can begin?"""
+        waiting = self.backoff.jobs | jobs_in_backoff(self.db, self.settings.outage_pause_s)
+        return self.startable.other(slot, runner.job.id, runner.want, waiting) is not None
 
     def _claim(self, slot: Slot) -> Claim | None:
         try:

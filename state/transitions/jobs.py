@@ -229,18 +229,18 @@ def interrupt_live_trials(
         _interrupt(db, live, Cause(cause).value, who, beat_at)
 
 
-def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str) -> None:
-    """running -> interrupted, while its job goes on with other trials."""
+def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str, message: str = "") -> None:
+    """running -> interrupted, while its job goes on with other trials. `message`: says more than the cause."""
     with transaction(db):
-        _interrupt(db, fenced_trial(db, claim, trial_id), Cause(cause).value, claim_name(claim))
+        _interrupt(db, fenced_trial(db, claim, trial_id), Cause(cause).value, claim_name(claim), message=message)
 
 
-def _interrupt(db: Database, live: Row, cause: str, who: str, beat_at: float | None = None) -> None:
+def _interrupt(db: Database, live: Row, cause: str, who: str, beat_at: float | None = None, message: str = "") -> None:
     attempt = latest_attempt(db, live["id"]) if cause == Cause.LOST_WORKER else None
     # a loss may be noticed much later, after a night without power: that time does not count for the trial
     end_attempt(db, live["id"], cause, None if attempt is None else last_sign(db, attempt, beat_at))
     known = {"status": "interrupted", "cause": cause, "train_seconds": seconds_worked(db, live)}
     TrialRow.update(known).where(TrialRow.id == live["id"]).execute(db)
-    words = f"trial {live['number']} interrupted after epoch {live['epochs']}: {cause}"
+    words = f"trial {live['number']} interrupted after epoch {live['epochs']}: {message or cause}"
     data = {"cause": cause}
     emit(db, Verb.TRIAL_INTERRUPTED, who, words, job_id=live["job_id"], trial_id=live["id"], data=data)

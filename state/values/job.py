@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+LEFT_SLOT = "it left its slot to job"  # in the message of a job whose trial waits for a GPU or a node
 MOST_STEPS = 10**9  # of a trial; fts writes no larger number into a specification
 
 
@@ -98,6 +99,12 @@ class Job:
             if isinstance(found, int) and not isinstance(found, bool) and 0 < found <= MOST_STEPS:
                 return found
         return None
+
+    @property
+    def left_slot(self) -> bool:
+        """Has its trial left a slot to another job, because it waits for a GPU or a node?"""
+        waits = self.status is JobStatus.QUEUED and self.cause == Cause.DRAINED
+        return waits and LEFT_SLOT in (self.message or "")
 
     @property
     def parallel(self) -> int:

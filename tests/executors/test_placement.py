@@ -442,6 +442,35 @@ def test_what_one_node_misses_is_its_fault_and_what_all_miss_is_the_studys(tmp_p
         executor.close()
 
 
+def test_trials_with_gpus_get_a_node_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    (tmp_path / "gpus-a").write_text("0,1")
+    executor = nodes_of(tmp_path, "a:1", slots=3)
+    leaves = dict.fromkeys((1, 2), False)
+    wants = {1: Want(gpus=2), 2: Want(gpus=1)}
+    found: list[tuple[int, bool]] = []
+
+    def place(slot: int) -> None:
+        found.append((slot, executor.place(slot, wants[slot], lambda: leaves[slot], lambda _: None)))
+
+    try:
+        assert executor.place(0, Want(gpus=1), lambda: False, lambda _: None)
+        waiting = [threading.Thread(target=place, args=(slot,)) for slot in wants]
+        for slot, thread in zip(wants, waiting, strict=True):
+            thread.start()
+            wait_until(lambda slot=slot: slot in executor._line, every_s=0.01)  # type: ignore[attr-defined]
+        followed = [slot for slot in wants if executor.slots[slot].is_followed(wants[slot])]
+        assert followed == [1], "the second would take the node if the first left its slot"
+        executor.slots[0].release_room()
+        waiting[0].join()
+        assert found == [(1, True)]
+        leaves[2] = True
+        waiting[1].join()
+        assert found == [(1, True), (2, False)]
+    finally:
+        leaves.update({1: True, 2: True})
+        executor.close()
+
+
 def test_a_trial_that_waits_for_a_node_lets_those_run_that_fit_another(tmp_path: Path) -> None:
     """Those with GPUs get no node that an earlier trial with GPUs waits for: it would starve."""
     gb = 1 << 30

@@ -91,3 +91,28 @@ def test_a_trial_without_gpus_passes_one_that_lacks_only_gpus_and_gpus_of_a_mome
     assert not room.has_gpus(0, 1, None) and room.has_gpus(2, 1, None)
     room.release(2)
     assert room.has_gpus(0, 1, None)
+
+
+def test_of_trials_that_wait_for_gpus_the_last_one_may_leave_and_none_holds_up_a_trial_without():
+    room = MemoryPool((Gpu("a"), Gpu("b")))
+    assert room.take(0, 0, total, never, RoomWant(gpus=1))
+    goes = dict.fromkeys((1, 2), False)
+    waiting = []
+    for slot, gpus, obstacle in ((1, 2, Obstacle.GPUS), (2, 1, Obstacle.TURN_OF_GPUS)):
+        want = RoomWant(gpus=gpus)
+        waiting.append(threading.Thread(target=room.take, args=(slot, 0, total, lambda one=slot: goes[one], want)))
+        waiting[-1].start()
+        while room.obstacle(slot) is not obstacle:
+            time.sleep(0.001)
+    assert room.is_followed(1), "without it slot 2 would take b, and slot 1 would wait for both for ever"
+    assert not room.is_followed(2)
+    assert not room.has_gpus(3, 1, None), "b is awaited, also by a trial that is not the first of its job"
+    assert not room.has_gpus(2, 1, None), "by one that has waited longer"
+    assert room.take(3, 4 * GB, total, never, RoomWant()), "both lack only GPUs"
+    goes[2] = True
+    waiting[1].join()
+    room.release(2)
+    assert not room.is_followed(1)
+    room.release(0)
+    waiting[0].join()
+    assert len(room.gpus_of(1)) == 2

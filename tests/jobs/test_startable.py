@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -11,11 +14,14 @@ from fts.jobs.devices import Gpu
 from fts.jobs.executors.base import Want
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor import startable
 from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.startable import StartableJobs
-from fts.state import queries
+from fts.jobs.supervisor.trial_runner import YIELD_S
+from fts.state import transitions
 from fts.state.db import open_database
+from fts.state.values.job import LEFT_SLOT
 from tests.fts_process import Study, wait_until
 
 ENVIRON = {"FTS_GPUS": "GPU-a=24GB", "FTS_POLL_S": "0.05"}
@@ -69,9 +75,8 @@ def test_a_job_without_a_gpu_runs_while_an_earlier_one_waits_for_the_only_gpu(
     wait_until(lambda: study.query("SELECT id FROM event WHERE job_id = 2 AND message LIKE '%until 1 GPU is free'"))
     assert study.one("SELECT status FROM job WHERE id = 1") == "running"
     if not plain_first:
-        assert study.query(
-            "SELECT id FROM event WHERE verb = 'released' AND message LIKE '%until 1 GPU is free; job 3 can begin%'"
-        )
+        left = "%until 1 GPU is free; it left its slot to job 3"
+        assert len(study.query(f"SELECT id FROM event WHERE job_id = 2 AND message LIKE '{left}'")) == 2
     (tmp_path / "goes on").touch()
     assert worker.wait(60) == 0
     assert [row["status"] for row in study.query("SELECT status FROM job ORDER BY id")] == ["done"] * 3
@@ -79,6 +84,76 @@ def test_a_job_without_a_gpu_runs_while_an_earlier_one_waits_for_the_only_gpu(
     assert [row["status"] for row in study.query("SELECT status FROM trial ORDER BY id")] == ["complete"] * 3
     if plain_first:
         assert study.one("SELECT max(attempt) FROM job") == 1, "nobody had to give up a slot"
+
+
+def test_a_slot_that_a_parallel_job_gives_up_takes_no_other_trial_of_it_that_can_only_wait(tmp_path: Path) -> None:
+    """It would go from one to the other every YIELD_S, and the job that can begin would never get the slot."""
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    study.ok("enqueue", "train.py:waits", "--name", "wide", *OF_GPU[:-1], "4", "--parallel", "3")
+    worker = study.start("worker", "--until-empty", "--slots", "2")
+    wait_until(lambda: study.query("SELECT id FROM event WHERE verb = 'waits' AND message LIKE 't1 %'"))
+    study.ok("enqueue", "train.py:short", "--name", "plain", *PLAIN)
+    study.ok("enqueue", "train.py:short", "--name", "more", *PLAIN)
+    wait_until(lambda: study.one("SELECT count(*) FROM job WHERE status = 'done'") == 2)
+    assert study.one("SELECT count(*) FROM event WHERE verb = 'trial_interrupted'") == 1, "the slot takes both"
+    wait_until(lambda: study.query("SELECT id FROM event WHERE verb = 'trial_resumed' AND message LIKE 'trial 1 %'"))
+    (tmp_path / "goes on").touch()
+    assert worker.wait(60) == 0
+    assert study.one("SELECT count(*) FROM trial WHERE status = 'complete'") == 6
+
+
+def test_a_worker_that_leaves_after_its_jobs_ends_one_that_waits_for_a_gpu(tmp_path: Path) -> None:
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    study.ok("enqueue", "train.py:waits", "--name", "holds", *OF_GPU)
+    worker = study.start("worker", "--slots", "2")
+    wait_until(lambda: study.one("SELECT sum(epochs) FROM trial"))
+    study.ok("enqueue", "train.py:short", "--name", "next", *OF_GPU)
+    wait_until(lambda: study.query("SELECT id FROM event WHERE job_id = 2 AND verb = 'waits'"))
+    study.ok("drain", "--after", "job")
+    study.ok("enqueue", "train.py:short", "--name", "plain", *PLAIN)
+    time.sleep(2 * YIELD_S)
+    (tmp_path / "goes on").touch()
+    assert worker.wait(60) == 0
+    assert [row["status"] for row in study.query("SELECT status FROM job ORDER BY id")] == ["done", "done", "queued"]
+    assert study.one("SELECT max(attempt) FROM job") == 1
+
+
+def test_a_trial_whose_memory_a_function_tells_is_asked_before_others_pass_it(tmp_path: Path) -> None:
+    """It may share a GPU that is in use; how much it takes is known once it has been claimed."""
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE + "\n\ndef need(params):\n    return 10 * 1024**3\n")
+    study.ok("enqueue", "train.py:short", "--space", "x=0.0:1.0", *OF_GPU[:2], "--memory", "train.py:need")
+    study.ok("enqueue", "train.py:short", "--name", "plain", *PLAIN)
+    pool = MemoryPool((Gpu("GPU-a", 24 << 30),))
+    settings, places = WorkerSettings(2), Places(study.outputs / "fts.db", tmp_path)
+    slot = Slot(0, places, settings, detect.from_env(tmp_path, {"FTS_SENSORS": "none"}), pool)
+    with open_database(places.db) as db:
+        jobs = StartableJobs(db, settings)
+        for held, ahead in ((10 << 30, set()), (None, {1})):  # None: a whole GPU
+            pool.take(1, 0, lambda: None, lambda: False, RoomWant(gpus=1, gpu_bytes=held))
+            assert jobs.ahead(slot, ()) == ahead
+            pool.release(1)
+
+
+def test_why_a_job_waits_that_has_left_its_slot_and_what_is_before_the_next_one(tmp_path: Path) -> None:
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    for name in ("first", "second", "third"):
+        study.ok("enqueue", "train.py:short", "--name", name, *PLAIN)
+    message = f"t0 waits until 1 GPU is free; {LEFT_SLOT} 9"
+    with open_database(study.outputs / "fts.db") as db:
+        transitions.register_worker(db, socket.gethostname(), os.getpid(), time.time(), 1)
+        db.execute_sql("UPDATE job SET attempt = 1, cause = 'drained', message = ? WHERE id = 1", (message,))
+    assert study.ok("why", "1").splitlines()[:2] == [
+        f"job 1 (first) is not running: {message}",
+        "it starts once a slot and what it waits for are free; until then slots run later jobs",
+    ]
+    said = study.ok("why", "3")
+    assert "2 jobs before it" in said and "job 1 (first) waits for more than a slot: later jobs may start first" in said
+    assert "next is job 2 (second)" in said
+    assert "drained" not in study.ok("queue")
 
 
 def test_the_first_slot_of_a_parallel_job_stays_with_it_while_another_trial_of_it_runs(tmp_path: Path) -> None:
@@ -135,7 +210,7 @@ def test_what_each_queued_job_wants_is_read_once_and_a_specification_that_is_wro
         jobs = StartableJobs(db, settings)
         assert jobs.ahead(slot, ()) == frozenset(), "the first can begin"
         pool.take(1, 0, lambda: None, lambda: False, RoomWant(gpus=1))
-        monkeypatch.setattr(queries, "job", None)  # read already
+        monkeypatch.setattr(startable, "load_study", None)  # read already
         assert jobs.ahead(slot, ()) == {1} and jobs.ahead(slot, {2}) == frozenset(), "none can begin: the first waits"
         assert jobs.other(slot, 3, Want(gpus=1), ()) == 2 and jobs.other(slot, 3, Want(gpus=1), {2}) is None
         assert jobs.other(slot, 3, Want(), ()) is None, "it can begin itself"
@@ -145,6 +220,13 @@ def test_what_each_queued_job_wants_is_read_once_and_a_specification_that_is_wro
         jobs.leaves(2, 7, Want(gpus=1, needed=5))
         assert jobs.needed(2, 8) == 0, "another trial"
         monkeypatch.undo()
+        other = Slot(1, places, settings, slot.sensors, pool)
+        pool.expect(1, 0)  # it takes none
+        assert jobs.other(slot, 3, Want(gpus=1), ()) == jobs.other(slot, 3, Want(gpus=1), ()) == 2
+        assert jobs.other(other, 1, Want(gpus=1), ()) is None, "one trial leaves its slot for a job, not all"
+        jobs.leaves(2, 8, Want(gpus=1))
+        db.execute_sql("UPDATE job SET spec_md5 = 'y' WHERE id = 2")
+        assert jobs.ahead(slot, ()) == {1}, "what a trial wanted before its specification was changed counts no more"
         db.execute_sql("UPDATE job SET spec = '{}', spec_md5 = 'x' WHERE id = 1")
         assert jobs.ahead(slot, ()) == frozenset(), "it fails once it is claimed, and says why"
         assert jobs.ahead(Slot(0, places, settings, slot.sensors, MemoryPool()), ()) == frozenset()

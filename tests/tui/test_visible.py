@@ -422,3 +422,12 @@ def test_long_names_and_values_are_whole_in_the_details(tmp_path):
 def test_a_cell_that_is_done_says_how_many_of_its_trials_failed(failed, words):
     job = make_job(1, status="done", trials_complete=50 - failed, trials_failed=failed, best_trial=7, best_value=0.6)
     assert queue_table.why(View(glances.look(make_snapshot(jobs=(job,)), NOW)), job) == words
+
+
+def test_a_queued_job_whose_trial_waits_for_a_gpu_is_not_said_to_be_next():
+    message = "t0 waits until 1 GPU is free; it left its slot to job 9"
+    job = make_job(1, status="queued", attempt=1, cause="drained", message=message)
+    view = View(glances.look(make_snapshot(jobs=(job,), workers=(make_worker(heartbeat_at=NOW - 2),)), NOW))
+    found = [queue_table.why(view, job, room) for room in (60, 30, 26, 20)]
+    short = "waits until 1 GPU is free"
+    assert found == [message, f"t0 {short}", short, "waits for GPU/node"]

@@ -268,6 +268,10 @@ def reasons(view: View, job: Job) -> tuple[str, ...]:
     ahead = _ahead((view.snapshot.jobs,), None, lambda: _ahead_of(view)).get(job.id, 0)
     if not any(is_live(worker, view.now) for worker in view.snapshot.workers):
         return ("no worker · W starts one",) if ahead == 0 else (f"{ahead} before it, no worker",)
+    if job.left_slot:
+        whole = job.message or ""
+        what = whole.partition("; ")[0]
+        return whole, what, f"waits {what.partition(' waits ')[2]}", "waits for GPU/node"
     return ("next",) if ahead == 0 else (f"{ahead} before it",)
 
 
