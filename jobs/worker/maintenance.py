@@ -29,18 +29,33 @@ class Maintenance:
     def __init__(self, db: Database, places: Places, clock: Callable[[], float] = time.monotonic) -> None:
         self.db, self.places, self.clock = db, places, clock
         self._looked = clock()
+        self._thinned: float | None = None  # when the samples were last thinned
 
     def look(self) -> bool:
-        """Does the maintenance if it is due; returns whether it was done now."""
+        """Does the maintenance if it is due; returns whether a backup was written now."""
         if self.clock() - self._looked < LOOK_EVERY_S:
             return False
         self._looked = self.clock()
+        self._thin_samples()
+        return self._back_up()
+
+    def _thin_samples(self) -> None:
+        """Does not depend on the backup: a person's own may be new each day, and a full disk may refuse ours."""
+        if self._thinned is not None and self.clock() - self._thinned < DAY_S:
+            return
+        try:
+            transitions.prune_samples(self.db, FINE_SAMPLES_S)
+        except (StateError, OSError) as error:
+            log.warning("old hardware samples could not be removed, which will be tried again: %s", error)
+        else:
+            self._thinned = self.clock()
+
+    def _back_up(self) -> bool:
         try:
             ages = [time.time() - copy.stat().st_mtime for copy in self.places.backups.glob("fts-*.db")]
             if any(-LOOK_EVERY_S < age < DAY_S for age in ages):  # not from the future: a clock was set back
                 return False
             copy = backup(self.db, self.places.backups)
-            transitions.prune_samples(self.db, FINE_SAMPLES_S)
         except (StateError, OSError) as error:
             log.warning("the daily backup failed and will be tried again: %s", error)
             return False

@@ -18,8 +18,9 @@ from fts.jobs.worker.console import Console
 from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Maintenance
 from fts.jobs.worker.worker import UNUSED_S, Worker, work
 from fts.state import queries
-from fts.state.backup import KEEP, check_file
+from fts.state.backup import KEEP, backup, check_file
 from fts.state.db import open_database
+from fts.state.transitions import register_worker
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
@@ -64,6 +65,20 @@ def test_a_copy_from_before_the_clock_was_set_back_is_not_todays(tmp_path):
     assert house.look()
     now[0] = 3 * LOOK_EVERY_S
     assert not house.look()
+
+
+def test_old_samples_are_thinned_each_day_also_with_backups_of_a_person(tmp_path):
+    house, places, now = make(tmp_path)
+    db = open_database(places.db)
+    worker = register_worker(db, "lab", 100, 1.5, 1)
+    for day in range(1, 4):
+        backup(db, places.backups)
+        for second in range(120):
+            db.execute_sql("INSERT INTO sample (at, worker_id) VALUES (?, ?)", (86_400.0 * day + second, worker))
+        now[0] = day * DAY_S
+        assert not house.look()
+        assert db.execute_sql("SELECT count(*) FROM sample").fetchone() == (2 * day,)
+    db.close()
 
 
 def test_the_last_seven_are_kept(tmp_path):
