@@ -1,11 +1,13 @@
-"""Daily maintenance of the database by a worker: writes a checked backup and thins old samples."""
+"""Maintenance by a worker: writes a checked backup and thins old samples daily, and limits the logs of workers."""
 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import TYPE_CHECKING
 
+from fts.jobs.supervisor.log_limit import LogLimit
 from fts.state import transitions
 from fts.state.backup import backup
 from fts.state.errors import StateError
@@ -20,11 +22,12 @@ log = logging.getLogger("fts.worker")
 
 DAY_S = 86_400.0
 LOOK_EVERY_S = 600.0  # also the wait after the start, so that workers which are killed early write no backup
+LOGS = re.compile(r"(worker|(agent|trial_process)_\d+)\.log")  # written for as long as workers run; not those of trials
 FINE_SAMPLES_S = 2 * DAY_S  # of older samples one a minute is kept
 
 
 class Maintenance:
-    """Call `look` at any rate: it acts once a day, and only logs errors of the database and disk."""
+    """Call `look` at any rate: it acts when something is due, and only logs errors of the database and disk."""
 
     def __init__(self, db: Database, places: Places, clock: Callable[[], float] = time.monotonic) -> None:
         self.db, self.places, self.clock = db, places, clock
@@ -36,8 +39,19 @@ class Maintenance:
         if self.clock() - self._looked < LOOK_EVERY_S:
             return False
         self._looked = self.clock()
+        self._limit_logs()
         self._thin_samples()
         return self._back_up()
+
+    def _limit_logs(self) -> None:
+        """Frees the middle of long logs: a worker writes some lines for each trial, for weeks."""
+        try:
+            logs = [path for path in self.places.logs.iterdir() if LOGS.fullmatch(path.name)]
+        except OSError:  # there are none yet, or the folder cannot be read
+            return
+        for path in logs:
+            if LogLimit(path).look(last=True):
+                log.info("%s was too long: its first and last part are kept", path)
 
     def _thin_samples(self) -> None:
         """Does not depend on the backup: a person's own may be new each day, and a full disk may refuse ours."""

@@ -13,6 +13,7 @@ import pytest
 
 from fts.jobs.maintenance.cleanup import Freed, unique
 from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor import log_limit
 from fts.jobs.worker import worker as worker_of_fts
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Maintenance
@@ -79,6 +80,23 @@ def test_old_samples_are_thinned_each_day_also_with_backups_of_a_person(tmp_path
         assert not house.look()
         assert db.execute_sql("SELECT count(*) FROM sample").fetchone() == (2 * day,)
     db.close()
+
+
+def test_of_the_logs_of_workers_the_middle_is_given_back_and_those_of_trials_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(log_limit, "MOST", 1 << 20)
+    monkeypatch.setattr(log_limit, "KEPT", 1 << 16)
+    house, places, now = make(tmp_path)
+    places.logs.mkdir(parents=True)
+    names = {"worker.log": True, "agent_0.log": True, "trial_process_11.log": True, "agent_1_t0001.log": False}
+    for name in names:
+        (places.logs / name).write_bytes(b"x" * (2 << 20))
+    if not log_limit.drop_middle(places.logs / "worker.log", 1 << 16):
+        pytest.skip("this file system keeps every block")
+    (places.logs / "worker.log").write_bytes(b"x" * (2 << 20))
+    now[0] = LOOK_EVERY_S
+    house.look()
+    freed = {name: (places.logs / name).stat().st_blocks * 512 < 1 << 20 for name in names}
+    assert freed == names
 
 
 def test_the_last_seven_are_kept(tmp_path):
