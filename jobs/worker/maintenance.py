@@ -7,10 +7,13 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from fts.jobs.status import formatting
 from fts.jobs.supervisor.log_limit import LogLimit
+from fts.jobs.supervisor.machine_errors import start_room
 from fts.state import transitions
 from fts.state.backup import backup
 from fts.state.errors import StateError
+from fts.state.files import room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +36,7 @@ class Maintenance:
         self.db, self.places, self.clock = db, places, clock
         self._looked = clock()
         self._thinned: float | None = None  # when the samples were last thinned
+        self._was_short = False  # the disk had no room for the last backup
 
     def look(self) -> bool:
         """Does the maintenance if it is due; returns whether a backup was written now."""
@@ -69,9 +73,26 @@ class Maintenance:
             ages = [time.time() - copy.stat().st_mtime for copy in self.places.backups.glob("fts-*.db")]
             if any(-LOOK_EVERY_S < age < DAY_S for age in ages):  # not from the future: a clock was set back
                 return False
+            if (short := self._disk_short()) is not None:
+                if not self._was_short:
+                    log.warning("%s", short)
+                self._was_short = True
+                return False
             copy = backup(self.db, self.places.backups)
+            self._was_short = False
         except (StateError, OSError) as error:
             log.warning("the daily backup failed and will be tried again: %s", error)
             return False
         log.info("daily backup: %s", copy)
         return True
+
+    def _disk_short(self) -> str | None:
+        """Says why there is no room for a backup; None: there is. One that fills the disk would stop all trials."""
+        outputs = self.places.outputs
+        needed, free = self.places.db.stat().st_size, room(outputs)[0]
+        if free - needed >= start_room(outputs):
+            return None
+        return (
+            f"no daily backup: it takes {formatting.size(needed)} of the {formatting.size(free)} that are free, and "
+            f"trials need {formatting.size(start_room(outputs))}; free space (`fts gc` says how much it can free)"
+        )

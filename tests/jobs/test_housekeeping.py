@@ -14,6 +14,8 @@ import pytest
 from fts.jobs.maintenance.cleanup import Freed, unique
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor import log_limit
+from fts.jobs.supervisor.machine_errors import start_room
+from fts.jobs.worker import maintenance
 from fts.jobs.worker import worker as worker_of_fts
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Maintenance
@@ -97,6 +99,20 @@ def test_of_the_logs_of_workers_the_middle_is_given_back_and_those_of_trials_are
     house.look()
     freed = {name: (places.logs / name).stat().st_blocks * 512 < 1 << 20 for name in names}
     assert freed == names
+
+
+def test_a_backup_that_would_fill_the_disk_is_left_out_and_told_once(tmp_path, monkeypatch, caplog):
+    """Trials stop when less than the reserve is free: the worker's own copy of the database must not be the cause."""
+    house, places, now = make(tmp_path)
+    free = start_room(places.outputs) + places.db.stat().st_size - 1
+    monkeypatch.setattr(maintenance, "room", lambda _: (free, 0))
+    for n in (1, 2):
+        now[0] = n * LOOK_EVERY_S
+        assert not house.look() and not copies(places)
+    assert caplog.text.count("no daily backup: it takes ") == 1
+    free += 1
+    now[0] = 3 * LOOK_EVERY_S
+    assert house.look() and len(copies(places)) == 1
 
 
 def test_the_last_seven_are_kept(tmp_path):
