@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from fts.state.values import Snapshot
 
 
-def glance(db: Database, places: Places) -> glances.Glance:
-    """Returns the current status of the study. Raises StateError."""
-    snapshot = liveness.with_local_facts(clean_snapshot(queries.snapshot(db, this_person())), places.outputs)
+def glance(db: Database, places: Places, known: queries.KnownRows | None = None) -> glances.Glance:
+    """Returns the current status of the study. `known`: what earlier calls have read. Raises StateError."""
+    found = clean_snapshot(queries.snapshot(db, this_person(), known))
+    snapshot = liveness.with_local_facts(found, places.outputs)
     age = max(0.0, time.time() - snapshot.taken_at)
     return glances.look(
         snapshot,

@@ -111,7 +111,7 @@ def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> 
     """
     known = deque(((event.id, event.at) for event in queries.events(db, limit=BATCH)), maxlen=BATCH)
     last = start if start is not None else known[-1][0] if known else 0
-    version, worker_watch = None, WorkerWatch(db)
+    version, worker_watch, rows = None, WorkerWatch(db), queries.KnownRows()
     while True:
         now = queries.data_version(db)
         if changed := now != version:
@@ -125,7 +125,7 @@ def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> 
                 last = found[-1].id
                 known.extend((event.id, event.at) for event in found)
         worker_watch.look()
-        if until_idle and changed and not _anything_to_do(db):
+        if until_idle and changed and not _anything_to_do(db, rows):
             return
         time.sleep(poll_s)
 
@@ -145,9 +145,9 @@ def _common(db: Database, known: deque[tuple[int, float]]) -> int:
     return known[-1][0] if known else 0
 
 
-def _anything_to_do(db: Database) -> bool:
+def _anything_to_do(db: Database, rows: queries.KnownRows) -> bool:
     """Returns whether a job runs or could be claimed."""
-    snapshot = queries.snapshot(db)
+    snapshot = queries.snapshot(db, None, rows)
     return bool(running(snapshot) or runnable(snapshot))
 
 

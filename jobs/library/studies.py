@@ -249,6 +249,7 @@ class Study:
 
     def _follow(self, db: Database, n_trials: int, progress: ProgressLine) -> None:
         version, looked, starts, ended, ran = None, 0.0, 0, -1, time.monotonic()
+        known = queries.KnownRows()
         while True:
             now = queries.data_version(db)
             if now != version or time.monotonic() - looked > LOOK_S:
@@ -260,7 +261,7 @@ class Study:
                     return _raise_failed(jobs, n_trials)
                 if (total := sum(job.trials_ended for job in jobs)) != ended:
                     ended, starts = total, 0
-                snapshot = liveness.with_local_facts(queries.snapshot(db), self.path.parent)
+                snapshot = liveness.with_local_facts(queries.snapshot(db, None, known), self.path.parent)
                 waits = {job.id for job in left} & {job.id for job in runnable(snapshot)}
                 takes = any(is_live(w, snapshot.taken_at) and w.asked is None for w in snapshot.workers)
                 if waits and not takes:

@@ -16,6 +16,7 @@ from fts.jobs.metrics.exposition import CONTENT_TYPE, text_of
 from fts.jobs.read_status import glance as look
 from fts.jobs.status.concern import Word
 from fts.jobs.status.sentences import sentences
+from fts.state import queries
 from fts.state.db import open_for_reading
 from fts.state.errors import StateError
 
@@ -47,6 +48,7 @@ class Board:
     def __init__(self, places: Places) -> None:
         self.places = places
         self.db: Database | None = None
+        self.known = queries.KnownRows()
         self.seen: Seen | None = None
         self.at = float("-inf")
 
@@ -61,7 +63,7 @@ class Board:
             if self.db is None:
                 self.db = open_for_reading(self.places.db)
             self.db.poll_version()  # reopens it if another file is at the path now
-            found = look(self.db, self.places)
+            found = look(self.db, self.places, self.known)
             text = "\n".join(sentences(found)) + "\n"
             return Seen(text_of(gauges.families(found)), text, found.verdict.word not in BAD)
         except (StateError, OSError) as error:

@@ -150,12 +150,13 @@ def follow(
     After the first pass, a failure is printed once and the pass is retried. Raises CannotMirror, OSError, StateError.
     """
     db, version, pause_s, fault, begun = open_for_reading(path), -1, every_s, "", False
+    rows = queries.KnownRows()
     try:
         while not stops():
             try:
                 now = queries.data_version(db)
                 if now != version or fault:
-                    ended = not until_idle or _nothing_to_do(db)
+                    ended = not until_idle or _nothing_to_do(db, rows)
                     mirror.bring_up_to_date(db, stops)
                     version, begun, pause_s = now, True, every_s
                     if fault:
@@ -176,8 +177,8 @@ def follow(
         db.close()
 
 
-def _nothing_to_do(db: Database) -> bool:
-    snapshot = queries.snapshot(db)
+def _nothing_to_do(db: Database, rows: queries.KnownRows) -> bool:
+    snapshot = queries.snapshot(db, None, rows)
     return not running(snapshot) and not runnable(snapshot)
 
 

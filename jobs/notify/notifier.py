@@ -81,6 +81,7 @@ class Notifier:
         self.hold_s = seconds("FTS_NOTIFY_HOLD_S") or HOLD_S
         self.gather_s = min(GATHER_S, self.gap_s)
         self.leaves = False
+        self._known = queries.KnownRows()
         self._read_at = time.monotonic()
         self._worked_at = time.monotonic()
         self._first: dict[str, float] = {}  # target -> since when its news wait (monotonic)
@@ -120,7 +121,7 @@ class Notifier:
         return alone > told.sure_after(self.hold_s) and (not self.mail.waits or self._is_stuck(settings, alone))
 
     def _look(self) -> glances.Glance:
-        found = clean_snapshot(queries.snapshot(self.db, this_person()))
+        found = clean_snapshot(queries.snapshot(self.db, this_person(), self._known))
         snapshot = liveness.with_local_facts(found, self.places.db.parent)
         age = max(0.0, time.time() - snapshot.taken_at)
         return glances.look(

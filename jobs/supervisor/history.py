@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.search.recorded_study import Rebuilt
@@ -46,6 +46,7 @@ class JobHistory:
         self._ended: set[int] = set()
         self._settled: dict[int, PastTrial] = {}  # ended trials of the search, by number in the job
         self._open: dict[int, PastTrial] = {}  # open trials of the search, by number in the job
+        self._distributions: dict[str, dict[str, Any]] = {}  # by their JSON: equal ones of all trials are one object
         self._first_open = 0  # every trial with a lower number has ended
         self._twins: dict[str, int] = {}  # md5 of an effective configuration -> its first complete trial
 
@@ -56,7 +57,7 @@ class JobHistory:
 
     def _refresh(self) -> None:
         rows = queries.readable_trials(self.db, self.job_id, self._first_open)
-        curves = queries.curves(self.db, self.job_id, self._first_open) if rows else ()
+        curves = queries.curves(self.db, self.job_id, self._first_open, self._distributions) if rows else ()
         ended = [row for row in rows if is_settled(row) and row.number not in self._ended]
         known = set(self.extra_numbers)
         self.extra_numbers += [row.number for row in rows if role_of(row) is not None and row.number not in known]

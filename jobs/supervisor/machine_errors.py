@@ -30,10 +30,15 @@ def is_disk_trouble(error: BaseException) -> bool:
 def takes_files(outputs: Path) -> bool:
     """Is there enough free disk space to start a trial, and can a file be written there?"""
     try:
-        enough = room(outputs)[0] >= disk_reserve(os.environ, outputs) * (1 + SHARE_ABOVE)
+        enough = room(outputs)[0] >= start_room(outputs)
     except OSError:  # the folder is gone
         return False
     return enough and refusal(outputs, PROBE) is None
+
+
+def start_room(outputs: Path) -> int:
+    """Returns the free bytes with which a trial may start."""
+    return int(disk_reserve(os.environ, outputs) * (1 + SHARE_ABOVE))
 
 
 def pause_s(outages: int, first_s: float) -> float:

@@ -56,7 +56,7 @@ class TrialMemory:
         self.resources = work.study.resources(work.cell)
         self.trial, self._outputs = trial, work.places.outputs
         self._leaves = lambda: work.ordered(work.claim.job_id) is not None
-        self._beside = work.peaks  # peaks of the job's running trials
+        self._beside = work.peaks  # peaks of the latest trials of this claim: those that run are not on record yet
         self.job = work.claim.job
         self.threads = trial.threads or self.resources.threads or work.settings.threads
         self.plans = self.resources.memory is None  # the study plans its memory itself
@@ -183,6 +183,8 @@ class TrialMemory:
         """Notes the peak after a report; a trial that ran alone because its need was unknown lets others start."""
         if peak and not self.plans:
             self._beside[self.trial.number] = Peak(self.trial.params | self._drawn, peak)
+            while len(self._beside) > trial_usage.PEAKS:  # as many as are read from the record
+                self._beside.pop(min(self._beside), None)
         if self._learns and peak and self.slot.room.is_alone(self.slot.index):
             self._settle(int(FEW * peak))
 

@@ -91,7 +91,7 @@ class Work:
     tell: Tell
     history: JobHistory
     reported_code: set[str] = field(default_factory=set)  # md5 of changed code that was already reported
-    peaks: dict[int, Peak] = field(default_factory=dict)  # of the trials of this claim, by number
+    peaks: dict[int, Peak] = field(default_factory=dict)  # of the latest trials of this claim, by number
     backoff: Backoff | None = None  # None: other jobs may not use the slot during a pause
     startable: StartableJobs | None = None  # None: other jobs may not use the slot while a trial waits for a node
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.settings import Places, WorkerSettings
     from fts.state.db import Database
-    from fts.state.values import Event, Job, Worker
-
-BATCH = 10_000  # events read at once
+    from fts.state.values import Job, Worker
 
 
 def introduction(worker_id: int, settings: WorkerSettings, places: Places, jobs: Sequence[Job], paused: bool) -> str:
@@ -58,13 +56,12 @@ def waits_for(worker: Worker) -> str:
 
 def farewell(db: Database, worker_id: int, since: int, seconds: float) -> str:
     """Says what this worker did and what is left, with the next command; `since`: last event before its start."""
-    mine = [event for event in events_since(db, since) if event.who == f"worker {worker_id}"]
-    trials = sum(event.verb in TRIAL_ENDED for event in mine)
-    done, failed = (sum(event.verb in verbs for event in mine) for verbs in (FINISHED, FAILED))
+    who = f"worker {worker_id}"
+    mine = queries.events_by(db, who, since)
+    trials, done, failed = (sum(mine.get(verb, 0) for verb in verbs) for verbs in (TRIAL_ENDED, FINISHED, FAILED))
     did = [f"{count(trials, 'trial')} ended"]
     did += [f"{count(n, 'job')} {word}" for n, word in ((done, "done"), (failed, "failed")) if n]
-    begun = {event.trial_id: event.verb for event in mine if event.trial_id is not None and event.verb in TURNS}
-    interrupted = sum(verb == Verb.TRIAL_INTERRUPTED for verb in begun.values())
+    interrupted = queries.trials_left_at(db, who, since, Verb.TRIAL_INTERRUPTED, TURNS)
     jobs = queries.jobs(db)
     left = queue_summary(jobs, queries.flag(db, "queue_paused") is not None)
     if interrupted:
@@ -80,10 +77,3 @@ TURNS = frozenset({Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_INTERRUPTE
 
 def last_event(db: Database) -> int:
     return max((event.id for event in queries.events(db, limit=1)), default=0)
-
-
-def events_since(db: Database, since: int) -> list[Event]:
-    found: list[Event] = []
-    while batch := queries.events(db, since=found[-1].id if found else since, limit=BATCH):
-        found += batch
-    return found

@@ -6,6 +6,7 @@ from fts.state.queries.event_rows import (
     claimed_since,
     count_events,
     events,
+    events_by,
     events_to_revert,
     flag,
     last_key_at,
@@ -14,6 +15,7 @@ from fts.state.queries.event_rows import (
     opening,
     openings,
     seen_forecast,
+    trials_left_at,
 )
 from fts.state.queries.job_rows import (
     has_unfinished,

@@ -125,6 +125,26 @@ def count_events(db: Database, since: float, until: float | None = None, after: 
     return {verb: n for verb, n, _ in rows}, max((last for *_, last in rows), default=after)
 
 
+def events_by(db: Database, who: str, after: int) -> dict[str, int]:
+    """Counts the events of each kind by this author after an event id."""
+    sql = "SELECT verb, COUNT(*) FROM event WHERE id > ? AND who = ? GROUP BY verb"
+    return dict(db.execute_sql(sql, (after, who)).fetchall())
+
+
+def trials_left_at(db: Database, who: str, after: int, verb: str, verbs: Iterable[str]) -> int:
+    """Counts the trials whose latest event of the kinds `verbs`, by this author after an event id, is of kind `verb`.
+
+    Reads only the trials that have such an event.
+    """
+    asked = [str(each) for each in verbs]
+    marks = ", ".join("?" * len(asked))
+    mine = "SELECT DISTINCT trial_id FROM event WHERE verb = ? AND id > ? AND who = ? AND trial_id IS NOT NULL"
+    last = f"id > ? AND who = ? AND verb IN ({marks}) AND trial_id IN ({mine}) GROUP BY trial_id"
+    sql = f"SELECT COUNT(*) FROM (SELECT verb, MAX(id) FROM event WHERE {last}) WHERE verb = ?"
+    given = (after, who, *asked, str(verb), after, who, str(verb))
+    return int(db.execute_sql(sql, given).fetchone()[0])
+
+
 def flag(db: Database, name: str) -> dict[str, Any] | None:
     """Returns a flag's row (name, value, reason, who, at); None if it is not set."""
     return db.one(FlagRow.select(ALL).where(FlagRow.name == name))

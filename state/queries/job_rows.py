@@ -13,7 +13,7 @@ from fts.state.models import ALL, AttemptRow, JobRow, StudyRow, TrialRow
 from fts.state.pareto_front import front_rows
 from fts.state.rows import finite_or_none, to_job, to_study  # fmt: skip
 from fts.state.scheduling import RUN_AGAIN_SQL, RUNNABLE_SQL
-from fts.state.trial_usage import parallel_seconds
+from fts.state.trial_usage import id_list, parallel_seconds
 from fts.state.values import Job, JobStatus, StudyRecord
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from fts.state.queries.row_cache import KnownRows
 
 
-def worked(db: Database) -> dict[int, float]:
+def worked(db: Database, of: Iterable[int] | None = None) -> dict[int, float]:
     """Returns seconds of work by job, for jobs that wait again or were claimed again: the time since their start also
-    contains time in which nobody worked on them."""
+    contains time in which nobody worked on them. `of`: only these jobs."""
     waits = JobRow.status.in_(["queued", "paused"]) & JobRow.started_at.is_null(False)
-    again = JobRow.select(JobRow.id).where((JobRow.attempt > 1) | waits)
+    again = _only(of, JobRow.select(JobRow.id).where((JobRow.attempt > 1) | waits))
     spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
     rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
     found = {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
@@ -70,14 +70,20 @@ TWINS_SQL = (
 )
 
 
-def runs_again(db: Database) -> dict[int, tuple[int, ...]]:
-    """Returns the numbers of the failed trials that a retry would run again, by ended job."""
-    ended = JobRow.select(JobRow.id).where(JobRow.status.in_(["done", "failed", "cancelled"]), JobRow.trials_failed > 0)
+def runs_again(db: Database, of: Iterable[int] | None = None) -> dict[int, tuple[int, ...]]:
+    """Returns the numbers of the failed trials that a retry would run again, by ended job. `of`: only these jobs."""
+    has_failed = JobRow.status.in_(["done", "failed", "cancelled"]), JobRow.trials_failed > 0
+    ended = _only(of, JobRow.select(JobRow.id).where(*has_failed))
     failed = TrialRow.select(TrialRow.job_id, TrialRow.number).where(TrialRow.job_id.in_(ended), SQL(RUN_AGAIN_SQL))
     found: dict[int, list[int]] = {}
     for row in db.rows(failed.order_by(TrialRow.job_id, TrialRow.number)):
         found.setdefault(row["job_id"], []).append(row["number"])
     return {job_id: tuple(numbers) for job_id, numbers in found.items()}
+
+
+def _only(of: Iterable[int] | None, jobs: Any) -> Any:
+    """Returns the query for those of the `jobs` whose ids are in `of`; None: for all."""
+    return jobs if of is None else jobs.where(JobRow.id.in_(id_list(of)))
 
 
 def has_unfinished(db: Database) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from peewee import SQL
 
 from fts.state import migrations
-from fts.state.models import ALL, JobRow, SampleRow, TrialRow
+from fts.state.models import ALL, SampleRow, TrialRow
 from fts.state.queries.event_rows import (
     EVENTS_IN_SNAPSHOT,
     events,
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def snapshot(db: Database, user: str | None = None, known: KnownRows | None = None) -> Snapshot:
     """Reads everything that the monitor and `fts status` show, in one short read transaction.
 
-    Jobs and trials in `known` that have not changed are the same objects as before.
+    Jobs and trials in `known` that have not changed are the same objects as before, and the trials of an ended job
+    that has not changed are not read again.
     """
     known = known or KnownRows()
     with db.read():
@@ -62,9 +63,9 @@ def snapshot(db: Database, user: str | None = None, known: KnownRows | None = No
             last_key_at=last_key_at(db, user) if user else None,
             margins=gains,
             seen=seen_forecast(db, user) if user else None,
-            worked=worked(db),
+            worked=known.of_jobs("worked", everything, lambda ids: worked(db, ids)),
             unreadable=(*unreadable_in(read), *odd, *odd_nodes),
-            again=runs_again(db),
+            again=known.of_jobs("again", everything, lambda ids: runs_again(db, ids)),
             studies=studies(db),
             nodes=machines,
             older=older_events(db, read["event"]),
@@ -93,11 +94,16 @@ def data_version(db: Database) -> int:
 
 
 def _live_and_best_trials(db: Database, known: KnownRows) -> tuple[Trial, ...]:
-    best = TrialRow.select(TrialRow.id).join(
-        JobRow, on=((JobRow.id == TrialRow.job_id) & (JobRow.best_trial == TrialRow.number))
-    )
-    query = TrialRow.select(ALL).where(SQL("t1.status IN ('running', 'interrupted')") | TrialRow.id.in_(best))
+    query = TrialRow.select(ALL).where(SQL(f"t1.id IN ({LIVE_AND_BEST_SQL})"))
     return known.values("trial", db.each_row(query.order_by(TrialRow.job_id, TrialRow.number)), to_trial)
+
+
+# By index, each part: one condition with OR would read all trials. Plain SQL: with parameters in place of the
+# statuses, SQLite may not use the partial index; CROSS JOIN reads the jobs first.
+LIVE_AND_BEST_SQL = (
+    "SELECT id FROM trial WHERE status IN ('running', 'interrupted') UNION ALL "
+    "SELECT best.id FROM job CROSS JOIN trial AS best ON best.job_id = job.id AND best.number = job.best_trial"
+)
 
 
 def _latest_samples(db: Database, worker_ids: list[int]) -> tuple[Sample, ...]:

@@ -13,13 +13,17 @@ import pytest
 
 from fts.jobs.maintenance.cleanup import Freed, unique
 from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor import log_limit
+from fts.jobs.supervisor.machine_errors import start_room
+from fts.jobs.worker import maintenance
 from fts.jobs.worker import worker as worker_of_fts
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Maintenance
 from fts.jobs.worker.worker import UNUSED_S, Worker, work
 from fts.state import queries
-from fts.state.backup import KEEP, check_file
+from fts.state.backup import KEEP, backup, check_file
 from fts.state.db import open_database
+from fts.state.transitions import register_worker
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
@@ -64,6 +68,51 @@ def test_a_copy_from_before_the_clock_was_set_back_is_not_todays(tmp_path):
     assert house.look()
     now[0] = 3 * LOOK_EVERY_S
     assert not house.look()
+
+
+def test_old_samples_are_thinned_each_day_also_with_backups_of_a_person(tmp_path):
+    house, places, now = make(tmp_path)
+    db = open_database(places.db)
+    worker = register_worker(db, "lab", 100, 1.5, 1)
+    for day in range(1, 4):
+        backup(db, places.backups)
+        for second in range(120):
+            db.execute_sql("INSERT INTO sample (at, worker_id) VALUES (?, ?)", (86_400.0 * day + second, worker))
+        now[0] = day * DAY_S
+        assert not house.look()
+        assert db.execute_sql("SELECT count(*) FROM sample").fetchone() == (2 * day,)
+    db.close()
+
+
+def test_of_the_logs_of_workers_the_middle_is_given_back_and_those_of_trials_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(log_limit, "MOST", 1 << 20)
+    monkeypatch.setattr(log_limit, "KEPT", 1 << 16)
+    house, places, now = make(tmp_path)
+    places.logs.mkdir(parents=True)
+    names = {"worker.log": True, "agent_0.log": True, "trial_process_11.log": True, "agent_1_t0001.log": False}
+    for name in names:
+        (places.logs / name).write_bytes(b"x" * (2 << 20))
+    if not log_limit.drop_middle(places.logs / "worker.log", 1 << 16):
+        pytest.skip("this file system keeps every block")
+    (places.logs / "worker.log").write_bytes(b"x" * (2 << 20))
+    now[0] = LOOK_EVERY_S
+    house.look()
+    freed = {name: (places.logs / name).stat().st_blocks * 512 < 1 << 20 for name in names}
+    assert freed == names
+
+
+def test_a_backup_that_would_fill_the_disk_is_left_out_and_told_once(tmp_path, monkeypatch, caplog):
+    """Trials stop when less than the reserve is free: the worker's own copy of the database must not be the cause."""
+    house, places, now = make(tmp_path)
+    free = start_room(places.outputs) + places.db.stat().st_size - 1
+    monkeypatch.setattr(maintenance, "room", lambda _: (free, 0))
+    for n in (1, 2):
+        now[0] = n * LOOK_EVERY_S
+        assert not house.look() and not copies(places)
+    assert caplog.text.count("no daily backup: it takes ") == 1
+    free += 1
+    now[0] = 3 * LOOK_EVERY_S
+    assert house.look() and len(copies(places)) == 1
 
 
 def test_the_last_seven_are_kept(tmp_path):

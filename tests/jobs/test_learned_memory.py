@@ -19,6 +19,7 @@ from fts.jobs.supervisor.memory_pool import MemoryPool, Obstacle, RoomWant
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trial_memory import TrialMemory
 from fts.jobs.supervisor.trial_runner import waits_for
+from fts.state.trial_usage import PEAKS
 
 GB = 1 << 30
 SPACE = {
@@ -52,6 +53,18 @@ def test_a_trial_of_this_claim_that_has_ended_counts_once():
     memory: Any = SimpleNamespace(_peaks={0: one, 1: two}, _beside={0: one, 1: three, 2: peak(9)})
     memory.trial = SimpleNamespace(number=2)
     assert TrialMemory._known_peaks(memory) == [one, three], "the larger peak of a trial that runs again, not its own"
+
+
+def test_of_the_trials_of_a_claim_the_latest_peaks_are_kept():
+    """A claim lasts for all trials of a job: with each peak, the next trial's memory took longer to predict."""
+    peaks: dict[int, Peak] = {}
+    for number in range(3 * PEAKS):
+        trial = SimpleNamespace(number=number, params={"width": number})
+        memory: Any = SimpleNamespace(trial=trial, plans=False, _beside=peaks, _drawn={}, _learns=False)
+        for step in range(3):
+            TrialMemory.reported(memory, GB + step)
+    assert list(peaks) == list(range(2 * PEAKS, 3 * PEAKS))
+    assert peaks[number] == Peak({"width": number}, GB + 2)
 
 
 def test_parameters_are_scaled_by_their_distributions():

@@ -12,13 +12,16 @@ import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.progress_events import TrialEnded
 from fts.jobs.supervisor.template import Template
 from fts.jobs.worker.worker import run_job
+from fts.state import transitions
 from fts.state.database import Database
 from fts.state.db import open_database
 from tests.fts_process import Study
 from tests.jobs.many import copy_trials
+from tests.state.helpers import claimed, enqueued, new_db, started
 
 FEW, MANY = 150, 2_000
 MORE = 7  # trials that run after them
@@ -127,3 +130,20 @@ def test_one_more_trial_costs_the_same_after_2000_trials_as_after_150(tmp_path: 
     for name in ("statements", "rows", "instructions", "told"):
         assert getattr(many, name) <= SLACK * getattr(few, name), (few, many)
     assert many.rows < 60 and many.told < 4_000, many
+
+
+def test_trials_that_draw_from_the_same_range_share_it_in_memory(tmp_path: Path):
+    """A history that is read trial by trial would hold it once for each of a hundred thousand trials."""
+    db = new_db(tmp_path)
+    enqueued(db)
+    claim = claimed(db)
+    history = JobHistory(db, claim.job_id)
+    for number in range(3):
+        trial = started(db, claim, number, params={})
+        transitions.record_draw(db, claim, trial, 0, "x", 0.5, {"kind": "float", "low": 0.0, "high": 1.0})
+        transitions.finish_trial(db, claim, trial, "complete", "finished", value=0.5)
+        history.refresh()
+    ranges = [past.distributions["x"] for past in history.past()]
+    assert len(ranges) == 3 and ranges[0]["high"] == 1.0
+    assert all(each is ranges[0] for each in ranges)
+    db.close()

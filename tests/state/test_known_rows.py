@@ -7,7 +7,10 @@ import time
 from fts.state import queries, replay, transitions
 from fts.state.db import Database
 from fts.state.queries import KnownRows
+from tests.jobs.many import copy_trials
 from tests.state.helpers import claimed, enqueued, started, worker
+
+EVERY = 10  # instructions of SQLite's machine between two counts
 
 
 def test_a_job_and_a_trial_are_the_same_objects_until_their_row_changes(db: Database) -> None:
@@ -56,3 +59,35 @@ def test_a_replay_shares_a_job_that_had_ended_and_is_as_it_was(db: Database) -> 
     past = {job.id: job for job in replay.rebuild(db, when, None, known).jobs}
     assert past[1] is now[1]
     assert (str(past[2].status), str(now[2].status)) == ("queued", "paused")
+
+
+def test_a_snapshot_does_not_read_the_trials_of_ended_jobs_again(db: Database) -> None:
+    """A monitor takes one each second, for weeks: what it costs must not grow with the record."""
+    known, costs, jobs = KnownRows(), list[int](), 4
+    enqueued(db, jobs + 1)
+    for _ in range(jobs):
+        claim = claimed(db)
+        for number, (status, cause) in enumerate((("complete", "finished"), ("failed", "code error"))):
+            transitions.finish_trial(db, claim, started(db, claim, number), status, cause, value=0.6)
+        transitions.finish_job(db, claim)
+    db.execute_sql("UPDATE job SET attempt = 2")  # they were claimed again: their time of work is read from the trials
+    started(db, claimed(db))
+    for trials in (20, 400):
+        for job_id in range(1, jobs + 1):
+            have = len(queries.trials(db, job_id))
+            copy_trials(db, job_id, have, trials)
+            db.execute_sql("UPDATE job SET trials_failed = trials_complete / 2 WHERE id = ?", (job_id,))
+        first = queries.snapshot(db, None, known)
+        steps: list[int] = []
+        db.connection().set_progress_handler(lambda: steps.append(EVERY), EVERY)  # noqa: B023  # called now only
+        again = queries.snapshot(db, None, known)
+        db.connection().set_progress_handler(None, 0)
+        costs.append(sum(steps))
+        assert (again.worked, again.again) == (first.worked, first.again)
+        assert (queries.snapshot(db).worked, queries.snapshot(db).again) == (again.worked, again.again)
+        assert {id: len(numbers) for id, numbers in again.again.items()} == dict.fromkeys(range(1, 5), trials // 2)
+    assert costs[1] < 1.2 * costs[0], costs
+    transitions.retry(db, [1])
+    after = queries.snapshot(db, None, known)
+    assert (after.worked, after.again) == (queries.snapshot(db).worked, queries.snapshot(db).again)
+    assert 1 not in after.again

@@ -16,10 +16,12 @@ from fts.jobs.status.formatting import GB
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.errors import NoDatabase
-from fts.state.values import Claim, Job
+from fts.state.transitions.base import emit
+from fts.state.values import Claim, Job, Verb
 from fts.tui.data import cells
 from fts.tui.data.log_tail import LONGEST, MOST_AT_ONCE, Tail
 from fts.tui.data.reader import Reader, ReadRequest
+from fts.tui.data.trial_store import TrialStore
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, View, jobs_by_id
 from fts.tui.render.text import as_text
 from fts.tui.screens.hardware import day
@@ -152,6 +154,56 @@ def test_a_trial_that_ends_is_added_without_reading_the_others(reader, db_path, 
     assert [t.number for t in after.trials] == list(range(8))
     assert after.trials[6].value == 0.7
     assert after.trials[0] is before.trials[0]
+
+
+def test_of_a_cell_that_is_followed_for_weeks_as_much_is_kept_as_of_one_that_is_opened(reader, db_path, monkeypatch):
+    monkeypatch.setattr(cells, "MANY_TRIALS", 9)
+    monkeypatch.setattr(cells, "MANY_CURVES", 4)
+    request = ReadRequest(job_id=6, screen=CURVES)
+    assert not isinstance(reader.read(request).details.trials, TrialStore)
+    db = open_database(db_path)
+    claim = claim_of(db, 6)
+    monkeypatch.setattr(cells, "_read_cell", lambda *_: pytest.fail("everything was read again"))
+    for number in range(7, 20):
+        transitions.finish_trial(db, claim, live_trial(db, 6).id, "complete", "finished", value=0.7)
+        study.start_trial(db, study.Clock(0.0), claim, number)
+        followed = reader.read(request).details
+    db.close()
+    monkeypatch.undo()
+    monkeypatch.setattr(cells, "MANY_TRIALS", 9)
+    monkeypatch.setattr(cells, "MANY_CURVES", 4)
+    with closing(Reader(db_path)) as other:
+        opened = other.read(request).details
+    assert isinstance(followed.trials, TrialStore)
+    assert list(followed.trials) == list(opened.trials)
+    assert followed.curves == opened.curves and len(opened.curves) == 4
+
+
+def test_the_limits_of_a_trial_that_runs_for_days_are_read_once(reader, db_path, monkeypatch):
+    request = ReadRequest(job_id=6)
+    db = open_database(db_path)
+    trial = live_trial(db, 6)
+    emitted = {"job_id": 6, "trial_id": trial.id}
+    with db.write():
+        emit(db, Verb.TRIAL_FACTS, "worker 1", "runs", data={"memory_soft": 5, "memory_hard": 9}, **emitted)
+    for _ in range(300):
+        transitions.note(db, "later", who="soak")
+    assert reader.read(request).details.limits == {trial.id: (5, 9)}
+    real, asked = queries.events, []
+
+    def counted(db, since=None, *more, **named):
+        asked.append((since, named.get("trial_id")))
+        return real(db, since, *more, **named)
+
+    monkeypatch.setattr(queries, "events", counted)
+    transitions.note(db, "one more", who="soak")
+    newest = real(db, limit=1)[0].id
+    assert reader.read(request).details.limits == {trial.id: (5, 9)}
+    assert [since for since, of in asked if of is not None] == [newest - 1]
+    with db.write():
+        emit(db, Verb.TRIAL_FACTS, "worker 1", "runs again", data={"memory_soft": 4, "memory_hard": 8}, **emitted)
+    assert reader.read(request).details.limits == {trial.id: (4, 8)}
+    db.close()
 
 
 def test_an_undone_event_is_shown_as_undone(reader, db_path):

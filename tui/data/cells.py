@@ -48,7 +48,7 @@ def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache:
     cell = cache.cells.pop(key, None)
     before = cache.cell
     if cell is None and request.at is None and before.at is None and before.job_id == job.id and before.trials:
-        cell = _grown(db, job, before)
+        cell = _grown(db, job, before, many)
     cell = cell or _read_cell(db, job.id, many, request.at)
     cache.cells[key] = cell
     while len(cache.cells) > (1 if many else CELLS_KEPT):
@@ -56,8 +56,11 @@ def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache:
     return cell
 
 
-def _grown(db: Database, job: Job, cell: Cell) -> Cell | None:
-    """Returns the cell with the trials that began or ended since; None if the counts differ and it must be reread."""
+def _grown(db: Database, job: Job, cell: Cell, many: bool) -> Cell | None:
+    """Returns the cell with the trials that began or ended since; None if the counts differ and it must be reread.
+
+    Keeps as much as `_read_cell` reads: a screen may follow one cell for weeks.
+    """
     first = max(len(cell.trials) - RECENT, 0)  # trials end roughly in order; the counts below show an exception
     changed = {
         n: clean_value(queries.trial(db, job.id, trial.number))
@@ -77,9 +80,11 @@ def _grown(db: Database, job: Job, cell: Cell) -> Cell | None:
         return None
     curves = {**cell.curves, **{t.id: queries.epochs(db, t.id) for t in fresh}}
     if isinstance(cell.trials, TrialStore):
-        return Cell(job.id, cell.trials.with_changes(changed, added), curves)
-    known = (changed.get(n, trial) for n, trial in enumerate(cell.trials))
-    return Cell(job.id, (*known, *added), curves)
+        trials: Sequence[Trial] = cell.trials.with_changes(changed, added)
+    else:
+        known = (changed.get(n, trial) for n, trial in enumerate(cell.trials))
+        trials = TrialStore((*known, *added)) if many else (*known, *added)
+    return Cell(job.id, trials, dict(list(curves.items())[-MANY_CURVES:]) if many else curves)
 
 
 def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:

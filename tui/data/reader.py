@@ -19,7 +19,7 @@ from fts.jobs.status.sanitize import clean_value
 from fts.state import liveness, queries, replay
 from fts.state.db import Database, open_for_reading
 from fts.state.holder import blocker
-from fts.state.values import Epoch, Event, Opening, Sample, Snapshot, Verb
+from fts.state.values import Epoch, Event, Opening, Sample, Snapshot, Trial, Verb
 from fts.tui.data.cells import Cell, attempts_of, best_curves, selected_cell, worked_of
 from fts.tui.data.log_lines import last_words, log_of, trial_lines
 from fts.tui.data.log_tail import Tail
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 JOURNAL = 3000  # events kept
 SAME = ("studies", "worked", "again", "margins", "nodes")  # fields of a snapshot that seldom change
 KEPT_EVERY_S = 60.0  # between two counts of what could be freed
+MOST_STARTS = 100  # reports of a trial's processes between two reads
 DAY_POINTS = 480  # samples read for 24 h: one per three minutes
 
 
@@ -175,6 +176,7 @@ class ReadCache:
         self.samples: tuple[Sample, ...] = ()
         self.peaks: tuple[Sample, ...] = ()
         self.samples_at = 0.0
+        self.limits: dict[int, tuple[int, tuple[int, int] | None]] = {}  # running trial: (last event read, its limits)
         self.kept: Kept | None = None
         self.kept_at = 0.0
         self.log = Tail()
@@ -248,7 +250,7 @@ def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: Read
         log_problem=problem,
         last=last_words(db, snapshot, request, path),
         openings=_openings(db, request),
-        limits=_limits(db, snapshot, request),
+        limits=_limits(db, snapshot, request, cache),
         kept=_kept(snapshot, request, cache, path),
         worked=worked_of(db, request, cache),
         attempts=attempts_of(db, request, cache),
@@ -271,18 +273,30 @@ def _by(opening: Opening, at: float | None) -> Opening:
     return replace(opening, scores=None, tested_at=None) if late else opening
 
 
-def _limits(db: Database, snapshot: Snapshot, request: ReadRequest) -> dict[int, tuple[int, int]]:
-    """Returns (soft, hard) memory limits in bytes of the running trials whose worker has recorded them."""
+def _limits(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache) -> dict[int, tuple[int, int]]:
+    """Returns (soft, hard) memory limits in bytes of the running trials whose worker has recorded them.
+
+    Reads only new events: those of a trial that runs for days may lie behind a hundred thousand others.
+    """
     if request.screen not in (QUEUE, HARDWARE):
         return {}
-    found = {}
+    newest = snapshot.events[-1].id if snapshot.events else 0
+    known, cache.limits = cache.limits if request.at is None else {}, {}
     for trial in snapshot.trials:
         if trial.status == "running":
-            events = queries.events(db, trial_id=trial.id, verbs=[Verb.TRIAL_FACTS], limit=1)
-            soft, hard = (events[0].data.get(name) if events else None for name in ("memory_soft", "memory_hard"))
-            if isinstance(soft, int) and isinstance(hard, int):
-                found[trial.id] = (soft, hard)
-    return found
+            seen, limits = known.get(trial.id, (0, None))
+            if newest > seen:
+                limits = _limits_since(db, trial, seen) or limits
+            cache.limits[trial.id] = newest, limits
+    return {id: limits for id, (_, limits) in cache.limits.items() if limits is not None}
+
+
+def _limits_since(db: Database, trial: Trial, event: int) -> tuple[int, int] | None:
+    """Returns the limits that the trial's latest process reported after this event; None if there are none."""
+    since, limit = (event, MOST_STARTS) if event else (None, 1)  # the latest, else those since then
+    events = queries.events(db, since, limit, job_id=trial.job_id, trial_id=trial.id, verbs=[Verb.TRIAL_FACTS])
+    soft, hard = (events[-1].data.get(name) if events else None for name in ("memory_soft", "memory_hard"))
+    return (soft, hard) if isinstance(soft, int) and isinstance(hard, int) else None
 
 
 def _kept(snapshot: Snapshot, request: ReadRequest, cache: ReadCache, path: Path) -> Kept | None:
