@@ -27,6 +27,7 @@ from fts.state.transitions.base import (
 from fts.state.transitions.claims import claim_name, off_worker
 from fts.state.trial_usage import last_sign, seconds_worked
 from fts.state.values import Cause, Claim, JobStatus, Verb, status_of
+from fts.state.values.job import LEFT_SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -180,7 +181,8 @@ def release_running(
         verb = Verb.RELEASED
     # the caller may have set `asked` in `job` only; the UPDATE compares status and token, not `asked`
     changed = change_job(db, job, **changes)
-    ended_by = [changes["cause"], *([cause] if cause not in GRACEFUL | {changes["cause"]} else []), message]
+    causes = [] if LEFT_SLOT in message else [changes["cause"]]  # nobody has drained its worker
+    ended_by = [*causes, *([cause] if cause not in GRACEFUL | {changes["cause"]} else []), message]
     words = f"{verb.value}: {', '.join(filter(None, ended_by))}"
     data = changed | ({"asked_by": _who_asked(db, job["id"])} if job["asked"] else {})
     inverse = _undo_step(job, changes) if job["asked"] else None
