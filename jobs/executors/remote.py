@@ -61,7 +61,11 @@ class RemoteSlot(Slot):
         return "" if self._program is None else repr((self._program.words, self._program.folder))
 
     def find(
-        self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None], yields: Callable[[], bool]
+        self,
+        want: Want,
+        leaves: Callable[[], bool],
+        waits: Callable[[str], None],
+        yields: Callable[[], bool] = bool,
     ) -> bool:
         self._leaves = leaves
         return self.executor.place(self.index, want, leaves, waits, yields)

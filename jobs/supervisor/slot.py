@@ -83,7 +83,11 @@ class Slot:
         return "this machine"
 
     def find(
-        self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None], yields: Callable[[], bool]
+        self,
+        want: Want,
+        leaves: Callable[[], bool],
+        waits: Callable[[str], None],
+        yields: Callable[[], bool] = bool,
     ) -> bool:
         """Blocks until a node is free; False: an order or another job came first. This machine is always there."""
         return True
