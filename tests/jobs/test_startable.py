@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,10 +16,12 @@ from fts.jobs.executors.base import Want
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor import startable
+from fts.jobs.supervisor.backoff import Backoff
 from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.startable import StartableJobs
 from fts.jobs.supervisor.trial_runner import YIELD_S
+from fts.jobs.worker.worker import Worker
 from fts.state import transitions
 from fts.state.db import open_database
 from fts.state.values.job import LEFT_SLOT
@@ -230,3 +233,21 @@ def test_what_each_queued_job_wants_is_read_once_and_a_specification_that_is_wro
         db.execute_sql("UPDATE job SET spec = '{}', spec_md5 = 'x' WHERE id = 1")
         assert jobs.ahead(slot, ()) == frozenset(), "it fails once it is claimed, and says why"
         assert jobs.ahead(Slot(0, places, settings, slot.sensors, MemoryPool()), ()) == frozenset()
+
+
+def test_without_gpus_a_slot_joins_a_running_job_without_a_query(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, places = WorkerSettings(2), Places(tmp_path / "fts.db", tmp_path)
+    sensors = detect.from_env(tmp_path, {"FTS_SENSORS": "none"})
+    with open_database(places.db, create=True) as db:
+        worker = Worker.__new__(Worker)  # without its threads
+        worker.db, worker.settings, worker.backoff = db, settings, Backoff()
+        worker.startable = StartableJobs(db, settings)
+        job = SimpleNamespace(job=SimpleNamespace(id=1), want=Want(gpus=1))
+        asked: list[str] = []
+        db.connection().set_trace_callback(asked.append)
+        assert not worker._only_waits(job, Slot(0, places, settings, sensors))
+        assert asked == []
+        pool = MemoryPool((Gpu("GPU-a", 24 << 30),))
+        assert not worker._only_waits(job, Slot(0, places, settings, sensors, pool)) and asked != []
