@@ -479,8 +479,11 @@ def test_a_setting_is_checked_as_the_file_is(tmp_path: Path, setting: str, sente
 def test_a_number_of_thousands_of_digits_is_refused_as_any_other_wrong_value(tmp_path: Path) -> None:
     """Python does not write such a number, and a file may hold it as a hexadecimal one."""
     huge = "0x" + "f" * 9000
-    for line in ("[space]\nx = #", "[space]\nx = [#, 1]", "[space]\nx = { low = #, high = 1 }", "[forbid]\na = #",
-                 "[matrix]\nsize = #", "[matrix]\nsize = [#]", "[budget]\ntrials = #", "[metrics]\nloss = #"):  # fmt: skip
+    lines = (
+        "[space]\nx = #", "[space]\nx = [#, 1]", "[space]\nx = { low = #, high = 1 }", "[forbid]\na = #",
+        "[matrix]\nsize = #", "[matrix]\nsize = [#]", "[budget]\ntrials = #", "[metrics]\nloss = #",
+    )  # fmt: skip
+    for line in lines:
         with pytest.raises(BadSpec, match="a value of type int"):
             cells(tmp_path, f"{MINIMAL}{line.replace('#', huge)}")
 
