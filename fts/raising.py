@@ -32,12 +32,12 @@ def raise_as(translated: Exception, error: Exception) -> NoReturn:
 def quoted(value: Any, most: int = 80) -> str:
     """Returns a value as Python writes it, for a message: at most so many characters, the rest as `…`.
 
-    A value that Python cannot write, such as a number of 5,000 digits, is named by its type.
+    For a value that Python cannot write, such as a number of 5,000 digits, it returns words that say so.
     """
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001  # also of the user's own classes
-        return f"a value of type {type(value).__name__}"
+        return "a value that cannot be shown"
     if len(text) <= most:
         return text
     end = text[-1] if text[-1] in "'\"])}" else ""

@@ -122,8 +122,8 @@ def test_a_quoted_value_shows_that_it_was_cut() -> None:
     deep: list[object] = []
     for _ in range(5000):
         deep = [deep]
-    for value, name in ((16**5000, "int"), (deep, "list"), (Broken(), "Broken")):
-        assert quoted(value) == f"a value of type {name}", "Python cannot write it"
+    for value in (16**5000, deep, Broken()):
+        assert quoted(value) == "a value that cannot be shown"
     files = [file for folder in ("fts", "jobs", "tui", "state") for file in (ROOT / folder).rglob("*.py")]
     assert len(files) > 500
     assert [str(file) for file in files if re.search(r"!r:\.\d+\}", file.read_text(encoding="utf-8"))] == []
