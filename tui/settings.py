@@ -225,8 +225,8 @@ def _colours(settings: Settings) -> list[str]:
 
 
 def _list(keys: Sequence[str]) -> str:
-    quoted = [_quoted(key) for key in keys]
-    return quoted[0] if len(quoted) == 1 else f"[{', '.join(quoted)}]"
+    written = [_quoted(key) for key in keys]
+    return written[0] if len(written) == 1 else f"[{', '.join(written)}]"
 
 
 def _quoted(key: str) -> str:
