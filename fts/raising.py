@@ -30,8 +30,14 @@ def raise_as(translated: Exception, error: Exception) -> NoReturn:
 
 
 def quoted(value: Any, most: int = 80) -> str:
-    """Returns a value as Python writes it, for a message: at most so many characters, the rest as `…`."""
-    text = repr(value)
+    """Returns a value as Python writes it, for a message: at most so many characters, the rest as `…`.
+
+    For a value that Python cannot write, such as a number of 5,000 digits, it returns words that say so.
+    """
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  # also of the user's own classes
+        return "a value that cannot be shown"
     if len(text) <= most:
         return text
     end = text[-1] if text[-1] in "'\"])}" else ""

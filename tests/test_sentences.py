@@ -108,12 +108,22 @@ def shown(wrong: list[Sentence]) -> str:
     return "\n".join(f"{each.file}:{each.line} {each.text[:150]}" for each in wrong)
 
 
+class Broken:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
 def test_a_quoted_value_shows_that_it_was_cut() -> None:
     for value, shown in (
         ("short", "'short'"), ("a" * 30, "'aaaaaaaaa…'"), ([1] * 9, "[1, 1, 1, …]"), ({"a": "b" * 9}, "{'a': 'bbb…}"),
         (10**20, "10000000000…"), ("it's" * 9, '"it\'sit\'si…"'),
     ):  # fmt: skip
         assert quoted(value, 12) == shown
+    deep: list[object] = []
+    for _ in range(5000):
+        deep = [deep]
+    for value in (16**5000, deep, Broken()):
+        assert quoted(value) == "a value that cannot be shown"
     files = [file for folder in ("fts", "jobs", "tui", "state") for file in (ROOT / folder).rglob("*.py")]
     assert len(files) > 500
     assert [str(file) for file in files if re.search(r"!r:\.\d+\}", file.read_text(encoding="utf-8"))] == []

@@ -15,6 +15,7 @@ from typing import Any
 
 from fts.frozen import dataclass
 from fts.jobs.actions import ACTIONS
+from fts.raising import quoted
 from fts.state.files import home
 from fts.tui import keymap
 from fts.tui.keymap import BadKeys, Keymap, nearest
@@ -106,13 +107,13 @@ def _settings(tables: Mapping[str, Any]) -> Settings:
             where = "; it belongs below [keys] or [monitor]" if table in place else nearest(table, TABLES)
             raise Wrong(f"unknown table {table!r}, expected [monitor], [theme] or [keys]{where}", table)
         if not isinstance(content, Mapping):
-            raise Wrong(f"{table} is {content!r}, expected a table: write [{table}] in a line of its own", table)
+            raise Wrong(f"{table} is {quoted(content)}, expected a table: write [{table}] in a line of its own", table)
     options = tables.get("monitor", {})
     for name, value in options.items():
         if name not in OPTIONS:
             raise Wrong(f"[monitor] has {name!r}, expected ascii or mouse{nearest(name, OPTIONS)}", "monitor", name)
         if not isinstance(value, bool):
-            raise Wrong(f"{name} is {value!r}, expected true or false", "monitor", name)
+            raise Wrong(f"{name} is {quoted(value)}, expected true or false", "monitor", name)
     return Settings(_keys(tables.get("keys", {})), _theme(tables.get("theme", {})), **options)
 
 
@@ -121,7 +122,9 @@ def _keys(table: Mapping[str, Any]) -> Keymap:
     for id, value in table.items():
         keys = [value] if isinstance(value, str) else value
         if not isinstance(keys, list) or not all(isinstance(key, str) and key for key in keys):
-            raise Wrong(f'{id} is {value!r}, expected a key such as "x" or a list such as ["x", "f5"]', "keys", id)
+            raise Wrong(
+                f'{id} is {quoted(value)}, expected a key such as "x" or a list such as ["x", "f5"]', "keys", id
+            )
         wanted[id] = keys
     try:
         return keymap.checked(wanted)
@@ -222,8 +225,8 @@ def _colours(settings: Settings) -> list[str]:
 
 
 def _list(keys: Sequence[str]) -> str:
-    quoted = [_quoted(key) for key in keys]
-    return quoted[0] if len(quoted) == 1 else f"[{', '.join(quoted)}]"
+    written = [_quoted(key) for key in keys]
+    return written[0] if len(written) == 1 else f"[{', '.join(written)}]"
 
 
 def _quoted(key: str) -> str:

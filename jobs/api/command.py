@@ -200,13 +200,13 @@ def filled(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, Any])
 
     declared = declared_in(cell)
 
-    def fill(found: re.Match[str], quoted: Callable[[str], str] = str) -> str:
+    def fill(found: re.Match[str], in_place: Callable[[str], str] = str) -> str:
         name = name_of(found, declared)
         if name is None:
             return literal(found)
         if name in several:
-            return " ".join(quoted(word) for word in several[name])
-        return quoted(text_of(known.get(name, "")))  # "" for a parameter of another branch
+            return " ".join(in_place(word) for word in several[name])
+        return in_place(text_of(known.get(name, "")))  # "" for a parameter of another branch
 
     if cell.shell:
         return ["/bin/sh", "-c", shell_text.filled(cell.command[0], PLACE, fill)]

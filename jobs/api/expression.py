@@ -259,7 +259,7 @@ def _refused(node: ast.expr) -> str | None:
     if isinstance(node, ast.Constant):
         known = node.value is None or isinstance(node.value, bool | int | float | str)
         finite = not isinstance(node.value, float) or math.isfinite(node.value)
-        return None if known and finite else f"{quoted(node.value, 40)}"
+        return None if known and finite else quoted(node.value, 40)
     if isinstance(node, ast.Compare):
         return next((_REFUSED[type(sign)] for sign in node.ops if type(sign) not in _COMPARED), None)
     if isinstance(node, ast.UnaryOp | ast.BinOp):

@@ -61,7 +61,7 @@ def distribution(at: At, name: Any, given: Any) -> dict[str, Any]:
     if isinstance(given, list | tuple):
         return _choice(at, given)
     if not isinstance(given, Mapping):
-        cure = f"; a fixed value is [{given!r}]" if isinstance(given, str | int | float) else ""
+        cure = f"; a fixed value is [{quoted(given)}]" if isinstance(given, str | int | float) else ""
         raise BadStudy(at, f"is {quoted(given)}, {EXPECTED}{cure}")
     table = checked(at, given, PARAMETER, "key of a parameter")
     when = {"when": _expression((*at, "when"), table["when"]).text} if "when" in table else {}
@@ -166,7 +166,7 @@ def forbidden(given: Any) -> dict[str, str]:
         raise BadStudy(("forbid",), f"is {quoted(given)}, expected a table of expressions")
     for name, text in given.items():
         if not isinstance(text, str):
-            there = f'"{name} == {text}"' if isinstance(text, int | float) else "\"lr > 0.1 and size == 'L'\""
+            there = f'"{name} == {quoted(text)}"' if isinstance(text, int | float) else "\"lr > 0.1 and size == 'L'\""
             raise BadStudy(
                 ("forbid", str(name)), f"is {quoted(text)}, expected an expression in quotes, such as {there}"
             )

@@ -561,7 +561,7 @@ def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
     given = dict(trial.user_attrs) if trial is not None else {}
     found = {name: plain(value) for name, value in list(given.items())[:MAX_METRICS] if is_plain(name)}
     recorded = {name: value for name, value in found.items() if is_plain(value)}
-    if left := [f"{quoted(name)}" for name in given if name not in recorded]:
+    if left := [quoted(name) for name in given if name not in recorded]:
         expected = f"plain values of at most {LONGEST_ATTRIBUTE} characters"
         say(f"attributes of the trial that are not recorded: {', '.join(left[:MOST_NAMED])}; expected {expected}")
     return recorded

@@ -278,7 +278,7 @@ def number_of(value: Any, what: str) -> float:
         size = f"a whole number of {value.bit_length()} bits" if isinstance(value, int) else "too large"
         raise BadReport(f"{what} is {size}, expected at most 1.8e308") from None
     except Exception:  # noqa: BLE001  # RuntimeError of a tensor of many values; anything of the user's own classes
-        raise BadReport(f"{what} is {shown(value)} of type {type(value).__name__}, expected a number") from None
+        raise BadReport(f"{what} is {quoted(value)} of type {type(value).__name__}, expected a number") from None
 
 
 def wrong_name(name: str) -> str | None:
@@ -286,14 +286,6 @@ def wrong_name(name: str) -> str | None:
     if 0 < len(name) <= LONGEST_NAME and name.isprintable():
         return None
     return f"a metric is called {quoted(name)}, expected 1 to {LONGEST_NAME} printable characters"
-
-
-def shown(value: Any) -> str:
-    """Returns the repr, at most 80 characters; also for values that contain themselves or have a broken repr."""
-    try:
-        return f"{quoted(value)}"
-    except Exception:  # noqa: BLE001  # of the user's own classes
-        return "something"
 
 
 def python_values(given: Any) -> Any:

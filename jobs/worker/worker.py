@@ -331,13 +331,18 @@ class Worker:
 
     def _only_waits(self, runner: JobRunner, slot: Slot) -> bool:
         """Could a trial of this running job only wait in the slot, while a queued job can begin?"""
-        waiting = self.backoff.jobs | jobs_in_backoff(self.db, self.settings.outage_pause_s)
-        return self.startable.other(slot, runner.job.id, runner.want, waiting) is not None
+        if not slot.chooses:  # without GPUs and nodes this costs nothing
+            return False
+        return self.startable.other(slot, runner.job.id, runner.want, self._in_backoff()) is not None
+
+    def _in_backoff(self) -> frozenset[int]:
+        """Returns the queued jobs that may not be claimed yet."""
+        return self.backoff.jobs | jobs_in_backoff(self.db, self.settings.outage_pause_s)
 
     def _claim(self, slot: Slot) -> Claim | None:
         try:
             settings = self.settings
-            waiting = self.backoff.jobs | jobs_in_backoff(self.db, settings.outage_pause_s)
+            waiting = self._in_backoff()
             waiting |= self.startable.ahead(slot, waiting)
             found = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, excluded=waiting)
             if found is not None:

@@ -267,6 +267,24 @@ def test_like_goes_to_like_and_a_node_that_lost_the_trial_comes_last(tmp_path: P
         executor.close()
 
 
+def test_gpus_are_left_to_trials_that_want_them_and_a_free_node_to_the_one_that_has_waited_longer(
+    tmp_path: Path,
+) -> None:
+    executor = nodes_of(tmp_path, "a:1,b:1")
+    choose = executor._choose  # type: ignore[attr-defined]
+    try:
+        for place, gpus in zip(executor.places, (1, 0), strict=True):  # type: ignore[attr-defined]
+            place.gpus = gpus
+        executor._busy |= {0, 1, 2, 3}  # type: ignore[attr-defined]
+        executor._line[0] = Want(gpus=1)  # type: ignore[attr-defined]
+        place, why = choose(1, Want(gpus=1), False)
+        assert place is None and why == "for a node with 1 GPU: another trial has waited longer"
+        assert choose(2, Want(), False)[0].name == "b", "a has a GPU"
+        assert choose(0, Want(gpus=1), False)[0].name == "a" and not executor._line  # type: ignore[attr-defined]
+    finally:
+        executor.close()
+
+
 def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Path) -> None:
     """Where no node has enough, the trial comes to the one with the most, and is held with what that one has.
 

@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,10 +16,13 @@ from fts.jobs.executors.base import Want
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor import startable
+from fts.jobs.supervisor.backoff import Backoff
 from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.startable import StartableJobs
 from fts.jobs.supervisor.trial_runner import YIELD_S
+from fts.jobs.worker import worker
+from fts.jobs.worker.console import Console
 from fts.state import transitions
 from fts.state.db import open_database
 from fts.state.values.job import LEFT_SLOT
@@ -231,3 +235,74 @@ def test_what_each_queued_job_wants_is_read_once_and_a_specification_that_is_wro
         db.execute_sql("UPDATE job SET spec = '{}', spec_md5 = 'x' WHERE id = 1")
         assert jobs.ahead(slot, ()) == frozenset(), "it fails once it is claimed, and says why"
         assert jobs.ahead(Slot(0, places, settings, slot.sensors, MemoryPool()), ()) == frozenset()
+
+
+def test_the_gpus_of_a_claimed_job_are_expected_to_be_taken_until_its_slot_has_left_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the next slot would claim another trial with GPUs, or none would ever leave its slot."""
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    for name, wants in (("first", OF_GPU), ("second", OF_GPU), ("plain", PLAIN)):
+        study.ok("enqueue", "train.py:short", "--name", name, *wants)
+    monkeypatch.setenv("FTS_GPUS", ENVIRON["FTS_GPUS"])
+    monkeypatch.setattr(worker, "JobRunner", Ends)
+    places = Places(study.outputs / "fts.db", tmp_path)
+    with open_database(places.db) as db:
+        one = worker.Worker(db, places, WorkerSettings(2), Console())
+        try:
+            claim = one._claim(one.slots[1])
+            assert claim is not None and claim.job_id == 1
+            assert one.startable.ahead(one.slots[0], ()) == {2}
+            one._run_claim(one.slots[1], claim)
+            assert one.startable.ahead(one.slots[0], ()) == frozenset()
+        finally:
+            one.close()
+
+
+class Ends:
+    """A job that ends before it takes a GPU."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def prepare(self) -> None: ...
+
+    def run(self) -> None: ...
+
+
+def test_a_slot_joins_a_job_that_can_only_wait_if_no_other_is_left_to_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTS_GPUS", ENVIRON["FTS_GPUS"])
+    joined: list[bool] = []
+
+    def join(slot: Slot, without: object = None) -> bool:
+        joined.append(without is None)
+        return len(joined) == 2  # that trial runs; then nothing is left
+
+    with open_database(tmp_path / "fts.db", create=True) as db:
+        one = worker.Worker(db, Places(tmp_path / "fts.db", tmp_path), WorkerSettings(2), Console())
+        try:
+            monkeypatch.setattr(one._shared, "join", join)
+            one._run_jobs(one.slots[0])
+        finally:
+            one.close()
+    assert joined == [False, True] * 2
+
+
+def test_without_gpus_a_slot_joins_a_running_job_without_a_query(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, places = WorkerSettings(2), Places(tmp_path / "fts.db", tmp_path)
+    sensors = detect.from_env(tmp_path, {"FTS_SENSORS": "none"})
+    with open_database(places.db, create=True) as db:
+        one = worker.Worker.__new__(worker.Worker)  # without its threads
+        one.db, one.settings, one.backoff = db, settings, Backoff()
+        one.startable = StartableJobs(db, settings)
+        job = SimpleNamespace(job=SimpleNamespace(id=1), want=Want(gpus=1))
+        asked: list[str] = []
+        db.connection().set_trace_callback(asked.append)
+        assert not one._only_waits(job, Slot(0, places, settings, sensors))
+        assert asked == []
+        pool = MemoryPool((Gpu("GPU-a", 24 << 30),))
+        assert not one._only_waits(job, Slot(0, places, settings, sensors, pool)) and asked != []

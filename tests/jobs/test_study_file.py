@@ -476,6 +476,18 @@ def test_a_setting_is_checked_as_the_file_is(tmp_path: Path, setting: str, sente
     assert sentence in str(caught.value)
 
 
+def test_a_number_of_thousands_of_digits_is_refused_as_any_other_wrong_value(tmp_path: Path) -> None:
+    """Python does not write such a number, and a file may hold it as a hexadecimal one."""
+    huge = "0x" + "f" * 9000
+    lines = (
+        "[space]\nx = #", "[space]\nx = [#, 1]", "[space]\nx = { low = #, high = 1 }", "[forbid]\na = #",
+        "[matrix]\nsize = #", "[matrix]\nsize = [#]", "[budget]\ntrials = #", "[metrics]\nloss = #",
+    )  # fmt: skip
+    for line in lines:
+        with pytest.raises(BadSpec, match="a value that cannot be shown"):
+            cells(tmp_path, f"{MINIMAL}{line.replace('#', huge)}")
+
+
 def test_a_setting_names_a_key_with_dots_in_quotes(tmp_path: Path) -> None:
     text = MINIMAL + '[space]\n"opt.lr" = { low = 0.0, high = 1.0 }\n'
     (cell,) = cells(tmp_path, text, 'space."opt.lr".high=2.0').values()

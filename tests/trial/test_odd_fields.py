@@ -20,12 +20,12 @@ ODD = {  # what cannot be recorded -> what the log says
     "b'x'": "the metric odd is b'x' of type bytes, expected a number; it is not recorded",
     "{1, 2}": "the metric odd is {1, 2} of type set",
     "CIRCULAR": "the metric odd is [[...]] of type list",
-    "DEEP": "the metric odd is something of type list",
+    "DEEP": "the metric odd is a value that cannot be shown of type list",
     "'x' * 10**7": "of type str, expected a number",
     "10**400": "the metric odd is a whole number of 1329 bits, expected at most 1.8e308",
     "None": "the metric odd is None of type NoneType",
     "np.zeros(3_000_000)": "of type ndarray, expected a number",
-    "Rude()": "the metric odd is something of type Rude",
+    "Rude()": "the metric odd is a value that cannot be shown of type Rude",
 }
 KEPT = {"float('nan')": None, "float('inf')": None, "True": 1.0, "np.float32(0.5)": 0.5, "10**30": 1e30}
 BODY = """

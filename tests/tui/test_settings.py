@@ -57,6 +57,7 @@ def test_what_is_commented_out_is_what_the_file_may_say():
         ('[keys]\ncancel = "ctrl+enter"', "which most terminals do not send"),
         ('[keys]\ncancel = "ctrl+c"', "cancel has the key 'ctrl+c', which always leaves the monitor"),
         ('[keys]\nstop = "S"', "stop cannot be undone, so it has no key"),
+        (f"[monitor]\nascii = 0x{'f' * 9000}", "line 2: ascii is a value that cannot be shown, expected true or false"),
         ("[keys]\ncancel = 3", 'cancel is 3, expected a key such as "x" or a list'),
         ('[theme]\nname = "nrod"', "theme is 'nrod', expected dark, light, ansi or a theme of Textual such as nord"),
         ('[theme]\nfialed = "#FF0000"', "line 2: [theme] has 'fialed', expected one of name, background"),
