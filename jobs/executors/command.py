@@ -83,7 +83,7 @@ class CommandExecutor:
         self._lock = threading.Condition()
         self._at: dict[int, Place] = {}  # slot -> where its agent was launched
         self._busy: set[int] = set()  # slots that run a trial or look for a node for one
-        self._line: dict[int, Want] = {}  # trials with GPUs that wait for a node, by slot; first come, first served
+        self._waiting: dict[int, Want] = {}  # trials with GPUs that wait for a node, by slot; first come, first served
         self.rows = NodeRows(self)
         self._missing: dict[str, list[str]] = {}  # error about something missing -> the nodes with that error
         self._ran: set[str] = set()  # programs that have finished a trial
@@ -123,7 +123,7 @@ class CommandExecutor:
     # -- finding a node
 
     @property
-    def chooses(self) -> bool:
+    def is_selective(self) -> bool:
         """Do nodes differ in what they can run? An engine that chooses them itself accepts every trial."""
         return all(one.fixed for one in self.places)
 
@@ -197,7 +197,7 @@ class CommandExecutor:
                 waits(why)
             with self._lock:
                 if want.gpus:
-                    self._line.setdefault(slot, want)
+                    self._waiting.setdefault(slot, want)
                 self._lock.wait(LOOK_S)
 
     def _can_keep(self, slot: RemoteSlot, want: Want) -> bool:
@@ -236,18 +236,18 @@ class CommandExecutor:
 
     def _earlier(self, slot: int) -> list[int]:
         """Returns the slots whose trials with GPUs have waited longer for a node."""
-        return list(itertools.takewhile(lambda other: other != slot, self._line))
+        return list(itertools.takewhile(lambda other: other != slot, self._waiting))
 
     def _awaited(self, slots: Iterable[int]) -> list[Place]:
         """Returns the machines that the trials of these slots wait for. Call it with the lock held."""
-        able = [one for slot in slots for one in self._able(self._line[slot])]
+        able = [one for slot in slots for one in self._able(self._waiting[slot])]
         return [one for one in self.places if one.fixed and one in able]
 
     def is_followed(self, slot: int, want: Want) -> bool:
-        """Does a trial that came later wait for a machine that this one waits for?"""
+        """Does a later trial wait for a machine that this one waits for?"""
         with self._lock:
-            line = list(self._line)
-            awaited = self._awaited(line[line.index(slot) + 1 :] if slot in line else line)
+            waiting = list(self._waiting)
+            awaited = self._awaited(waiting[waiting.index(slot) + 1 :] if slot in waiting else waiting)
             return any(one in awaited for one in self._able(want))
 
     def _argv(self, place: Place, slot: int, want: Want) -> list[str]:
@@ -295,7 +295,7 @@ class CommandExecutor:
                 return other, one.name in want.avoid, spares, len(one.used) / one.slots
 
             best = min(open_ones, key=order)
-            self._line.pop(slot, None)
+            self._waiting.pop(slot, None)
             taken = self._take_idle_channel(best) if len(best.used) >= best.slots else None
             best.used.add(slot)
             self._at[slot] = best
@@ -324,7 +324,7 @@ class CommandExecutor:
         """Marks the slot as idle: another slot that needs a node may take its node."""
         with self._lock:
             self._busy.discard(slot)
-            self._line.pop(slot, None)
+            self._waiting.pop(slot, None)
             self._lock.notify_all()
 
     def _release_place(self, slot: int) -> None:

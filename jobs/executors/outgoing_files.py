@@ -304,10 +304,8 @@ def open_inside(folder: Path, name: str) -> int | None:
             return open_plain(parts[-1], at)
         finally:
             os.close(at)
-    except LEFT_OUT:
-        return None
     except OSError as error:
-        if error.errno in NO_LONGER:
+        if is_gone(error):
             return None
         raise
 
@@ -328,6 +326,11 @@ def refuse_too_much(files: Mapping[str, State], away: Iterable[str] = ()) -> Non
         )
 
 
+def is_gone(error: OSError) -> bool:
+    """Does the error of an open say that the trial has just removed, locked or replaced the file?"""
+    return isinstance(error, LEFT_OUT) or error.errno in NO_LONGER
+
+
 def state_of(fd: int) -> State:
     return State.of(os.fstat(fd))
 
@@ -337,10 +340,8 @@ def open_plain(path: Path | str, at: int | None = None) -> int | None:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # else the open of a pipe would wait
     try:
         fd = os.open(path, flags, dir_fd=at)
-    except LEFT_OUT:
-        return None
     except OSError as error:
-        if error.errno in NO_LONGER:
+        if is_gone(error):
             return None
         raise
     if stat.S_ISREG(os.fstat(fd).st_mode):

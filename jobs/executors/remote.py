@@ -71,8 +71,8 @@ class RemoteSlot(Slot):
         return self.executor.place(self.index, want, leaves, waits, yields)
 
     @property
-    def chooses(self) -> bool:
-        return self.executor.chooses
+    def is_selective(self) -> bool:
+        return self.executor.is_selective
 
     def first_startable(self, wants: Sequence[Want]) -> int | None:
         return self.executor.first_startable(self.index, wants)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Backoff:
-    """The jobs of this worker that wait, and until when. Thread-safe. `jobs_in_backoff` adds those of other workers."""
+    """The jobs of this worker that wait, and until when. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,6 +37,10 @@ class Backoff:
         now = time.monotonic()
         with self._lock:
             return frozenset(job_id for job_id, until in self._until.items() if until > now)
+
+    def excluded(self, db: Database, first_s: float) -> frozenset[int]:
+        """Returns the queued jobs that may not be claimed yet, also those that another worker has tried last."""
+        return self.jobs | jobs_in_backoff(db, first_s)
 
     def any_ended(self) -> bool:
         """Has any wait ended since the last call?"""

@@ -34,7 +34,7 @@ class Obstacle(Enum):
     """Why a trial has no room yet."""
 
     TURN = auto()  # another trial has waited longer
-    TURN_OF_GPUS = auto()  # another trial has waited longer, and lacks only GPUs
+    TURN_OF_GPUS = auto()  # another trial has waited longer, for GPUs only
     OTHERS = auto()  # it wants to run alone, and others run
     ALONE = auto()  # another trial runs alone
     MEMORY = auto()
@@ -206,7 +206,7 @@ class MemoryPool:
             self._expected[slot] = gpus
 
     def is_followed(self, slot: int) -> bool:
-        """Would a trial that came later take GPUs that the waiting slot lacks, if the slot left?"""
+        """Does a later trial wait for GPUs, too? It would take them if the waiting slot left."""
         with self._changed:
             earlier = self._earlier(slot)
             return any(more and other != slot and other not in earlier for other, more in self._expected.items())

@@ -93,8 +93,8 @@ class Slot:
         return True
 
     @property
-    def chooses(self) -> bool:
-        """Does it depend on a trial whether it can begin in this slot now?"""
+    def is_selective(self) -> bool:
+        """Can some trials begin in this slot while others wait, by the GPUs or the node that they want?"""
         return bool(self.room.gpus)
 
     def first_startable(self, wants: Sequence[Want]) -> int | None:
@@ -112,7 +112,7 @@ class Slot:
         return None
 
     def is_followed(self, want: Want) -> bool:
-        """Would a trial that came later take GPUs that the waiting trial of this slot lacks, if it left?"""
+        """Does a later trial wait for GPUs, too? It would take them if the waiting trial of this slot left."""
         return self.room.is_followed(self.index)
 
     def refused(self, want: Want) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
-GIVEN_S = 2.0  # in which a slot claims the job that its trial has left for
+RESERVED_S = 2.0  # in which a slot claims the job for which its trial has left it
 MOST = 10_000  # jobs that are looked at, from the first by rank: 20 ms
 AT_ONCE = 100  # specifications that are read together
 READ_S = 0.2  # for specifications that were not read before; the rest is read at later looks
@@ -66,11 +66,11 @@ class StartableJobs:
         self._lock = threading.Lock()
         self._declared: dict[int, tuple[str, Want]] = {}  # job id -> md5 of its specification, and what it declares
         self._left: dict[int, Left] = {}  # job id -> what its trial wants that has left a slot
-        self._given: dict[int, tuple[int, float]] = {}  # job id -> the slot that a trial has left for it, until when
+        self._reserved: dict[int, tuple[int, float]] = {}  # job id -> the slot that is to claim it, until when
 
     def ahead(self, slot: Slot, excluded: Collection[int]) -> frozenset[int]:
         """Returns the queued jobs before the one that the slot should run; none if no job can begin now."""
-        if not slot.chooses:
+        if not slot.is_selective:
             return frozenset()
         found = runnable(self.db, excluded, MOST)
         first = slot.first_startable(self._wants(found))
@@ -91,21 +91,21 @@ class StartableJobs:
     def other(self, slot: Slot, job_id: int, want: Want, excluded: Collection[int]) -> int | None:
         """Returns a queued job that can begin in the slot now, while a trial of `job_id` waits; None: none can.
 
-        For GIVEN_S no other slot gets the same job as the answer, so that only one trial leaves its slot for it.
+        For RESERVED_S no other slot gets the same job as the answer, so that only one trial leaves its slot for it.
         """
-        if not slot.chooses or not self._takes_work():
+        if not slot.is_selective or not self._takes_work():
             return None
         now = time.monotonic()
         with self._lock:
-            self._given = {job: given for job, given in self._given.items() if given[1] > now}
-            given = {job for job, (to, _) in self._given.items() if to != slot.index}
-        found = runnable(self.db, {*excluded, *given, job_id}, MOST)
+            self._reserved = {job: (to, until) for job, (to, until) in self._reserved.items() if until > now}
+            others = {job for job, (to, _) in self._reserved.items() if to != slot.index}
+        found = runnable(self.db, {*excluded, *others, job_id}, MOST)
         first = slot.first_startable([want, *self._wants(found)])
         if not first:
             return None
         chosen = found[first - 1][0]
         with self._lock:
-            if self._given.setdefault(chosen, (slot.index, now + GIVEN_S))[0] != slot.index:
+            if self._reserved.setdefault(chosen, (slot.index, now + RESERVED_S))[0] != slot.index:
                 return None  # to another slot, a moment ago
         return chosen
 

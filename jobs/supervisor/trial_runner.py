@@ -19,7 +19,7 @@ from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
 from fts.jobs.supervisor import extra_trials, shared_checkpoints
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
-from fts.jobs.supervisor.backoff import jobs_in_backoff, recorded_tries
+from fts.jobs.supervisor.backoff import recorded_tries
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_files
@@ -276,14 +276,12 @@ class TrialRunner:
 
     def _others_wait(self) -> bool:
         """Is another job runnable in this slot?"""
-        if self.work.backoff is None:
+        backoff = self.work.backoff
+        if backoff is None:
             return False
-        return next_runnable(self.db, self._in_backoff() | {self.job.id}) is not None
-
-    def _in_backoff(self) -> frozenset[int]:
-        """Returns the queued jobs that may not be claimed yet."""
-        of_worker = self.work.backoff.jobs if self.work.backoff is not None else frozenset()
-        return of_worker | jobs_in_backoff(self.db, self.settings.outage_pause_s)
+        return (
+            next_runnable(self.db, backoff.excluded(self.db, self.settings.outage_pause_s) | {self.job.id}) is not None
+        )
 
     def _tries_without_progress(self) -> Sequence[Tried]:
         """Returns the tries, of any worker, that machine faults ended since the trial's last progress."""
@@ -352,13 +350,14 @@ class TrialRunner:
 
     def _yields(self) -> bool:
         """Should another job run in the slot while this trial waits for a node or for GPUs? Looks every YIELD_S."""
-        if self.work.startable is None or time.monotonic() - self._looked_at < YIELD_S or self._stays():
+        startable, backoff = self.work.startable, self.work.backoff
+        if startable is None or backoff is None or time.monotonic() - self._looked_at < YIELD_S or self._stays():
             return False
-        want = self._want()
+        self._looked_at, want = time.monotonic(), self._want()
         if want.gpus and self.slot.is_followed(want):  # the last one leaves first, so that none passes another
             return False
-        self._looked_at = time.monotonic()
-        self._yields_to = self.work.startable.other(self.slot, self.job.id, want, self._in_backoff())
+        excluded = backoff.excluded(self.db, self.settings.outage_pause_s)
+        self._yields_to = startable.other(self.slot, self.job.id, want, excluded)
         return self._yields_to is not None
 
     def _left(self) -> StopRequest:

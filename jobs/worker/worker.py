@@ -26,7 +26,7 @@ from fts.jobs.records.pending_exports import AGAIN_S, PendingExports
 from fts.jobs.search.whole_imports import half_imported
 from fts.jobs.sensors import detect
 from fts.jobs.status.explain import why
-from fts.jobs.supervisor.backoff import Backoff, jobs_in_backoff
+from fts.jobs.supervisor.backoff import Backoff
 from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.machine_errors import DISK_FAILS
 from fts.jobs.supervisor.orders import Orders
@@ -326,25 +326,22 @@ class Worker:
                     self._shared.claimed(claim)
             if claim is not None:
                 self._run_claim(slot, claim)
-            elif not (slot.chooses and self._shared.join(slot)):  # also one that can only wait for its GPU or node
+            elif not (slot.is_selective and self._shared.join(slot)):  # also one that can only wait for its GPU or node
                 return
 
     def _only_waits(self, runner: JobRunner, slot: Slot) -> bool:
         """Could a trial of this running job only wait in the slot, while a queued job can begin?"""
-        if not slot.chooses:  # without GPUs and nodes this costs nothing
+        if not slot.is_selective:  # without GPUs and nodes this costs nothing
             return False
-        return self.startable.other(slot, runner.job.id, runner.want, self._in_backoff()) is not None
-
-    def _in_backoff(self) -> frozenset[int]:
-        """Returns the queued jobs that may not be claimed yet."""
-        return self.backoff.jobs | jobs_in_backoff(self.db, self.settings.outage_pause_s)
+        excluded = self.backoff.excluded(self.db, self.settings.outage_pause_s)
+        return self.startable.other(slot, runner.job.id, runner.want, excluded) is not None
 
     def _claim(self, slot: Slot) -> Claim | None:
         try:
             settings = self.settings
-            waiting = self._in_backoff()
-            waiting |= self.startable.ahead(slot, waiting)
-            found = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, excluded=waiting)
+            excluded = self.backoff.excluded(self.db, settings.outage_pause_s)
+            excluded |= self.startable.ahead(slot, excluded)
+            found = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, excluded=excluded)
             if found is not None:
                 self.startable.claimed(slot, found.job_id)
             return found

@@ -276,11 +276,11 @@ def test_gpus_are_left_to_trials_that_want_them_and_a_free_node_to_the_one_that_
         for place, gpus in zip(executor.places, (1, 0), strict=True):  # type: ignore[attr-defined]
             place.gpus = gpus
         executor._busy |= {0, 1, 2, 3}  # type: ignore[attr-defined]
-        executor._line[0] = Want(gpus=1)  # type: ignore[attr-defined]
+        executor._waiting[0] = Want(gpus=1)  # type: ignore[attr-defined]
         place, why = choose(1, Want(gpus=1), False)
         assert place is None and why == "for a node with 1 GPU: another trial has waited longer"
         assert choose(2, Want(), False)[0].name == "b", "a has a GPU"
-        assert choose(0, Want(gpus=1), False)[0].name == "a" and not executor._line  # type: ignore[attr-defined]
+        assert choose(0, Want(gpus=1), False)[0].name == "a" and not executor._waiting  # type: ignore[attr-defined]
     finally:
         executor.close()
 
@@ -475,7 +475,7 @@ def test_trials_with_gpus_get_a_node_in_the_order_in_which_they_came(tmp_path: P
         waiting = [threading.Thread(target=place, args=(slot,)) for slot in wants]
         for slot, thread in zip(wants, waiting, strict=True):
             thread.start()
-            wait_until(lambda slot=slot: slot in executor._line, every_s=0.01)  # type: ignore[attr-defined]
+            wait_until(lambda slot=slot: slot in executor._waiting, every_s=0.01)  # type: ignore[attr-defined]
         followed = [slot for slot in wants if executor.slots[slot].is_followed(wants[slot])]
         assert followed == [1], "the second would take the node if the first left its slot"
         executor.slots[0].release_room()
@@ -498,7 +498,7 @@ def test_a_trial_that_waits_for_a_node_lets_those_run_that_fit_another(tmp_path:
     executor = nodes_of(tmp_path, "b:1,a:1,c:1", slots=3)
     first = executor.slots[1].first_startable
     try:
-        assert executor.slots[0].chooses and first([Want(gpus=2)]) == 0, "no agent has looked for GPUs yet"
+        assert executor.slots[0].is_selective and first([Want(gpus=2)]) == 0, "no agent has looked for GPUs yet"
         for wanted in (2, 1):  # learn what b and a have; slot 0 stays on b
             for slot in (0, 1)[: 3 - wanted]:
                 assert executor.place(slot, Want(gpus=wanted), lambda: False, lambda _: None)
@@ -542,5 +542,5 @@ def test_a_trial_that_waits_for_a_node_lets_those_run_that_fit_another(tmp_path:
         open_database(tmp_path / "outputs" / "fts.db"),
         detect.from_env(tmp_path, {"FTS_SENSORS": "none"}),
     )
-    assert not engine.slots[0].chooses, "it chooses the node itself"
+    assert not engine.slots[0].is_selective, "it chooses the node itself"
     engine.close()
