@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fts.frozen import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import psutil
@@ -112,20 +112,6 @@ class Executor(Protocol):
 
     def nodes(self) -> Sequence[Node]:
         """Returns the current state of each node."""
-        ...
-
-    def place(
-        self,
-        slot: int,
-        want: Want,
-        leaves: Callable[[], bool],
-        waits: Callable[[str], None],
-        yields: Callable[[], bool] = ...,
-    ) -> bool:
-        """Blocks until the slot has a suitable node; False: `leaves` or `yields` returned True first.
-
-        `waits` is called with the reason of the wait. `yields` is asked only while no node has a free slot for it.
-        """
         ...
 
     def close(self) -> None:

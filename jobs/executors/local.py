@@ -11,9 +11,6 @@ from fts.jobs.supervisor.slot import Slot
 from fts.state.gpu_ledger import GpuLedger, gpus_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from fts.jobs.executors.base import Want
     from fts.jobs.sensors.reading import Sensors
     from fts.jobs.settings import Places, WorkerSettings
     from fts.state.values import Node
@@ -33,17 +30,6 @@ class LocalExecutor:
     def nodes(self) -> tuple[Node, ...]:
         """Returns no nodes: the worker's own row describes this machine."""
         return ()
-
-    def place(
-        self,
-        slot: int,
-        want: Want,
-        leaves: Callable[[], bool],
-        waits: Callable[[str], None],
-        yields: Callable[[], bool] = bool,
-    ) -> bool:
-        """Returns True at once; the memory pool makes trials wait for room."""
-        return True
 
     def close(self) -> None:
         for slot in self.slots:

@@ -53,7 +53,7 @@ def program(body: str) -> Program:
 
 def placed(executor: Executor, body: str) -> tuple[Slot, Placed]:
     slot = executor.slots[0]
-    assert executor.place(0, Want(), lambda: False, lambda _: None)
+    assert slot.find(Want(), lambda: False, lambda _: None)
     return slot, slot.child(program(body), 1)
 
 
