@@ -12,26 +12,24 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.halving import PERCENTILE
-from fts.jobs.api.study import CannotFit, Cell, Program, Study
 from fts.jobs.executors.base import CodeNotSent, OrderReceived
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.search.pruner import should_prune
-from fts.jobs.status.formatting import count, in_gb, spell
+from fts.jobs.status.formatting import in_gb, spell
 from fts.jobs.supervisor import extra_trials, shared_checkpoints
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.backoff import recorded_tries
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_files
-from fts.jobs.supervisor.memory_pool import LACKS_GPUS, Obstacle
 from fts.jobs.supervisor.progress_events import ProgressReporter, TrialStarted
 from fts.jobs.supervisor.retry_limits import FailureCounts
 from fts.jobs.supervisor.spec_builder import SpecBuilder
 from fts.jobs.supervisor.staged_files import finish_commit
-from fts.jobs.supervisor.startable import by_function, want_of
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
-from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
+from fts.jobs.supervisor.trial_place import TrialPlace, named
+from fts.jobs.supervisor.trial_record import TrialRecord
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -39,13 +37,13 @@ from fts.state import queries, transitions, trial_usage
 from fts.state.errors import BadRow, StaleToken
 from fts.state.ticket_rows import next_runnable
 from fts.state.values import Cause, Claim, Direction, Trial, TrialStatus
-from fts.state.values.job import LEFT_SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fts.jobs.api.spec import TrialSpec
-    from fts.jobs.executors.base import Placed, Want
+    from fts.jobs.api.study import Cell, Program, Study
+    from fts.jobs.executors.base import Placed
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
     from fts.jobs.supervisor.backoff import Backoff
@@ -68,9 +66,7 @@ TRIES_IN_SLOT = 4  # after this many, queued jobs get the slot during a pause
 REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
 }  # fmt: skip  # cause -> reason of the retry
-YIELD_S = 2.0  # between two looks for a job that can begin while the trial waits for a node or for GPUs
 TRIES_IN_MEMORY = 2  # for a trial without a leaner recipe, without an epoch or a checkpoint in between
-OF_NODE = tuple(reason.value for reason in StopReason if reason.of_node)  # values of Attempt.how
 WORDS = {
     StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed", StopReason.AGAIN: "its last epoch again",
 }  # fmt: skip  # reason -> words in an event
@@ -101,7 +97,6 @@ class TrialRunner:
 
     def __init__(self, work: Work, trial: Trial, stays: Callable[[], bool] = bool) -> None:
         """`stays`: must its slot stay with the job, even if the trial has to wait?"""
-        self._stays = stays
         self.db, self.settings, self.slot = work.db, work.settings, work.slot
         self.work, self.claim, self.ordered = work, work.claim, work.ordered
         self.study, self.cell = work.study, extra_trials.cell_of(work.cell, trial)
@@ -111,15 +106,11 @@ class TrialRunner:
         if self.role is None and runs_more(work.cell):
             self.number = work.history.search_number(trial.number)
         self._pruned_for: str | None = None  # why it is pruned
-        startable = work.startable
-        self._needed = startable.needed(self.job.id, trial.id) if startable else 0  # bytes that a node did not have
-        self._yields_to: int | None = None  # the job that runs in the slot while this one waits
-        self._looked_at = time.monotonic()  # for such a job
-        self._waits_for = "for a node"  # why it has no node or room yet, as last reported
         self.resources = self.study.resources(self.cell)
         self.memory = TrialMemory(replace(work, cell=self.cell), trial)
         self.tell = ProgressReporter(work.db, work.tell)
         self.record = TrialRecord(work, trial, self.cell, self.tell)
+        self.place = TrialPlace(work, trial, self.resources, self.memory, self.record, stays)
         threads = self.memory.threads  # a resumed trial keeps its number of threads, which affects the last bits
         self.spec_builder = SpecBuilder(work, trial, self.cell, self.number, self.role, threads)
         self.worked_s = 0.0  # in this claim, without time in which the trial was frozen or the machine slept
@@ -181,7 +172,7 @@ class TrialRunner:
                 return left_for
             again = self._again(spec, reason, message_of(end), progressed=failures.memory < TRIES_IN_MEMORY)
             if again is None:
-                settled = self._cannot_fit(f"{self._named()} has no leaner recipe left: {message_of(end)}")
+                settled = self._cannot_fit(f"{named(self.trial)} has no leaner recipe left: {message_of(end)}")
                 if isinstance(settled, StopRequest):
                     return settled
                 self._close(settled)
@@ -194,28 +185,11 @@ class TrialRunner:
                 spec = replace(spec, memory_limit=admitted.limit)
 
     def _admit(self, alone: bool = False) -> Admission | StopRequest:
-        """Waits for room; returns what the trial may use, or the request to leave the job instead."""
-        if not self._finds_node():
-            return self._left()
-        waited = False
-        while True:
-            try:
-                admitted = self.memory.admit(alone)
-            except CannotFit as refused:
-                if self._fits_elsewhere(refused.needed):
-                    if self._finds_node():
-                        continue
-                    return self._left()
-                return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
-            except BadMemory as refused:  # the user's memory function would fail for every trial
-                return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
-            except OrderReceived:
-                return self._order() or StopRequest(StopReason.DRAIN)
-            if self._takes_room(admitted, waited, learns=admitted.want.alone and not alone):
-                return admitted
-            waited, order = True, self.ordered(self.job.id)
-            if order is not None or self._yields_to is not None or alone or not self.memory.has_learned():
-                return self._left()
+        """Waits for a node and room; returns what the trial may use, or the request to leave the job instead."""
+        try:
+            return self.place.admit(alone)
+        except BadMemory as refused:  # the user's memory function would fail for every trial
+            return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
 
     def _out_of_memory(self, end: AttemptEnd, failures: FailureCounts) -> AttemptEnd | StopRequest | None:
         """Applies the study's on_oom policy; None: run it again, with a leaner recipe or alone."""
@@ -236,9 +210,6 @@ class TrialRunner:
         if self._is_bare and job.trials_complete + job.trials_pruned:
             return AttemptEnd(Ended.FAILED, {"cause": Cause.CANNOT_FIT, "message": said})
         return StopRequest(StopReason.CANNOT_FIT, said + cure)
-
-    def _named(self) -> str:
-        return " ".join([f"t{self.trial.number}", *filter(None, [self.trial.architecture])])
 
     def _after_memory(self, alone: bool) -> str | None:
         """Says what happens when the trial is out of memory; None: the study's plan decides."""
@@ -324,80 +295,6 @@ class TrialRunner:
         """Returns the number of recorded epochs and the step of the latest checkpoint."""
         stored = queries.checkpoints(self.db, self.trial.id, limit=1)
         return self.record.reread().epochs, stored[0]["step"] if stored else 0
-
-    def _finds_node(self) -> bool:
-        """Waits for a node that can run the trial, and records the wait; False: an order came first."""
-        if self.slot.is_local:
-            return True
-        want = self._want()
-
-        def waits(reason: str) -> None:
-            self._waits_for = reason
-            self.record.report("waits", f"t{self.trial.number} waits {reason}")
-
-        return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits, self._yields)
-
-    def _want(self) -> Want:
-        """Returns what the trial wants from a node."""
-        before = {one.host for one in queries.attempts(self.db, self.trial.id) if one.how in OF_NODE and one.host}
-        trial = self.record.reread()
-        of_gpu = trial.predicted_bytes or 0 if self.resources.gpu and by_function(self.resources) else 0
-        return replace(
-            want_of(self.resources, self.memory.threads, max(self._needed, of_gpu)),
-            like=trial.facts.get(FINGERPRINT),
-            avoid=frozenset(before),
-        )
-
-    def _yields(self) -> bool:
-        """Should another job run in the slot while this trial waits for a node or for GPUs? Looks every YIELD_S."""
-        startable, backoff = self.work.startable, self.work.backoff
-        if startable is None or backoff is None or time.monotonic() - self._looked_at < YIELD_S or self._stays():
-            return False
-        self._looked_at, want = time.monotonic(), self._want()
-        if want.gpus and self.slot.is_followed(want):  # the last one leaves first, so that none passes another
-            return False
-        excluded = backoff.excluded(self.db, self.settings.outage_pause_s)
-        self._yields_to = startable.other(self.slot, self.job.id, want, excluded)
-        return self._yields_to is not None
-
-    def _left(self) -> StopRequest:
-        """Returns the request to leave the job, for a trial that has not got a node or room."""
-        if (order := self.ordered(self.job.id)) is not None or self._yields_to is None:
-            return StopRequest(order or StopReason.DRAIN)
-        assert self.work.startable is not None, "_yields is false without it"
-        self.work.startable.leaves(self.job.id, self.trial.id, self._want())
-        what = f"waits {self._waits_for}; {LEFT_SLOT} {self._yields_to}"
-        transitions.interrupt_trial(self.db, self.claim, self.trial.id, Cause.DRAINED, f"it {what}")
-        return StopRequest(StopReason.REST, f"{self._named()} {what}", yields=True)
-
-    def _fits_elsewhere(self, needed: int) -> bool:
-        """Notes what the trial needs and its node does not have. Returns whether another node may have enough."""
-        self._needed = max(self._needed, needed)
-        want = self._want()
-        return self.slot.refused(replace(want, needed=0) if self.memory.fits_no_node(needed) else want)
-
-    def _takes_room(self, admitted: Admission, waited: bool, learns: bool) -> bool:
-        """Waits until the other slots leave enough room, and records the wait; False: an order came first.
-
-        With `learns` the trial waits only because its need is unknown: also False when another trial of the job has
-        shown it. `waited`: the trial has waited before, so the wait is recorded at the second check only. What it waits
-        for may change meanwhile, and is then recorded again.
-        """
-        looks, told = 0, set[Obstacle]()
-
-        def leaves() -> bool:
-            nonlocal looks
-            looks += 1
-            if learns and looks > 1 and self.memory.has_learned():
-                return True
-            obstacle = self.slot.room.obstacle(self.slot.index)
-            if looks > waited and obstacle is not None and obstacle not in told:
-                told.add(obstacle)
-                self._waits_for = f"until {waits_for(admitted, obstacle)}"
-                self.record.report("waits", f"t{self.trial.number} waits {self._waits_for}")
-            return self.ordered(self.job.id) is not None or (obstacle in LACKS_GPUS and self._yields())
-
-        return self.slot.take_room(admitted, leaves)
 
     def _reason(self, end: AttemptEnd) -> StopReason | None:
         """Returns why the trial must be left or retried; None: it has ended."""
@@ -503,7 +400,7 @@ class TrialRunner:
         """Completes what arrived from a node before: moves that a kill cut short, files on the shared file system."""
         finish_commit(folder, self.work.places.outputs)
         for missing in shared_checkpoints.bring_home(folder, self.work.places.outputs):
-            log.warning("%s continues from an older checkpoint or starts over: %s", self._named(), missing)
+            log.warning("%s continues from an older checkpoint or starts over: %s", named(self.trial), missing)
 
     def _record_fact(
         self, fact: dict[str, Any], spec: TrialSpec, child: Placed, watch: Enforcer, curve: dict[int, float]
@@ -604,23 +501,3 @@ def missing_program(program: Program) -> str | None:
     if program.python is not None and not Path(program.python).is_file():
         return f"the interpreter {program.python} does not exist; make it again, or enqueue with another --python"
     return None
-
-
-def waits_for(admitted: Admission, obstacle: Obstacle) -> str:
-    """Says what a trial waits for."""
-    want = admitted.want
-    match obstacle:
-        case Obstacle.TURN:
-            return "a trial that has waited longer has started"
-        case Obstacle.TURN_OF_GPUS:
-            return "a trial that has waited longer for GPUs has started"
-        case Obstacle.ALONE:
-            return "another trial has ended or reported: the memory that one needs is not known yet"
-        case Obstacle.OTHERS:
-            return "no other trial runs: the memory it needs is not known yet"
-        case Obstacle.THREADS:
-            return f"{count(want.threads, 'thread')} {'is' if want.threads == 1 else 'are'} free: other trials use them"
-        case Obstacle.GPUS:
-            return f"{count(want.gpus, 'GPU')} {'is' if want.gpus == 1 else 'are'} free"
-        case Obstacle.MEMORY:
-            return f"{in_gb(admitted.need)} of memory are free"

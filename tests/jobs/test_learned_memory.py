@@ -18,7 +18,7 @@ from fts.jobs.supervisor.learned_memory import Peak, distance, learned
 from fts.jobs.supervisor.memory_pool import MemoryPool, Obstacle, RoomWant
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trial_memory import TrialMemory
-from fts.jobs.supervisor.trial_runner import waits_for
+from fts.jobs.supervisor.trial_place import waits_for
 from fts.state.trial_usage import PEAKS
 
 GB = 1 << 30

@@ -20,7 +20,7 @@ from fts.jobs.supervisor.backoff import Backoff
 from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.startable import StartableJobs
-from fts.jobs.supervisor.trial_runner import YIELD_S
+from fts.jobs.supervisor.trial_place import YIELD_S
 from fts.jobs.worker import worker
 from fts.jobs.worker.console import Console
 from fts.state import transitions
