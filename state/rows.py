@@ -87,6 +87,7 @@ _large_of_epoch = itemgetter(
     "samples_per_s", "value",
 )  # fmt: skip
 _small_of_epoch = itemgetter("step", "epoch", "seconds", "at")
+_small_of_attempt = itemgetter("trial_id", "n", "token", "pid", "began_at", "ended_at")
 
 
 def _in_range(small: tuple[Any, ...], large: tuple[Any, ...] = ()) -> bool:
@@ -205,7 +206,16 @@ def to_distribution(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_attempt(row: Mapping[str, Any]) -> Attempt:
+    try:
+        if _in_range(_small_of_attempt(row)) and _are_texts(row["host"], row["how"]):
+            return _construct(Attempt, dict(row))
+    except TypeError:
+        pass
     return Attempt(**_readable(ATTEMPT, row))
+
+
+def _are_texts(*values: Any) -> bool:
+    return all(value is None or isinstance(value, str) for value in values)
 
 
 def _readable(kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Makes `python -m fts.jobs.cli` the same as `fts`, for installations without the script."""
+"""Runs `fts` for processes that fts starts itself: `python -m fts.jobs.cli`."""
 
 import sys
 

@@ -96,17 +96,21 @@ def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) 
     listed = list(trials)
     best = {trial.number for trial in front(job, listed)}  # with several goals all that no other trial beats
     for trial in listed:
-        folder = folder_of(places, job, trial)
-        if not _has_ended(trial) or link_below(folder / CHECKPOINTS, places.outputs) is not None:
+        if not _has_ended(trial):
             continue
-        if (checkpoints := folder / CHECKPOINTS).is_dir():
+        folder = folder_of(places, job, trial)
+        checkpoints, weights = folder / CHECKPOINTS, folder / BEST_WEIGHTS
+        has_checkpoints = checkpoints.is_dir()
+        has_weights = only_best and trial.number not in best and weights.is_file()
+        if not (has_checkpoints or has_weights) or link_below(checkpoints, places.outputs) is not None:
+            continue
+        if has_checkpoints:
             yield Freed(
                 checkpoints,
                 size_of(checkpoints) + shared_checkpoints.bytes_of(checkpoints),
                 f"checkpoints of a trial that is {trial.status}",
             )
-        weights = folder / BEST_WEIGHTS
-        if only_best and weights.is_file() and trial.number not in best:
+        if has_weights:
             yield Freed(weights, size_of(weights), "weights of a trial that is not the best of its cell")
 
 
@@ -121,8 +125,9 @@ def _drafts(root: Path, busy: set[Path], patterns: Iterable[str] = DRAFTS) -> It
     for path in below(root):
         matching = {pattern for pattern in patterns if fnmatchcase(path.name, pattern)}
         ours = matching - {DRAFTS[-1]} or (matching and OF_OURS.fullmatch(path.name))
-        theirs = any(path.is_relative_to(folder) for folder in busy)
-        if ours and not theirs and _is_old(path) and (not DRAFT.fullmatch(path.name) or is_abandoned(path)):
+        if not ours or any(path.is_relative_to(folder) for folder in busy):
+            continue
+        if _is_old(path) and (not DRAFT.fullmatch(path.name) or is_abandoned(path)):
             yield Freed(path, size_of(path), "left by an interrupted write")
 
 

@@ -51,11 +51,12 @@ def table(db: Database, jobs: Sequence[Job]) -> Table:
     shown = sorted((job for job in jobs if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
     found = []
     for job in shown:
-        trials = queries.trials(db, job.id)
+        trials = tuple(queries.shown_trials(db, job.id))
         seconds = spent_until_now(db, job, trials)
         energy = total(measured, trials, seconds)
         newer, other = newer_of(searches, job), other_axes(searches, job)
-        found.append(Found(job, naming.cell_name(job), trials, sum(seconds.values()), energy, newer, other))
+        best = front(job, trials)
+        found.append(Found(job, naming.cell_name(job), trials, best, sum(seconds.values()), energy, newer, other))
     records = [each.record() for each in found]
     head, lines = columns.aligned(records)
     laid = layout(found, study)
@@ -77,6 +78,7 @@ class Found:
     job: Job
     name: str
     trials: Sequence[Trial]
+    front: tuple[Trial, ...]  # the best trial; with several goals the Pareto front
     seconds: float
     energy_wh: float | None
     newer: str | None  # `job 5 is queued`: waiting or running searches of the same cell
@@ -85,11 +87,6 @@ class Found:
     @property
     def best(self) -> Trial | None:
         return first_of(self.front)
-
-    @property
-    def front(self) -> tuple[Trial, ...]:
-        """The best trial; with several goals the Pareto front."""
-        return front(self.job, self.trials)
 
     @property
     def again(self) -> Replicates | None:

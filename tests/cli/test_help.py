@@ -238,3 +238,19 @@ def test_completion_offers_trials_behind_a_cell_and_studies(db, tmp_path: Path):
 def test_a_wrong_word_gets_the_right_one(fts, db, words: str, right: str):
     said = fts(*words.split())
     assert said.code in (2, 6) and re.search(rf"[Dd]id you mean (one of: )?'?{right}", said.err), said
+
+
+def test_the_package_itself_is_the_command(tmp_path: Path):
+    """`python -m fts` works where the script is not in PATH, with the same output and exit code."""
+    for words in (["--version"], ["enqueue", "missing.py:f"]):
+        answers = [ran_from(tmp_path, name, *words) for name in ("fts", "fts.jobs.cli")]
+        assert answers[0] == answers[1]
+        assert any(answers[0][1:])
+
+
+def ran_from(folder: Path, module: str, *words: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        python("-m", module, *words), capture_output=True, text=True, check=False, cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
