@@ -1,9 +1,10 @@
-"""Measures the cost of a trial under Ray Tune and Syne Tune: an objective that returns at once, on one slot.
+"""Measures the cost of a trial under Ray Tune, Syne Tune and HyperQueue: it returns at once, on one slot.
 
     FTS_PEER_PYTHON=/tmp/peers/bin/python python -m benchmarks.other_runners
 
 They are not dependencies of fts: the interpreter of FTS_PEER_PYTHON has them (`pip install "ray[tune]"
-"syne-tune[core]"`). If it does not, the row says so. Random search, so that no sampler is measured.
+"syne-tune[core]" hyperqueue cloudpickle tqdm`). If it does not, the row says so. Random search, so that no sampler is
+measured; HyperQueue has none, and its tasks get a number.
 """
 
 from __future__ import annotations
@@ -65,7 +66,31 @@ def run(trials):
 few = run(1)
 print(json.dumps({"a process per trial": (run(TRIALS // 4 + 1) - few) / (TRIALS // 4)}))
 """
-RUNNERS = {"Ray Tune": ("ray", RAY), "Syne Tune": ("syne_tune", SYNE)}
+HYPERQUEUE = """
+import json, sys, time
+from hyperqueue import Job, LocalCluster
+from hyperqueue.cluster import WorkerConfig
+from hyperqueue.task.function import PythonEnv
+def objective(x):
+    print((x - 2.0) ** 2)
+def run(count, add):
+    job = Job()
+    for n in range(count):
+        add(job, n)
+    began = time.perf_counter()
+    client.wait_for_jobs([client.submit(job)])
+    return time.perf_counter() - began
+def each(count, add):
+    few = run(1, add)
+    return (run(count + 1, add) - few) / count
+with LocalCluster() as cluster:
+    cluster.start_worker(WorkerConfig(cores=1))
+    client = cluster.client(python_env=PythonEnv(python_bin=sys.executable))
+    command = each(10 * TRIALS, lambda job, n: job.program(["sh", "-c", f"echo {n}"]))
+    function = each(TRIALS // 4, lambda job, n: job.function(objective, args=(float(n),)))
+print(json.dumps({"a command": command, "a function": function}))
+"""
+RUNNERS = {"Ray Tune": ("ray", RAY), "Syne Tune": ("syne_tune", SYNE), "HyperQueue": ("hyperqueue", HYPERQUEUE)}
 
 
 def other_runners(interpreter: str | None = None, trials: int = TRIALS) -> list[Row]:
@@ -73,7 +98,8 @@ def other_runners(interpreter: str | None = None, trials: int = TRIALS) -> list[
     own = interpreter or os.environ.get("FTS_PEER_PYTHON") or sys.executable
     made = []
     for name, (package, script) in RUNNERS.items():
-        look = python("-c", f"import {package}; print({package}.__version__)", interpreter=own)
+        version_of = f"from importlib.metadata import version; import {package}; print(version('{package}'))"
+        look = python("-c", version_of, interpreter=own)
         there = subprocess.run(look, capture_output=True, text=True, check=False)
         if there.returncode != 0:
             made.append(Row(name, float("nan"), "ms", note=f"not installed in {own}: see FTS_PEER_PYTHON"))
@@ -89,7 +115,7 @@ def other_runners(interpreter: str | None = None, trials: int = TRIALS) -> list[
             continue
         version = there.stdout.split()[-1]
         for how, seconds in json.loads(done.stdout.strip().splitlines()[-1]).items():
-            made.append(Row(f"{name}, {how}", seconds * MS, "ms", note=f"version {version}, random search"))
+            made.append(Row(f"{name}, {how}", seconds * MS, "ms", note=f"version {version}"))
     return made
 
 

@@ -1,6 +1,6 @@
 """Measures a trial and a report of a Python function at trial 25, 100, 1,000 and 10,000, and where the time goes.
 
-python -m benchmarks.scale [--full] [--at 100 10000] [--sampler tpe random] [--process fresh reused] [--peers]
+python -m benchmarks.scale [--full] [--at 100 10000] [--sampler tpe random] [--process fresh reused command] [--peers]
 
 The objective returns at once, so all measured time is overhead. A real worker runs real trials; before trial 1,000 and
 10,000 the rows of the first trials are copied, because running them would take hours. Processor time counts the worker
@@ -63,14 +63,13 @@ class Question:
 
     at: int = FIRST
     sampler: str = "tpe"
-    process: str = "fresh"
+    process: str = "fresh"  # fresh | reused: of a function; command: a shell that writes one number
     reports: int = 0
 
     @property
     def words(self) -> str:
-        return f"trial {self.at:,}, {self.sampler}, process {self.process}" + (
-            f", {self.reports} reports" if self.reports else ""
-        )
+        how = "a command" if self.process == COMMAND else f"process {self.process}"
+        return f"trial {self.at:,}, {self.sampler}, {how}" + (f", {self.reports} reports" if self.reports else "")
 
 
 def rows(quick: bool = True) -> list[Row]:
@@ -80,6 +79,7 @@ def rows(quick: bool = True) -> list[Row]:
         Question(at, sampler, process) for process in PROCESSES for sampler in ("tpe", "random") for at in counts
     ]
     questions += [Question(100, "random", process, 100) for process in PROCESSES]
+    questions.append(Question(100, "random", COMMAND))
     made: list[Row] = []
     known: dict[Question, Cost] = {}
     for question in questions:
@@ -89,6 +89,7 @@ def rows(quick: bool = True) -> list[Row]:
 
 
 PROCESSES = ("fresh", "reused")
+COMMAND = "command"
 
 
 def lines(question: Question, cost: Cost, known: dict[Question, Cost]) -> list[Row]:
@@ -152,8 +153,11 @@ def fts(*words: str) -> list[str]:
 
 def enqueue(folder: Path, question: Question, trials: int) -> None:
     (folder / "train.py").write_text(OBJECTIVE.format(reports=question.reports))
-    words = ["train.py:objective", "--trials", str(trials), "--sampler", question.sampler, "--pruner", "none"]
-    words += ["--process", question.process] if question.process != "fresh" else []
+    words = ["--trials", str(trials), "--sampler", question.sampler, "--pruner", "none"]
+    if question.process == COMMAND:
+        words += ["--metric", "value", "--", "sh", "-c", "echo {x:-10.0..10.0} > $FTS_REPORT"]
+    else:
+        words += ["train.py:objective", "--process", question.process]
     subprocess.run(fts("enqueue", *words), cwd=folder, env=environment(), check=True, stdout=subprocess.DEVNULL)
 
 

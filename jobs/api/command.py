@@ -255,9 +255,16 @@ class BareStudy(FunctionStudy):
     def program(self, cell: Any) -> Program:
         if isinstance(cell, CommandCell):
             reads_log = cell.regex is not None or cell.stdout
-            words = ("-m", "fts.jobs.trial.command")
             return Program(
-                words, None, cell.folder, cell.env, reads_log=reads_log, relays=True, sync=cell.sync, data=cell.data
+                ("-m", "fts.jobs.trial.command"),
+                None,
+                cell.folder,
+                cell.env,
+                reads_log=reads_log,
+                forks_for=cell.folder,
+                relays=True,
+                sync=cell.sync,
+                data=cell.data,
             )
         return super().program(cell)
 

@@ -96,7 +96,8 @@ class FunctionStudy(Study):
 
         With `process = "reused"` one process runs many trials, all of the same cell.
         """
-        program = replace(program_of(cell, "fts.jobs.trial.function"), forks_for=str(root_of(cell.path)))
+        program = program_of(cell, "fts.jobs.trial.function")
+        program = replace(program, forks_for=str(root_of(cell.path)), reads_history=True)
         if cell.process != "reused":
             return program
         return replace(program, reused=True, leaves_in=f"{cell.study} {cell.experiment}")

@@ -99,6 +99,7 @@ class Program:
     leaves_in: str | None = None  # its trials leave state in the process: reused only by programs with the same text
     reads_log: bool = False  # it reads its metrics from the trial's output, so no output may be dropped
     forks_for: str | None = None  # a template may fork it, unless this folder shadows a module the template imported
+    reads_history: bool = False  # its trials draw parameters themselves, or read the earlier trials of the search
     relays: bool = False  # it passes a stop on to the processes it started; else the supervisor signals the whole tree
     sync: tuple[str, ...] = ()  # files and folders in `folder` that are sent to a node in addition to the worker's
     data: tuple[str, ...] = ()  # data sets in `folder`, of any size; a node caches them by md5

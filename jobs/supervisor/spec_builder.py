@@ -81,8 +81,8 @@ class SpecBuilder:
 
     @cached_property
     def earlier(self) -> KnownTrials | None:
-        """Returns the earlier trials under a unique name; None: the process does not run a function."""
-        if self.study.program(self.cell).forks_for is None:
+        """Returns the earlier trials under a unique name; None: its process does not read them."""
+        if not self.study.program(self.cell).reads_history:
             return None
         name = f"{self.job.id}.{self.claim.token}"
         if self.role is not None:  # an extra trial may see another history in a process of the same file

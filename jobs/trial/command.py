@@ -55,7 +55,9 @@ from fts.state.values import HUGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-POLL_S = 0.02
+POLL_S = 0.02  # the longest time between two looks at the command
+SHORTEST_POLL_S = 0.001
+POLL_SHARE = 0.1  # of a command's time so far: the end of one that takes milliseconds is seen as soon
 CODE_CHANGED = "code changed"  # badge: the script has changed since it was enqueued
 REPORT, PARAMETERS, ATTEMPTS = "report.jsonl", "parameters.json", "attempts.json"
 AGAIN_ALLOWED = 3  # times in a row that a command may ask to run again without a new report or checkpoint file
@@ -70,7 +72,6 @@ class CannotStart(OSError):
 
 
 def main() -> int:
-    orphans.adopt()
     return process.main(run, read)
 
 
@@ -82,6 +83,7 @@ def read(data: Any) -> TrialSpec:
 def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """Runs one trial. Yields the fact `started`, then how it ended; its epochs are sent directly."""
     cell: CommandCell = spec.cell
+    orphans.adopt()
     log_to(Path(spec.log_path).absolute())
     try:
         md5 = md5_now(md5_of_script(cell), Path(cell.folder), cell.code)
@@ -193,6 +195,7 @@ class CommandTrial:
         oom_kills = count_oom_kills()
         self._take(lines, ended=False)  # reports of earlier attempts first
         group = self._start(words)
+        began = time.monotonic()
         try:
             while True:
                 code = group.poll()
@@ -214,7 +217,7 @@ class CommandTrial:
                     group.ask_all()
                 if time.monotonic() > kill_by:
                     group.kill()
-                time.sleep(POLL_S)
+                time.sleep(min(POLL_S, max(SHORTEST_POLL_S, POLL_SHARE * (time.monotonic() - began))))
         finally:
             group.kill()
             orphans.end_children()  # processes that left the group

@@ -78,7 +78,13 @@ class BadObjective(ValueError):
 
 def main() -> int:
     """Runs a trial process for functions and returns its exit code."""
-    return process.main(run, read, may_serve_another)
+    return process.main(run, read, may_serve_another, preload)
+
+
+def preload() -> None:
+    from fts.jobs.trial.template import preload_optuna  # here: only a template preloads
+
+    preload_optuna()
 
 
 def read(data: Any) -> TrialSpec:

@@ -48,10 +48,11 @@ Read = Callable[[Any], TrialSpec]  # the JSON of a "run" command -> its TrialSpe
 Another = Callable[[TrialSpec], bool]  # the trial that has ended -> may its process run another one?
 
 
-def main(run: Run, read: Read, another: Another | None = None) -> int:
+def main(run: Run, read: Read, another: Another | None = None, preload: Callable[[], None] = lambda: None) -> int:
     """Parses the command line, then runs trials or serves as a template. Returns the exit code.
 
-    `run` runs a trial, `read` reads its specification; for `another` see serve.
+    `run` runs a trial, `read` reads its specification, `preload` imports into a template what its trials need; for
+    `another` see serve.
     """
     parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
     parser.add_argument("--facts-fd", type=int)
@@ -61,7 +62,7 @@ def main(run: Run, read: Read, another: Another | None = None) -> int:
         return serve_trials(given.facts_fd, run, read, another)
     from fts.jobs.trial import template  # here: most trial processes are not a template
 
-    return template.main(given.template_fd, lambda fd: serve_trials(fd, run, read, another))
+    return template.main(given.template_fd, lambda fd: serve_trials(fd, run, read, another), preload)
 
 
 def serve_trials(fd: int, run: Run, read: Read, another: Another | None = None) -> int:

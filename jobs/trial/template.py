@@ -1,4 +1,4 @@
-"""A template process: imports what every trial of a function needs, and forks one process for each trial.
+"""A template process: imports what every trial of a function or command needs, and forks one process for each trial.
 
     python -Pm fts.jobs.trial.function --template-fd 5        (the supervisor starts it; Linux)
 
@@ -41,8 +41,9 @@ MODULES = (
 )
 
 
-def main(fd: int, life: Callable[[int], int]) -> int:
-    """Serves until its socket closes. `life` runs a trial process; its argument is the descriptor for facts."""
+def main(fd: int, life: Callable[[int], int], preload: Callable[[], None]) -> int:
+    """Serves until its socket closes. `preload` imports what the trials need; `life` runs a trial process, with the
+    descriptor for facts as its argument."""
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):  # it ends when the socket closes
         signal.signal(ignored, signal.SIG_IGN)
     wake_read, wake_write = os.pipe()
@@ -56,8 +57,8 @@ def main(fd: int, life: Callable[[int], int]) -> int:
     return 0 if facts_fd is None else leave(life(facts_fd))
 
 
-def preload() -> None:
-    """Imports what a draw needs and uses it once. Does nothing in an interpreter without Optuna."""
+def preload_optuna() -> None:
+    """Imports what a function and its draws need, and uses it once. Does nothing in an interpreter without Optuna."""
     with contextlib.suppress(ImportError), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in MODULES:

@@ -23,7 +23,7 @@ from fts.jobs.api.spec import TrialSpec, seed_for
 from fts.jobs.python import python
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.child import ChildError, TrialProcess
+from fts.jobs.supervisor.child import ChildError, Starter, TrialProcess
 from fts.jobs.trial import function
 from fts.jobs.trial.stacks import exit_now
 from fts.state.values import Direction
@@ -95,9 +95,12 @@ def attempt(
     record: Record,
     history: tuple[PastTrial, ...] = (),
     act: Callable[[TrialProcess, Fact], bool] | None = None,
-    forked: bool = True,
+    forked: bool | Starter = True,
 ) -> None:
-    """One process until its trial ends; `act` gets every fact once it is on record, and True from it kills there."""
+    """One process until its trial ends; `act` gets every fact once it is on record, and True from it kills there.
+
+    `forked`: from this process; by a worker's Starter; or False: a new interpreter.
+    """
     cell, curve = spec.cell, dict[int, float]()
     with start(spec, forked) as child:
         child.send({"do": "run", "spec": spec.to_json()}, PATIENCE_S)
@@ -187,9 +190,12 @@ class Forked:
         return self.returncode
 
 
-def start(spec: TrialSpec, forked: bool) -> TrialProcess:
-    """A trial process: an ordinary one, or a fork where that can be."""
+def start(spec: TrialSpec, forked: bool | Starter) -> TrialProcess:
+    """A trial process: an ordinary one, as a worker starts it, or a fork where that can be."""
     program = BareStudy("study").program(spec.cell)
+    if isinstance(forked, Starter):
+        with forks.off():
+            return forked.start(program, 1)
     argv, log, folder = python(*program.words), Path(spec.log_path), Path(spec.cell.folder)
     if not forked or sys.platform != "linux":
         with forks.off():

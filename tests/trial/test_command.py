@@ -9,9 +9,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ import pytest
 from fts.jobs import commands
 from fts.jobs.api.command import BareStudy, CommandCell, filled
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.supervisor.child import Starter
+from fts.jobs.supervisor.template import CAN_FORK
 from tests.fts_process import fts as run
 from tests.trial.harness import PATIENCE_S, Fact, Record, attempt, log_of, spec_of, start
 
+STARTER = Starter(Path(tempfile.mkdtemp()) / "logs" / "trial_process.log")  # a worker's: it forks where that can be
 PARAMS = {"lr": 0.25, "layers": 2}
 TRAIN = """
 import json, os, signal, sys, time
@@ -52,8 +56,15 @@ while state["epoch"] < epochs:
 """
 
 
+@pytest.fixture(autouse=True)
+def no_template_is_left() -> Iterator[None]:
+    yield
+    STARTER.close()
+
+
 def cell_of(folder: Path, *words: str, **fields: Any) -> CommandCell:
     """A cell of this command, as `fts enqueue` makes it."""
+    folder.mkdir(exist_ok=True)
     usual: dict[str, Any] = {"metric": "val_loss", "pruner": "none", "trials": 5, "grace_s": 5.0, "study": "study"}
     return commands.cells(words, folder, **usual | fields)[0]
 
@@ -66,7 +77,7 @@ def training(folder: Path, epochs: int = 6, wait_s: float = 0.0, *more: str, **f
 
 def ran(cell: CommandCell, record: Record | None = None, act: Callable[..., bool] | None = None) -> Record:
     record = record or Record(0)
-    attempt(spec_of(cell, record, (), params=PARAMS), record, act=act, forked=False)
+    attempt(spec_of(cell, record, (), params=PARAMS), record, act=act, forked=STARTER)
     return record
 
 
@@ -124,7 +135,7 @@ def test_names_may_have_dots_where_the_command_has_declared_them(tmp_path: Path)
     script.write_text("echo val_loss=$FTS_PARAM_OPTIMIZER_LR $FTS_CELL_MODEL_SIZE\n")
     cell = cell_of(tmp_path, "sh", "env.sh", "{optimizer.lr:0.1..0.5}", axes={"model.size": ["S"]}, regex="=(.*) S")
     record = Record(0)
-    attempt(spec_of(cell, record, (), params={"optimizer.lr": 0.25}), record, forked=False)
+    attempt(spec_of(cell, record, (), params={"optimizer.lr": 0.25}), record, forked=STARTER)
     assert record.end["value"] == 0.25, record.end
 
 
@@ -134,7 +145,7 @@ def test_a_shell_script_reports_with_fts_log_and_its_last_report_counts(tmp_path
     cell = cell_of(tmp_path, "sh train.sh {name:it's,other} | cat", shell=True, best=False)
     assert cell.script == "train.sh"
     record = Record(0)
-    attempt(spec_of(cell, record, (), params={"name": "it's"}), record, forked=False)
+    attempt(spec_of(cell, record, (), params={"name": "it's"}), record, forked=STARTER)
     assert (record.end["value"], record.end["best_epoch"], record.curve) == (0.5, 1, {1: 0.25, 2: 0.5})
     assert "\nIT'S\n" in log_of(cell)
 
@@ -362,6 +373,27 @@ def test_a_trial_killed_with_9_leaves_no_orphan_and_ends_like_an_undisturbed_one
     assert len(pids(tmp_path / "killed")) == 2
 
 
+@pytest.mark.skipif(not CAN_FORK, reason="here every trial is a new interpreter")
+def test_the_trials_of_a_command_are_forked_from_one_process(tmp_path: Path):
+    """And one that was killed is replaced; its fork goes on."""
+    cell, parents = training(tmp_path, epochs=3, wait_s=0.05), []
+
+    def kill_template(child, fact: Fact) -> bool:
+        if fact["fact"] == "epoch" and fact["epoch"] == 0:
+            parents.append(psutil.Process(child.pid).ppid())
+            if len(parents) == 2:
+                os.kill(parents[-1], signal.SIGKILL)
+        return False
+
+    outcomes = []
+    for number in range(4):
+        record = ran(cell, Record(number), act=kill_template)
+        outcomes.append(record.outcome)
+    assert parents[0] == parents[1] != parents[2] == parents[3]
+    assert os.getpid() not in parents, "a new interpreter was started"
+    assert [one == outcomes[0] for one in outcomes] == [True] * 4
+
+
 def test_who_kills_the_keeper_and_then_the_trial_leaves_no_orphan_either(tmp_path: Path):
     cell = training(tmp_path, epochs=1000, wait_s=0.02)
 
@@ -523,7 +555,7 @@ def test_when_the_supervisor_dies_the_command_is_ended_and_what_it_started_too(t
     text = "sleep 1000 & echo $! > pids; trap '' TERM; fts log val_loss=1; while :; do sleep 0.1; done"
     cell = cell_of(tmp_path, text, shell=True, grace_s=0.1)
     record = Record(0)
-    child = start(spec_of(cell, record, (), params={}), forked=False)
+    child = start(spec_of(cell, record, (), params={}), forked=STARTER)
     child.send({"do": "run", "spec": spec_of(cell, record, (), params={}).to_json()}, PATIENCE_S)
     while not any(fact["fact"] == "epoch" for fact in child.facts(PATIENCE_S)):
         pass
