@@ -14,6 +14,7 @@ import socket
 import stat
 import sys
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +233,7 @@ def sensed(places: Places) -> Iterator[Diagnosis]:
 def database(places: Places) -> Iterator[Diagnosis]:
     for finding in checks.sqlite_version():
         yield Diagnosis("sqlite", "ok" if finding.ok else "warn", finding.sentence)
-    if not os.path.lexists(places.db):
+    if not is_there(places.db):
         yield Diagnosis("database", "ok", f"none yet at {places.db}", "fts enqueue creates it")
         return
     mode = places.outputs.stat().st_mode
@@ -260,7 +261,7 @@ def database(places: Places) -> Iterator[Diagnosis]:
 
 def exposed(places: Places) -> Iterator[Diagnosis]:
     """Checks what other users can read: the exports have the same results as the database."""
-    if not places.outputs.is_dir():
+    if not is_there(places.outputs):
         return
     if not places.outputs.stat().st_mode & 0o055:  # others cannot enter the folder
         yield Diagnosis("private", "ok", f"only its owner can read {places.outputs}")
@@ -293,6 +294,15 @@ def linked(places: Places) -> Iterator[Diagnosis]:
             yield Diagnosis("links", "warn", text, f"move its files there, or make {places.outputs} itself the link")
 
 
+def is_there(path: Path) -> bool:
+    """Whether the path exists. Raises OSError if this user may not look there, where Path.exists says False."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def dead_workers(db: Database) -> Iterator[Diagnosis]:
     """Reports workers of this machine that are recorded as running, but whose process is gone."""
     host = socket.gethostname()
@@ -307,7 +317,8 @@ def dead_workers(db: Database) -> Iterator[Diagnosis]:
 def slots(places: Places) -> Iterator[Diagnosis]:
     """Reports which processes hold the slots of this machine."""
     taken = []
-    for path in sorted(places.outputs.glob("slot-*.lock")) if places.outputs.is_dir() else []:
+    inside = list(places.outputs.iterdir()) if is_there(places.outputs) else []  # glob hides that it may not look
+    for path in sorted(path for path in inside if fnmatchcase(path.name, "slot-*.lock")):
         index = path.stem.removeprefix("slot-")
         try:
             holder = slot_lock.holder(places.outputs, int(index)) if index.isdecimal() else None
@@ -323,7 +334,7 @@ def slots(places: Places) -> Iterator[Diagnosis]:
 
 def leftovers(places: Places) -> Iterator[Diagnosis]:
     """Reports what could be deleted, and trial folders that belong to no job."""
-    if not places.db.is_file():
+    if not is_there(places.db):
         return
     try:
         db = open_database(places.db, readonly=True, check=False)

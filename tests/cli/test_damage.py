@@ -420,3 +420,5 @@ def test_doctor_answers_where_the_database_or_its_folder_may_not_be_read(elsewhe
     said = as_nobody(elsewhere, "doctor")
     elsewhere.parent.chmod(0o755)
     assert said.returncode == 1 and "may not look into" in said.stdout and "python: " in said.stdout
+    of_folder = [line for line in said.stdout.splitlines() if line.split()[1] in ("database:", "slots:", "leftovers:")]
+    assert len(of_folder) == 3 and all(line.startswith("bad") for line in of_folder), "unknown is never ok"
