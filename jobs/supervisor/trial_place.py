@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from fts.jobs.api.study import CannotFit
 from fts.jobs.executors.base import OrderReceived
 from fts.jobs.status.formatting import count, in_gb
+from fts.jobs.supervisor.declared_wants import by_function, want_of
 from fts.jobs.supervisor.memory_pool import LACKS_GPUS, Obstacle
-from fts.jobs.supervisor.startable import by_function, want_of
 from fts.jobs.supervisor.trial_record import FINGERPRINT
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions

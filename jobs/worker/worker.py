@@ -340,10 +340,12 @@ class Worker:
         try:
             settings = self.settings
             excluded = self.backoff.excluded(self.db, settings.outage_pause_s)
-            excluded |= self.startable.ahead(slot, excluded)
+            passed = self.startable.ahead(slot, excluded)
+            excluded |= passed.keys()
             found = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, excluded=excluded)
             if found is not None:
                 self.startable.claimed(slot, found.job_id)
+            self.startable.tell(passed, self.id)
             return found
         except DISK_FAILS as error:
             self.emergency.pause_queue(error)
