@@ -184,7 +184,7 @@ def test_a_job_that_was_passed_over_is_not_called_next(tmp_path: Path) -> None:
             ]
             assert brief in study.ok("queue").splitlines()[1] and brief[:20] in study.ok("status")
             snapshot = queries.snapshot(db)
-            view = View(glances.look(snapshot), snapshot.taken_at)
+            view = View(glances.look(snapshot, snapshot.taken_at))
             assert brief in queue_table.why(view, snapshot.jobs[0], 60)
         events = len(queries.events(db))
         transitions.pass_over(db, crew, {1: why})
