@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
@@ -69,13 +70,8 @@ class StartableJobs:
         elif None in wants:
             found = runnable(self.db, excluded, MOST)
             wants = self._wants(found)
-        passed = {}
-        for n, ((job_id, _), want) in enumerate(zip(found, wants, strict=False)):
-            if want is None:
-                passed[job_id] = self._silence(job_id)
-            elif first is not None and n < first:
-                passed[job_id] = lack(want)
-        return passed
+        passed = {found[n][0]: self._silence(found[n][0]) for n, want in enumerate(wants) if want is None}
+        return passed | {found[n][0]: lack(want) for n, want in enumerate(wants[: first or 0]) if want is not None}
 
     def tell(self, passed: Mapping[int, str], worker_id: int) -> None:
         """Writes into the rows of these jobs, and an event, why they are passed over, if that is news.
@@ -162,10 +158,8 @@ class StartableJobs:
         return wants
 
     def _known(self, job_id: int, md5: str) -> Want | None:
-        with self._lock:
-            if (left := self._left.get(job_id)) is not None and left.md5 == md5:
-                return left.want
-        return self.declared.of(job_id, md5)
+        left = self._left.get(job_id)  # without the lock, as DeclaredWants.of
+        return left.want if left is not None and left.md5 == md5 else self.declared.of(job_id, md5)
 
     def _silence(self, job_id: int) -> str:
         return f"the study {self.declared.silent(job_id) or ''} {SILENT}"
@@ -173,4 +167,9 @@ class StartableJobs:
 
 def lack(want: Want) -> str:
     """Says what a trial needs that was not free."""
-    return f"it needs {count(want.gpus, 'GPU')} besides a slot" if want.gpus else "it needs a node that is free for it"
+    return _lack(want.gpus)
+
+
+@cache
+def _lack(gpus: int) -> str:
+    return f"it needs {count(gpus, 'GPU')} besides a slot" if gpus else "it needs a node that is free for it"
