@@ -41,7 +41,9 @@ from fts.state.values import (
     TrialStatus,
     Verb,
     Worker,
+    WorkerOrder,
     status_of,
+    stronger,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +83,12 @@ def rebuild(db: Database, when: float, user: str | None = None, known: queries.K
             for job in now.jobs
             if job.created_at <= when
         ]
-        crew = [_worker_at(worker, when, since) for worker in queries.workers(db) if worker.started_at <= when]
+        asked = _orders_at(db, when)
+        crew = [
+            _worker_at(worker, when, since, asked.get(worker.id))
+            for worker in queries.workers(db)
+            if worker.started_at <= when
+        ]
         live = [trial for trial in trials if trial.status.value in queries.LIVE_TRIAL]
         best = {(job.id, job.best_trial) for job in past}
         living = {trial.id for trial in live}
@@ -225,6 +232,7 @@ def _job_at(
         worker_id=old.get("worker_id", job.worker_id),
         attempt=old.get("attempt", job.attempt),
         trials_wanted=old.get("trials_wanted", job.trials_wanted),
+        idle_attempts=old.get("idle_attempts", job.idle_attempts),
         lease_until=when if status is JobStatus.RUNNING else None,
         trials_complete=len(complete),
         trials_pruned=pruned,
@@ -348,20 +356,43 @@ def _samples_at(db: Database, crew: list[Worker], when: float) -> tuple[Sample, 
     return tuple(found)
 
 
-def _worker_at(worker: Worker, when: float, since: Iterable[Event]) -> Worker:
+def _worker_at(worker: Worker, when: float, since: Iterable[Event], asked: WorkerOrder | None) -> Worker:
     status, guard = worker.status, worker.guard
     stopped_at = _if_by(worker.stopped_at, when)
     for event in reversed(list(since)):  # newest first, so that the oldest event after `when` decides
         if event.data.get("worker_id") != worker.id:
             continue
         if event.verb in (Verb.WORKER_LOST, Verb.WORKER_STOPPED):
-            status = "running"
+            status = "lost" if event.data.get("old") == "lost" else "running"
         elif event.verb == Verb.WORKER_BACK:
             status = "lost"
         elif event.verb == Verb.GUARD:
             guard = str(event.data.get("old", guard))
-    beat_at = min(worker.heartbeat_at, when)
-    return replace(worker, status=status, guard=guard, stopped_at=stopped_at, heartbeat_at=beat_at, asked=None)
+    beat_at, asked = min(worker.heartbeat_at, when), None if status == "stopped" else asked
+    return replace(worker, status=status, guard=guard, stopped_at=stopped_at, heartbeat_at=beat_at, asked=asked)
+
+
+def _orders_at(db: Database, when: float) -> dict[int, WorkerOrder | None]:
+    """Maps workers to the order that each had at `when`; one that had left had none."""
+    query = EventRow.select(EventRow.verb, EventRow.data, EventRow.inverse).where(
+        EventRow.at <= when,
+        (EventRow.verb == Verb.WORKER_ASKED)
+        | EventRow.verb.in_([Verb.UNDONE, Verb.REDONE]) & EventRow.inverse.contains('"workers":['),
+    )
+    found: dict[int, WorkerOrder | None] = {}
+    for row in db.rows(query.order_by(EventRow.id)):
+        with contextlib.suppress(KeyError, OverflowError, TypeError, ValueError):  # an event written by hand
+            if row["inverse"] is not None:
+                entries = to_object(row["inverse"])["workers"]
+                found |= {int(entry["id"]): _order(entry["expect"]["asked"]) for entry in entries}
+            else:  # a signal: a stronger order stays
+                data = to_object(row["data"])
+                found |= {int(one): stronger(_order(data["asked"]), found.get(int(one))) for one in data["workers"]}
+    return found
+
+
+def _order(text: str | None) -> WorkerOrder | None:
+    return None if text is None else WorkerOrder(text)
 
 
 def _queue_pause_at(db: Database, when: float, now: Snapshot, since: Iterable[Event]) -> tuple[bool, str | None]:

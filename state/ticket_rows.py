@@ -68,5 +68,10 @@ def spec_md5(db: Database, job_id: int) -> str:
     return str(JobRow.select(JobRow.spec_md5).where(JobRow.id == job_id).scalar(db))
 
 
+def rank_of(db: Database, job_id: int) -> float:
+    """Returns the job's rank now: a person may move it while it runs."""
+    return float(JobRow.select(JobRow.rank).where(JobRow.id == job_id).scalar(db) or 0.0)
+
+
 def write_ticket(task: str) -> bytes:
     return json.dumps({"task": task}).encode()

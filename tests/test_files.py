@@ -460,6 +460,11 @@ ALLOWED = {
     ("fts.state.restore", "rename"): "moves the database aside with its log, and the copy into its place",
     ("fts.state.slot_lock", "open"): "a lock file, which lives as long as its holder",
     ("fts.state.gpu_ledger", "open"): "the same",
+    ("fts.state.gpu_waits", "open"): "the same",
+    (
+        "fts.state.gpu_waits",
+        "rename",
+    ): "shows a lock file when it is locked, so that nobody takes it for one of the dead",
     ("fts.jobs.worker.reserve", "open"): "space that is kept for need; its content means nothing",
     ("fts.jobs.supervisor.child", "write_text"): "to /proc",
     ("fts.jobs.executors.node_data", "*"): "data sets of a node: one takes its name when its md5 is right",

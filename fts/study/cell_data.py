@@ -124,6 +124,25 @@ def load(
     )
 
 
+def label_fingerprint(
+    root: Path,
+    dataset: str,
+    task: str,
+    horizon: int,
+    split: Mapping[str, Any] | None = None,
+    tier: str | None = None,
+) -> labels.LabelFingerprint:
+    """Returns the fingerprint that `load` would find, without the features; arguments and errors as for `load`."""
+    manifest = Manifest(root)
+    path = manifest.file(manifest.find(dataset, tier))
+    dates = read_dates(path)
+    borders = splits.borders(dates, splits.parse(split))
+    _, columns = read_columns(path, before=dates[borders.val_stop] if borders.val_stop < len(dates) else None)
+    bars = pd.DataFrame({name: columns[name] for name in COLUMNS})
+    definition = f"{tasks.task(task).definition}.h{horizon}"
+    return labels.fingerprint(_labels_before_test(bars, task, horizon, borders), definition)
+
+
 def few(ends: np.ndarray, y_T: np.ndarray, rows: int | None) -> np.ndarray:
     """Returns the first `rows` windows for a dry run; if all have one label, the last one is replaced.
 

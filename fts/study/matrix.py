@@ -131,6 +131,7 @@ def enqueue_cells(
     lines = [Line(cell, None, None, False) for cell in cells]
     new = [n for n, there in enumerate(found) if _needs_work(there)]
     _check_folds(places, [cells[n] for n in new])
+    _check_labels(db, places, [cells[n] for n in new])
     work = new if check else []
     for n, line in zip(work, _dry_run_lines(places, [cells[n] for n in work], tell), strict=True):
         lines[n] = line
@@ -169,6 +170,14 @@ def _check_folds(places: Places, cells: Iterable[CellSpec]) -> None:
     problems = [f"{_name(cell)}: {why}" for cell in cells if (why := problem(places.data, cell))]
     if problems:
         raise NotEnqueued(f"{'; '.join(dict.fromkeys(problems))}; nothing was enqueued")
+
+
+def _check_labels(db: Database | None, places: Places, cells: Sequence[CellSpec]) -> None:
+    """Checks that different questions have different labels, also without a dry run. Raises NotEnqueued."""
+    from fts.study.label_checks import problems
+
+    if found := problems(places.data, cells, () if db is None else own_jobs(db)):
+        raise NotEnqueued(f"{'; '.join(found)}; nothing was enqueued")
 
 
 def _needs_work(found: Enqueued | None) -> bool:

@@ -123,8 +123,10 @@ def remark(job: Job) -> str:
         return f"held: {job.hold_reason}"
     if job.asked:
         return f"asked to {job.asked}"
+    if job.is_passed_over:
+        return job.message or ""
     if job.status in (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.QUEUED) and job.cause:
-        return (job.message if job.left_slot else f"{job.cause}: {job.message}") if job.message else str(job.cause)
+        return f"{job.cause}: {job.message}" if job.message else str(job.cause)
     return ""
 
 

@@ -9,6 +9,7 @@ from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.slot import Slot
 from fts.state.gpu_ledger import GpuLedger, gpus_folder
+from fts.state.gpu_waits import GpuWaits, identity_of
 
 if TYPE_CHECKING:
     from fts.jobs.sensors.reading import Sensors
@@ -24,7 +25,9 @@ class LocalExecutor:
 
     def __init__(self, places: Places, settings: WorkerSettings, sensors: Sensors) -> None:
         self.sensors = sensors  # the worker closes them
-        self.pool = MemoryPool(list_gpus(), usable_cores(), GpuLedger(gpus_folder()))
+        folder = gpus_folder()
+        waits = GpuWaits(folder, identity_of(places.db), settings.lease_s)
+        self.pool = MemoryPool(list_gpus(), usable_cores(), GpuLedger(folder), waits)
         self.slots = tuple(Slot(index, places, settings, self.sensors, self.pool) for index in range(settings.slots))
 
     def nodes(self) -> tuple[Node, ...]:

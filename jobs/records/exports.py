@@ -38,7 +38,7 @@ from fts.state.pareto_front import best_of
 from fts.state.values import Epoch, Job, JobStatus, Margin, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from fts.jobs.settings import Places
@@ -280,10 +280,12 @@ def export_all(db: Database, places: Places) -> list[Path]:
         return [*(_export_job(db, places, job) for job in wanted), *_export_results(db, places)]
 
 
-def catch_up(db: Database, places: Places) -> None:
+def catch_up(db: Database, places: Places, goes_on: Callable[[], bool] = lambda: True) -> None:
     """Writes missing exports: a worker may have died between the end of a job and its export, or found a full disk.
 
-    Decides by the content of the files, not by their age: the clock may have been set back, or the study copied.
+    Decides by the content of the files, not by their age: the clock may have been set back, or the study copied. Writes
+    one job after another, 2 s for 1,000 trials, and stops between two once `goes_on` returns False: what is still
+    missing then is found again. A job that has not ended any more is left to the worker that runs it.
     """
     there = [job for job in exportable(db) if job.status in ENDED]
     known = {path: written(path) for path in {results_file(places, job) for job in there}}
@@ -294,7 +296,10 @@ def catch_up(db: Database, places: Places) -> None:
     ]
     behind = [job for job in there if job not in late and not _is_whole(db, places, job)]
     for job in (*late, *behind):
-        export_job(db, places, job)
+        if not goes_on():
+            return
+        if (now := queries.job(db, job.id)).status in ENDED:
+            export_job(db, places, now)
     if late:
         export_results(db, places)
 

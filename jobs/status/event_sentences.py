@@ -310,6 +310,7 @@ CLAUSES: dict[str, Callable[[_Facts], str]] = {
     Verb.CHANGED: lambda facts: _ended_by(facts, "changed"),
     Verb.EXTENDED: lambda facts: _ended_by(facts, "extended"),
     Verb.CLAIMED: _as_it_is,
+    Verb.PASSED_OVER: _as_it_is,
     Verb.RELEASED: _released,
     Verb.PARKED: lambda facts: f"{facts.name} failed before it began; {facts._cause(facts.rest)}",
     Verb.HELD: lambda facts: f"{facts.name} is held with the reason {_quoted(facts.rest)}",

@@ -9,6 +9,7 @@ from fts.jobs.status.conditions import is_live, running_trials, taken_slots
 from fts.jobs.status.event_groups import GUARDED, stuck_sentence, stuck_slots, waiting_since
 from fts.state.scheduling import QueueContext, runnable_reason
 from fts.state.values import Job, JobStatus, Snapshot, Worker
+from fts.state.values.job import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,9 +100,12 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         asked = "; ".join(drain.sentence(snapshot, worker, now) for worker in live)
         sentences.append(f"{name} is not running: every worker was asked to stop; start another with `fts worker`")
         sentences.append(f"DRAINING: {asked}")
-    elif job.left_slot:
+    elif job.is_passed_over:
         sentences.append(f"{name} is not running: {job.message}")
-        sentences.append("it starts once a slot and what it waits for are free; until then slots run later jobs")
+        if SILENT in (job.message or ""):
+            sentences.append(f"it starts once the study has answered; `fts pause {job.id}` takes it out of the queue")
+        else:
+            sentences.append("it starts once a slot and what it waits for are free; until then slots run later jobs")
         return sentences
     elif ahead:
         sentences.append(f"{name} is not running: it waits for a slot, {formatting.count(len(ahead), 'job')} before it")
@@ -111,7 +115,7 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         sentences.append(f"{name} is not running: it is next, and {taken}")
     else:
         sentences.append(f"{name} is next and a slot is free: the worker starts it within seconds")
-    passed = [other for other in ahead if other.left_slot]
+    passed = [other for other in ahead if other.is_passed_over]
     if passed and takers(live):
         one = f"job {passed[0].id} ({naming.cell_name(passed[0])}) waits"
         them = one if len(passed) == 1 else f"{len(passed)} of them wait"

@@ -37,6 +37,7 @@ from fts.jobs.status.event_groups import (
 from fts.jobs.status.surface import Surface, by
 from fts.state.scheduling import FULL_DISK, OF_DISK, resumes_by_itself
 from fts.state.values import Event, JobStatus, Snapshot, Worker
+from fts.state.values.job import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,7 @@ def losses(
         yield Concern(Word.ACT, f"crash loop: {len(lost)} workers lost within an hour", "crash loop", "7")
     yield from _restarts(snapshot, now)
     yield from _stuck_slots(snapshot, now, surface)
+    yield from _silent_studies(snapshot)
     for job in snapshot.jobs:
         if job.status is JobStatus.FAILED and failed_again(snapshot, job) and not is_seen(job):
             reason = f"{name_of(snapshot, job)} failed again after retry: {cause_of(job)}"
@@ -97,6 +99,21 @@ def _restarts(snapshot: Snapshot, now: float) -> Iterator[Concern]:
         which = f"t{one.number}" if one is not None else "trials"
         loop = f"crash loop: {which} of {name_of(snapshot, job)} restarted {len(events)} times"
         yield Concern(Word.ACT, f"{loop} within an hour", loop, "5", job.id)
+
+
+def _silent_studies(snapshot: Snapshot) -> Iterator[Concern]:
+    """Reports jobs that cannot start because their study does not say what a trial needs."""
+    silent = [job for job in runnable(snapshot) if job.is_passed_over and SILENT in (job.message or "")]
+    if silent:
+        first = silent[0]
+        more = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
+        why = str(first.message).partition("; ")[0]
+        reason = (
+            f"{name_of(snapshot, first)}{more} cannot start: {why}. `fts pause {first.id}` takes it out of the queue"
+        )
+        yield Concern(
+            Word.ACT, reason, f"{name_of(snapshot, first)}{more} cannot start: its study does not answer", None
+        )
 
 
 def _stuck_slots(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:

@@ -18,6 +18,7 @@ from fts.jobs.api.lag import parallel_of, seen_below
 from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
+from fts.jobs.executors.base import Want
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.pending_exports import SHARE, PendingExports
@@ -27,12 +28,12 @@ from fts.jobs.search.proposal import drawn_for, gives_all
 from fts.jobs.search.sampler import NO_HISTORY, Drawn
 from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor import extra_trials, shared_checkpoints
+from fts.jobs.supervisor.declared_wants import want_of
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.machine_errors import DISK_ERRORS
 from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft
-from fts.jobs.supervisor.startable import want_of
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.trial.death import log_tail
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -47,7 +48,6 @@ from fts.state.values import Cause, Claim, Job, JobStatus, Trial, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fts.jobs.executors.base import Want
     from fts.jobs.search.recorded_study import Rebuilt
     from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
@@ -110,6 +110,7 @@ class JobRunner:
         self._spent_s: float | None = None  # work on the job so far; read when first needed
         self._time_is_up: str | None = None
         self._given_up: Trial | None = None  # the trial after which the job fails
+        self.want = Want()  # what a new trial of the job wants from its node; known once it is prepared
 
     def ordered(self, job_id: int) -> StopReason | None:
         """Returns why the job's trials must stop: a person's order, or because another slot is leaving the job."""
@@ -119,15 +120,11 @@ class JobRunner:
         """Runs trials of the job in another slot while some can start; returns whether any ran."""
         return self.parallel_trials.join(slot)
 
-    @property
-    def want(self) -> Want:
-        """What a new trial of the job wants from its node."""
-        resources = self.study.resources(self.cell)
-        return want_of(resources, resources.threads or self.work.settings.threads)
-
     def prepare(self) -> None:
-        """Starts the slot's template process while the first trial is drawn."""
-        threads = self.study.resources(self.cell).threads or self.work.settings.threads
+        """Asks the study what a trial wants, and starts the slot's template process while the first one is drawn."""
+        resources = self.study.resources(self.cell)
+        threads = resources.threads or self.work.settings.threads
+        self.want = want_of(resources, threads)
         with contextlib.suppress(OSError):  # the first trial will report it
             self.work.slot.prepare(self.study.program(self.cell), threads)
 

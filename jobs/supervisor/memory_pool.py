@@ -6,16 +6,21 @@ Without it a 2B trial that fits the whole machine but not half of it would be re
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
+from fts.jobs.supervisor.gpu_use import GpuUse
 from fts.state.gpu_ledger import GpuLedger
+from fts.state.gpu_waits import GpuWaits, in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fts.jobs.devices import Gpu
+    from fts.state.gpu_waits import WaitingTrial
 
 LOOK_S = 0.5  # between two checks for memory freed by other programs, or for an order of a person
 
@@ -34,7 +39,7 @@ class Obstacle(Enum):
     """Why a trial has no room yet."""
 
     TURN = auto()  # another trial has waited longer
-    TURN_OF_GPUS = auto()  # another trial has waited longer, for GPUs only
+    TURN_OF_GPUS = auto()  # an earlier trial waits for GPUs, here or in another process
     OTHERS = auto()  # it wants to run alone, and others run
     ALONE = auto()  # another trial runs alone
     MEMORY = auto()
@@ -46,12 +51,25 @@ LACKS_GPUS = (Obstacle.GPUS, Obstacle.TURN_OF_GPUS)  # trials without GPUs may b
 
 
 class MemoryPool:
-    """Records what each slot uses. First come, first served, so that no trial starves. Thread-safe."""
+    """Records what each slot uses. Thread-safe.
 
-    def __init__(self, gpus: Sequence[Gpu] = (), cores: int | None = None, ledger: GpuLedger | None = None) -> None:
-        """`ledger`: shared by the processes of this machine to record which GPUs they use; None: not shared."""
+    First come, first served, so that no trial starves. GPUs go by rank first, and in this order to the trials of all
+    processes of this machine (fts.state.gpu_waits).
+    """
+
+    def __init__(
+        self,
+        gpus: Sequence[Gpu] = (),
+        cores: int | None = None,
+        ledger: GpuLedger | None = None,
+        waits: GpuWaits | None = None,
+    ) -> None:
+        """`ledger`, `waits`: shared by the processes of this machine to record which GPUs they use, and wait for.
+
+        None: not shared.
+        """
         self.gpus, self.cores = tuple(gpus), cores
-        self._ledger = ledger or GpuLedger(None)
+        self._ledger, self._waits = ledger or GpuLedger(None), waits or GpuWaits(None)
         self._changed = threading.Condition()
         self._changes = 0  # a counter, so that no change is missed between a check and the wait
         self._taken: dict[int, int] = {}
@@ -59,6 +77,7 @@ class MemoryPool:
         self._held: dict[int, tuple[Gpu, ...]] = {}  # slot -> its GPUs
         self._expected: dict[int, int] = {}  # slot -> GPUs that its next trial takes in a moment, or waits for
         self._waiting: list[int] = []
+        self._turns: dict[int, WaitingTrial] = {}  # slot -> its trial that waits for GPUs
         self._obstacles: dict[int, Obstacle] = {}  # of the slots that wait
 
     def has_now(self, found: MemoryPool) -> MemoryPool:
@@ -74,22 +93,27 @@ class MemoryPool:
         total: Callable[[], int | None],
         leaves: Callable[[], bool],
         want: RoomWant | None = None,
+        rank: Callable[[], float] = float,
     ) -> bool:
         """Blocks until `need` bytes are free besides those of other slots; False when `leaves` returns True first.
 
         All or nothing: a waiting slot holds nothing, so two trials never wait for each other. When no other trial
-        runs there is always room: admission has checked before that the trial fits the machine. `leaves` may write to
-        the database: it is called without the pool's lock, which other threads take while they write.
+        runs there is always room: admission has checked before that the trial fits the machine. `rank` of the trial's
+        job may change while it waits. `rank` and `leaves` may use the database: they are called without the pool's
+        lock, which other threads take while they write.
         """
         want = want or RoomWant()
+        turn = self._waits.of(slot, want.gpus, [gpu.key for gpu in self.gpus], time.monotonic(), want.gpu_bytes)
         with self._changed:
             self._waiting.append(slot)
             self._expected[slot] = want.gpus
         try:
             while True:
+                place = rank() if want.gpus else 0.0
                 with self._changed:
                     seen = self._changes
-                    if self._takes(slot, need, total(), want):
+                    turn = self._waits.renewed(self._turns.get(slot, turn), place)
+                    if self._takes(slot, need, total(), want, turn):
                         return True
                 if leaves():
                     return False
@@ -101,22 +125,59 @@ class MemoryPool:
                 self._waiting.remove(slot)
                 self._expected.pop(slot, None)
                 self._obstacles.pop(slot, None)
+                if self._turns.pop(slot, None) is not None:
+                    self._waits.announce(self._turns.values())
                 self._wake_all()
 
-    def _takes(self, slot: int, need: int, total: int | None, want: RoomWant) -> bool:
+    def _takes(self, slot: int, need: int, total: int | None, want: RoomWant, turn: WaitingTrial) -> bool:
         """Takes what is needed if there is room; GPUs under a lock that all processes of the machine share."""
-        if (obstacle := self._obstacle(slot, need, total, want)) is not None:
-            self._obstacles[slot] = obstacle
-            return False
         with self._ledger.locked([gpu.key for gpu in self.gpus] if want.gpus else []) as elsewhere:
-            gpus = self._free_gpus(slot, want, elsewhere)
-            if gpus is None:
-                self._obstacles[slot] = Obstacle.GPUS
+            found = self._look(slot, need, total, want, turn, elsewhere)
+            if isinstance(found, Obstacle):
+                self._obstacles[slot] = found
+                if want.gpus:
+                    self._waits.announce(self._turns.values())
                 return False
-            self._taken[slot], self._wants[slot], self._held[slot] = need, want, gpus
+            self._taken[slot], self._wants[slot], self._held[slot] = need, want, found
             if want.gpus:
                 self._write_ledger()
+                self._pass_on(slot)
         return True
+
+    def _look(
+        self,
+        slot: int,
+        need: int,
+        total: int | None,
+        want: RoomWant,
+        turn: WaitingTrial,
+        elsewhere: Mapping[str, int | None],
+    ) -> tuple[Gpu, ...] | Obstacle:
+        """Returns the GPUs that the slot may take now, or why it has to wait.
+
+        A trial gets its place in the order of GPUs when it lacks nothing else, so that none stays free for one that
+        waits for the end of other trials. It keeps the place if it lacks memory later, or small trials would keep it
+        from its GPUs for ever.
+        """
+        follows = any(self._obstacles.get(other) not in LACKS_GPUS for other in self._earlier(slot))
+        lacks = Obstacle.TURN if follows else self._lacks(slot, need, total, want)
+        if want.gpus and (lacks is None or slot in self._turns):
+            self._turns[slot] = turn
+        if follows:
+            return Obstacle.TURN
+        found = self._free_gpus(slot, want, elsewhere)
+        return found if found is Obstacle.TURN_OF_GPUS else lacks or found
+
+    def _pass_on(self, slot: int) -> None:
+        """Gives the place that the slot had in the order to the trial of this pool whose waiting time it was.
+
+        Otherwise a trial that others pass by their rank would keep its database before all others for ever.
+        """
+        mine = self._turns[slot]
+        place = next(at for at, one in in_turn([*self._turns.values(), *self._waits.elsewhere()]) if one is mine)
+        for other, waiting in self._turns.items():
+            if waiting.since == place and other != slot:
+                self._turns[other] = replace(waiting, since=mine.since)
 
     def _write_ledger(self) -> None:
         """Writes to the ledger how many bytes of each GPU this process uses."""
@@ -179,13 +240,8 @@ class MemoryPool:
     def _others(self, slot: int) -> int:
         return sum(bytes_ for other, bytes_ in self._taken.items() if other != slot)
 
-    def _obstacle(self, slot: int, need: int, total: int | None, want: RoomWant) -> Obstacle | None:
-        """Returns why it is not this slot's turn, or what of memory and processors is not free for it."""
-        earlier = self._earlier(slot)
-        if any(self._obstacles.get(other) not in LACKS_GPUS for other in earlier):
-            return Obstacle.TURN
-        if earlier and want.gpus:
-            return Obstacle.TURN_OF_GPUS
+    def _lacks(self, slot: int, need: int, total: int | None, want: RoomWant) -> Obstacle | None:
+        """Returns what of memory and processors is not free for the slot."""
         wants = [each for other, each in self._wants.items() if other != slot]
         if any(each.alone for each in wants):
             return Obstacle.ALONE
@@ -206,10 +262,13 @@ class MemoryPool:
             self._expected[slot] = gpus
 
     def is_followed(self, slot: int) -> bool:
-        """Does a later trial wait for GPUs, too? It would take them if the waiting slot left."""
+        """Does a later trial wait for GPUs, too, here or in another process? It would take them if this slot left."""
         with self._changed:
-            earlier = self._earlier(slot)
-            return any(more and other != slot and other not in earlier for other, more in self._expected.items())
+            here = {gpu.key for gpu in self.gpus}
+            later = any(not one.of.isdisjoint(here) for one in self._order(slot)[1])
+            return later or any(
+                more and other != slot and other not in self._turns for other, more in self._expected.items()
+            )
 
     def has_gpus(self, slot: int, gpus: int, gpu_bytes: int | None) -> bool:
         """Are so many GPUs free for the slot now, besides those that trials before it take in a moment or wait for?
@@ -219,32 +278,36 @@ class MemoryPool:
         with self._changed:
             if gpus > len(self.gpus) or not gpus:
                 return True
-            waits, earlier = slot in self._waiting, self._earlier(slot)
-            before = [other for other in self._expected if other != slot and (other in earlier or not waits)]
-            expected = sum(self._expected[other] for other in before)
+            coming = (
+                {} if slot in self._turns else self._expected
+            )  # of jobs that were claimed, and wait for nothing yet
+            expected = sum(more for other, more in coming.items() if other != slot and other not in self._turns)
             want = RoomWant(gpus=gpus + expected, gpu_bytes=gpu_bytes)
             with self._ledger.locked([gpu.key for gpu in self.gpus]) as elsewhere:
-                return self._free_gpus(slot, want, elsewhere) is not None
+                return isinstance(self._free_gpus(slot, want, elsewhere), tuple)
 
-    def _free_gpus(self, slot: int, want: RoomWant, elsewhere: Mapping[str, int | None]) -> tuple[Gpu, ...] | None:
-        """Returns the fullest GPUs with enough room, so that empty ones stay free for trials that need a whole GPU.
+    def _order(self, slot: int) -> tuple[list[WaitingTrial], list[WaitingTrial]]:
+        """Returns the trials of all processes that wait for GPUs, in their order: those before the slot, those after.
 
-        None: it has to wait. `elsewhere`: bytes that other processes use on each; None: one of them uses it alone.
+        All are before a slot that does not wait for GPUs.
+        """
+        order = [one for _, one in in_turn([*self._turns.values(), *self._waits.elsewhere()])]
+        mine = self._turns.get(slot)
+        at = len(order) if mine is None else order.index(mine)
+        return order[:at], order[at + 1 :]
+
+    def _free_gpus(self, slot: int, want: RoomWant, elsewhere: Mapping[str, int | None]) -> tuple[Gpu, ...] | Obstacle:
+        """Returns free GPUs for the slot, or why there are too few: earlier trials that wait for some come first.
+
+        `elsewhere`: bytes that other processes use on each; None: one of them uses it alone.
         """
         if not want.gpus:
             return ()
-        used = {gpu.name: elsewhere.get(gpu.key, 0) or 0 for gpu in self.gpus}
-        closed = {gpu.name for gpu in self.gpus if elsewhere.get(gpu.key, 0) is None}
+        use = GpuUse(self.gpus)
+        for gpu in self.gpus:
+            use.add_elsewhere(gpu, elsewhere.get(gpu.key, 0))
         for other, held in self._held.items():
-            for gpu in held if other != slot else ():
-                used[gpu.name] = used.get(gpu.name, 0) + (self._wants[other].gpu_bytes or 0)
-                if self._wants[other].gpu_bytes is None:
-                    closed.add(gpu.name)
-        fits = [gpu for gpu in self.gpus if gpu.name not in closed and self._fits(gpu, used[gpu.name], want)]
-        fits.sort(key=lambda gpu: -used[gpu.name])
-        return tuple(fits[: want.gpus]) if len(fits) >= want.gpus else None
-
-    def _fits(self, gpu: Gpu, used: int, want: RoomWant) -> bool:
-        if want.gpu_bytes is None:
-            return not used and not any(gpu in held for held in self._held.values())
-        return not used or (gpu.usable is not None and used + want.gpu_bytes <= gpu.usable)
+            if other != slot:
+                use.add(held, self._wants[other].gpu_bytes)
+        is_late = use.leave_to(self._order(slot)[0])
+        return use.find(want.gpus, want.gpu_bytes) or (Obstacle.TURN_OF_GPUS if is_late else Obstacle.GPUS)

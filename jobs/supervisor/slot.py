@@ -251,12 +251,15 @@ class Slot:
         device = trial.device or self.settings.device
         return admit(study, cell, trial.params, trial.recipe, self.share(), self.share(slots=1), device)
 
-    def take_room(self, admitted: Admission, leaves: Callable[[], bool]) -> bool:
-        """Waits until the other slots leave enough room; False when `leaves` returned True first."""
+    def take_room(self, admitted: Admission, leaves: Callable[[], bool], rank: Callable[[], float] = float) -> bool:
+        """Waits until the other slots leave enough room; False when `leaves` returned True first.
+
+        `rank`: of its job now, by which GPUs are given.
+        """
         total = self.host_share if admitted.shared else lambda: self.share(slots=1)
         if self.settings.memory_limit is not None:  # the user's limit holds for each trial: nothing to divide
-            return self.room.take(self.index, 0, lambda: None, leaves, admitted.want)
-        return self.room.take(self.index, admitted.need, total, leaves, admitted.want)
+            return self.room.take(self.index, 0, lambda: None, leaves, admitted.want, rank)
+        return self.room.take(self.index, admitted.need, total, leaves, admitted.want, rank)
 
     def release_room(self) -> None:
         self.room.release(self.index)

@@ -1,25 +1,27 @@
 """Finds the job that a slot should run: the first by rank whose trial can begin now, else the first.
 
 So a job that wants a GPU, or a node larger than the free one, does not keep the jobs behind it from a free slot.
+Neither does one whose study does not say what its trials want.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
-from fts.jobs.api.load import study as load_study
-from fts.jobs.api.study import LEARN
 from fts.jobs.executors.base import Want
-from fts.state.ticket_rows import runnable, spec_md5, specifications
+from fts.jobs.status.formatting import count
+from fts.jobs.supervisor.declared_wants import DeclaredWants
+from fts.state import transitions
+from fts.state.ticket_rows import runnable, spec_md5
+from fts.state.values.job import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from fts.jobs.api.study import Resources
     from fts.jobs.settings import WorkerSettings
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
@@ -28,6 +30,8 @@ RESERVED_S = 2.0  # in which a slot claims the job for which its trial has left 
 MOST = 10_000  # jobs that are looked at, from the first by rank: 20 ms
 AT_ONCE = 100  # specifications that are read together
 READ_S = 0.2  # for specifications that were not read before; the rest is read at later looks
+TELL_AGAIN_S = 60.0  # another worker may have changed the rows since
+MOST_TOLD = 1_000  # jobs, from the first by rank, whose rows say that later ones start before them
 
 
 @dataclass(frozen=True)
@@ -39,49 +43,61 @@ class Left:
     want: Want
 
 
-def want_of(resources: Resources, threads: int, needed: int = 0) -> Want:
-    """Returns what a trial wants from its node. Memory that is promised together with GPUs is that of each GPU.
-
-    `needed`: bytes that a node did not have.
-    """
-    promised = resources.memory if isinstance(resources.memory, int) else 0
-    return Want(
-        threads=threads,
-        gpus=resources.gpu,
-        memory=None if resources.gpu else promised or None,
-        needed=max(promised, needed),
-    )
-
-
-def by_function(resources: Resources) -> bool:
-    """Is its memory the answer of a user's function, which is known once a trial of it has been claimed?"""
-    return isinstance(resources.memory, str) and resources.memory != LEARN
-
-
 class StartableJobs:
     """What the queued jobs of one worker want. Thread-safe. `takes_work`: does the worker still take jobs?"""
 
     def __init__(self, db: Database, settings: WorkerSettings, takes_work: Callable[[], bool] = lambda: True) -> None:
-        self.db, self.settings, self._takes_work = db, settings, takes_work
+        self.db, self._takes_work = db, takes_work
+        self.declared = DeclaredWants(db, settings.threads)
         self._lock = threading.Lock()
-        self._declared: dict[int, tuple[str, Want]] = {}  # job id -> md5 of its specification, and what it declares
         self._left: dict[int, Left] = {}  # job id -> what its trial wants that has left a slot
         self._reserved: dict[int, tuple[int, float]] = {}  # job id -> the slot that is to claim it, until when
+        # job id -> why its row says that later jobs start before it, and until when that need not be looked at again
+        self._told: dict[int, tuple[str, float]] = {}
 
-    def ahead(self, slot: Slot, excluded: Collection[int]) -> frozenset[int]:
-        """Returns the queued jobs before the one that the slot should run; none if no job can begin now."""
-        if not slot.is_selective:
-            return frozenset()
-        found = runnable(self.db, excluded, MOST)
-        first = slot.first_startable(self._wants(found))
-        return frozenset(job_id for job_id, _ in found[: first or 0])
+    def ahead(self, slot: Slot, excluded: Collection[int]) -> dict[int, str]:
+        """Returns the queued jobs that the slot should pass over for the first that can begin now, and why.
+
+        If none can, only those of studies that do not answer: the first of the others then waits in the slot.
+        """
+        first = None
+        found = runnable(self.db, excluded, MOST if slot.is_selective else 1)
+        wants = self._wants(found)
+        if slot.is_selective:
+            known = [n for n, want in enumerate(wants) if want is not None]
+            able = slot.first_startable([want for want in wants if want is not None])
+            first = None if able is None else known[able]
+        elif None in wants:
+            found = runnable(self.db, excluded, MOST)
+            wants = self._wants(found)
+        passed = {found[n][0]: self._silence(found[n][0]) for n, want in enumerate(wants) if want is None}
+        return passed | {found[n][0]: lack(want) for n, want in enumerate(wants[: first or 0]) if want is not None}
+
+    def tell(self, passed: Mapping[int, str], worker_id: int) -> None:
+        """Writes into the rows of these jobs, and an event, why they are passed over, if that is news.
+
+        Takes it back for jobs of a study that has answered since.
+        """
+        now, news = time.monotonic(), dict[int, str | None]()
+        with self._lock:
+            for job_id, why in list(passed.items())[:MOST_TOLD]:
+                told, until = self._told.get(job_id, ("", 0.0))
+                if told != why or until < now:
+                    news[job_id], self._told[job_id] = why, (why, now + TELL_AGAIN_S)
+            for job_id, (why, _) in list(self._told.items()):
+                if job_id not in passed and why.endswith(SILENT) and self.declared.silent(job_id) is None:
+                    news[job_id] = None
+                    del self._told[job_id]
+        if news:
+            transitions.pass_over(self.db, worker_id, news)
 
     def claimed(self, slot: Slot, job_id: int) -> None:
         """Notes that the slot has taken the job, which takes its GPUs in a moment."""
         with self._lock:
-            declared = self._declared.get(job_id)
-        if declared is not None and slot.is_local:
-            slot.room.expect(slot.index, declared[1].gpus)
+            self._told.pop(job_id, None)
+        want = self.declared.latest(job_id)
+        if want is not None and slot.is_local:
+            slot.room.expect(slot.index, want.gpus)
 
     def ended(self, slot: Slot) -> None:
         """Notes that the slot has left its job, which may have taken no GPUs."""
@@ -100,10 +116,11 @@ class StartableJobs:
             self._reserved = {job: (to, until) for job, (to, until) in self._reserved.items() if until > now}
             others = {job for job, (to, _) in self._reserved.items() if to != slot.index}
         found = runnable(self.db, {*excluded, *others, job_id}, MOST)
-        first = slot.first_startable([want, *self._wants(found)])
+        known = [(job, its) for (job, _), its in zip(found, self._wants(found), strict=False) if its is not None]
+        first = slot.first_startable([want, *(its for _, its in known)])
         if not first:
             return None
-        chosen = found[first - 1][0]
+        chosen = known[first - 1][0]
         with self._lock:
             if self._reserved.setdefault(chosen, (slot.index, now + RESERVED_S))[0] != slot.index:
                 return None  # to another slot, a moment ago
@@ -121,39 +138,38 @@ class StartableJobs:
             left = self._left.pop(job_id, None)
         return left.want.needed if left is not None and left.trial_id == trial_id else 0
 
-    def _wants(self, found: Sequence[tuple[int, str]]) -> list[Want]:
-        """Returns what these jobs want, without the last ones if not all can be read within READ_S."""
-        wants, until = list[Want](), time.monotonic() + READ_S
+    def _wants(self, found: Sequence[tuple[int, str]]) -> list[Want | None]:
+        """Returns what these jobs want, without the last ones if not all can be read within READ_S.
+
+        None: its study does not answer.
+        """
+        wants, until, some = list[Want | None](), time.monotonic() + READ_S, False
         for n, (job_id, md5) in enumerate(found):
             want = self._known(job_id, md5)
-            if want is None:
-                if wants and time.monotonic() > until:
+            if want is None and self.declared.silent(job_id) is None:
+                if some and time.monotonic() > until:
                     break
-                self._read([other for other, its in found[n : n + AT_ONCE] if self._known(other, its) is None])
-                want = self._known(job_id, md5) or Want()  # it has changed just now
+                self.declared.ask([other for other, its in found[n : n + AT_ONCE] if self._known(other, its) is None])
+                want = self._known(job_id, md5)
+                if want is None and self.declared.silent(job_id) is None:
+                    want = Want()  # its specification has changed just now
+            some = some or want is not None
             wants.append(want)
         return wants
 
     def _known(self, job_id: int, md5: str) -> Want | None:
-        with self._lock:
-            if (left := self._left.get(job_id)) is not None and left.md5 == md5:
-                return left.want
-            declared = self._declared.get(job_id)
-        return declared[1] if declared is not None and declared[0] == md5 else None
+        left = self._left.get(job_id)  # without the lock, as DeclaredWants.of
+        return left.want if left is not None and left.md5 == md5 else self.declared.of(job_id, md5)
 
-    def _read(self, job_ids: Sequence[int]) -> None:
-        for job_id, study, spec, md5 in specifications(self.db, job_ids):
-            want = self._declares(study, spec)
-            with self._lock:
-                self._declared[job_id] = (md5, want)
+    def _silence(self, job_id: int) -> str:
+        return f"the study {self.declared.silent(job_id) or ''} {SILENT}"
 
-    def _declares(self, name: str, spec: str) -> Want:
-        """Returns what a specification declares; nothing if it is wrong: the job then fails once claimed."""
-        try:
-            study = load_study(name)
-            resources = study.resources(study.cell(json.loads(spec)))
-        except Exception:  # noqa: BLE001  # a study's own code
-            return Want()
-        # of such memory the least is assumed: otherwise a trial that may share a GPU would wait for a whole one
-        needed = 1 if resources.gpu and by_function(resources) else 0
-        return want_of(resources, resources.threads or self.settings.threads, needed)
+
+def lack(want: Want) -> str:
+    """Says what a trial needs that was not free."""
+    return _lack(want.gpus)
+
+
+@cache
+def _lack(gpus: int) -> str:
+    return f"it needs {count(gpus, 'GPU')} besides a slot" if gpus else "it needs a node that is free for it"

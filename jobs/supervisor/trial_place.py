@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from fts.jobs.api.study import CannotFit
 from fts.jobs.executors.base import OrderReceived
 from fts.jobs.status.formatting import count, in_gb
+from fts.jobs.supervisor.declared_wants import by_function, want_of
 from fts.jobs.supervisor.memory_pool import LACKS_GPUS, Obstacle
-from fts.jobs.supervisor.startable import by_function, want_of
 from fts.jobs.supervisor.trial_record import FINGERPRINT
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
+from fts.state.ticket_rows import rank_of
 from fts.state.values import Cause
 from fts.state.values.job import LEFT_SLOT
 
@@ -151,7 +152,7 @@ class TrialPlace:
                 self.record.report("waits", f"t{self.trial.number} waits {self._waits_for}")
             return self.ordered(self.job.id) is not None or (obstacle in LACKS_GPUS and self._yields())
 
-        return self.slot.take_room(admitted, leaves)
+        return self.slot.take_room(admitted, leaves, lambda: rank_of(self.db, self.job.id))
 
 
 def named(trial: Trial) -> str:
@@ -166,7 +167,7 @@ def waits_for(admitted: Admission, obstacle: Obstacle) -> str:
         case Obstacle.TURN:
             return "a trial that has waited longer has started"
         case Obstacle.TURN_OF_GPUS:
-            return "a trial that has waited longer for GPUs has started"
+            return "an earlier trial that waits for GPUs has started"
         case Obstacle.ALONE:
             return "another trial has ended or reported: the memory that one needs is not known yet"
         case Obstacle.OTHERS:

@@ -72,7 +72,10 @@ class Heartbeat:
                     swept = time.monotonic()
                     transitions.sweep(self.db, observer)
                     tickets.missing_tickets(self.db)
-                if self.worker.backoff.any_ended():
+                answered = self.worker.startable.declared.any_answered()
+                if answered:
+                    self.worker.startable.tell({}, self.worker.id)
+                if self.worker.backoff.any_ended() or answered:
                     tickets.missing_tickets(self.db)
                 self.worker.disk_wait.look()
                 self.worker.release_unused()

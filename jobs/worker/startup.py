@@ -8,7 +8,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from fts.jobs.records import earlier_exports, exports
+from fts.jobs.records import earlier_exports
 from fts.jobs.supervisor.leftovers import end_leftovers
 from fts.jobs.supervisor.process_tree import Reaped, reap_recorded, same_process
 from fts.state import queries, transitions
@@ -50,7 +50,9 @@ def free_slot(places: Places) -> SlotLock:
 
 
 def clean_up_after_dead_workers(db: Database, places: Places) -> None:
-    """Ends processes of dead workers of this machine, queues their jobs again, and writes their missing exports.
+    """Ends processes of dead workers of this machine, queues their jobs again, and moves earlier exports aside.
+
+    Missing exports are written beside the trials (Worker).
 
     Raises CannotWrite when logs or trials is a link: files would be written and deleted outside the outputs folder.
     """
@@ -69,7 +71,6 @@ def clean_up_after_dead_workers(db: Database, places: Places) -> None:
     try:
         if (aside := earlier_exports.move_aside(db, places)) is not None:
             log.warning("exports of an earlier database moved to %s", aside)
-        exports.catch_up(db, places)
     except OSError as error:  # a full disk: exports can be written later at any time
         log.warning("exports: %s", error)
     sweep(places.outputs)

@@ -22,6 +22,7 @@ from fts.jobs.api.protocol import STOPPED
 from fts.jobs.devices import index_of
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.notify.keeper import Keeper
+from fts.jobs.records import exports
 from fts.jobs.records.pending_exports import AGAIN_S, PendingExports
 from fts.jobs.search.whole_imports import half_imported
 from fts.jobs.sensors import detect
@@ -171,6 +172,7 @@ class Worker:
         self.heartbeat = Heartbeat(self)
         self.owed = PendingExports(db, places)
         self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        self._has_caught_up = threading.Event()  # no export of an earlier worker is missing, or it could not be written
         self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._idle_since: float | None = None
@@ -226,6 +228,8 @@ class Worker:
     def close(self) -> None:
         """Ends the executor and records that this worker has stopped; its supervisors have released their jobs."""
         self.heartbeat.over.set()
+        if self._housekeeping.is_alive() and not self._must_hurry():
+            self._has_caught_up.wait()
         self.executor.close()
         self.sensors.close()
         if self.owed and not self.owed.write():
@@ -340,10 +344,12 @@ class Worker:
         try:
             settings = self.settings
             excluded = self.backoff.excluded(self.db, settings.outage_pause_s)
-            excluded |= self.startable.ahead(slot, excluded)
+            passed = self.startable.ahead(slot, excluded)
+            excluded |= passed.keys()
             found = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, excluded=excluded)
             if found is not None:
                 self.startable.claimed(slot, found.job_id)
+            self.startable.tell(passed, self.id)
             return found
         except DISK_FAILS as error:
             self.emergency.pause_queue(error)
@@ -405,8 +411,9 @@ class Worker:
     def _keep_house(self) -> None:
         """Writes exports that failed or are late, and the daily backup, which takes a minute for a large database.
 
-        In its own thread, because the heartbeat must not wait for a disk.
+        In its own thread, because neither the heartbeat nor the first trial must wait for a disk.
         """
+        self._catch_up()
         maintenance = Maintenance(self.db, self.places)
 
         def keep_house() -> float:
@@ -417,6 +424,19 @@ class Worker:
 
         if not self.heartbeat.over.wait(AGAIN_S):
             repeat(keep_house, self.heartbeat.over, "exports or the daily backup", AGAIN_S)
+
+    def _catch_up(self) -> None:
+        """Writes the exports that earlier workers did not, all of them if a person has removed the folder."""
+        try:
+            exports.catch_up(self.db, self.places, lambda: not (self.heartbeat.over.is_set() and self._must_hurry()))
+        except (OSError, StateError) as error:  # a full disk: exports can be written later at any time
+            log.warning("exports: %s", error)
+        finally:
+            self._has_caught_up.set()
+
+    def _must_hurry(self) -> bool:
+        """Was this worker asked to leave, or does it leave because of an error?"""
+        return self.orders.order is not None
 
     # -- leaving
 

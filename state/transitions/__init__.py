@@ -2,7 +2,7 @@
 
 from fts.state.scheduling import MAX_IDLE_ATTEMPTS
 from fts.state.transitions.attempts import record_attempt_ended, record_draw
-from fts.state.transitions.claims import claim
+from fts.state.transitions.claims import claim, pass_over
 from fts.state.transitions.enqueuing import declare_study, enqueue
 from fts.state.transitions.extend import SameQuestion
 from fts.state.transitions.findings import record_margin, record_test, unseal

@@ -177,7 +177,7 @@ def change_trial(db: Database, trial: Row, **changes: Any) -> None:
 def _state_columns(job: Mapping[str, Any], changes: Mapping[str, Any]) -> Row:
     """Returns the job's columns that an event keeps, so that fts.state.replay can rebuild the queue of a past time."""
     kept = ("status", "rank", "hold_reason", "asked", "cause", "worker_id", "attempt", "ended_at")
-    rarer = ("trials_wanted", "message")
+    rarer = ("trials_wanted", "message", "idle_attempts")
     return {name: job[name] for name in (*kept, *(name for name in rarer if name in changes))}
 
 

@@ -1,20 +1,40 @@
-"""Claims the next runnable job for a worker, with a new token; fails a job that makes no progress."""
+"""Claims the next runnable job for a worker, with a new token; fails a job that makes no progress.
+
+Also records why jobs before it are passed over.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from peewee import SQL
+
+from fts.state.models import JobRow
 from fts.state.rows import to_job
-from fts.state.scheduling import MAX_IDLE_ATTEMPTS, attempts_allowed
+from fts.state.scheduling import MAX_IDLE_ATTEMPTS, WAITS_SQL, attempts_allowed
 from fts.state.ticket_rows import next_runnable
-from fts.state.transitions.base import Row, change_job, emit, get_flag, get_job, get_worker, short, transaction
+from fts.state.transitions.base import (
+    MAX_CHANGE,
+    Row,
+    change_job,
+    emit,
+    get_flag,
+    get_job,
+    get_worker,
+    numbers,
+    short,
+    transaction,
+)
 from fts.state.transitions.retrying import recount
 from fts.state.values import Cause, Claim, Verb
+from fts.state.values.job import LEFT_SLOT, PASSED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from fts.state.db import Database
+
+PASSED_AT_ONCE = 500  # jobs in one transaction: 10 ms
 
 
 def claim(
@@ -107,6 +127,36 @@ def _park_unreadable(db: Database, job: Row, worker_id: int, odd: str) -> None:
     message = f"unreadable, {odd}; `fts doctor` says what to do"
     changed = change_job(db, job, status="failed", cause=Cause.DATA_ERROR.value, message=message, ended_at=db.now())
     emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
+
+
+def pass_over(db: Database, worker_id: int, reasons: Mapping[int, str | None]) -> None:
+    """Records why a worker starts later jobs before these waiting ones: in their messages, and one event per reason.
+
+    None: the reason is gone. A job that has left a slot keeps its message, which says more.
+    """
+    for why in dict.fromkeys(reasons.values()):
+        ids = [job_id for job_id, reason in reasons.items() if reason == why]
+        for at in range(0, len(ids), PASSED_AT_ONCE):
+            _pass_over(db, worker_id, ids[at : at + PASSED_AT_ONCE], why)
+
+
+def _pass_over(db: Database, worker_id: int, job_ids: list[int], why: str | None) -> None:
+    message = None if why is None else f"{why}; {PASSED}"
+    with transaction(db):
+        there = JobRow.select(JobRow.id, JobRow.message).where(JobRow.id.in_(job_ids), SQL(WAITS_SQL))
+        old = {
+            row["id"]: row["message"]
+            for row in db.rows(there.order_by(JobRow.rank, JobRow.id))
+            if row["message"] != message
+            and (PASSED in (row["message"] or "") if why is None else LEFT_SLOT not in (row["message"] or ""))
+        }
+        if not old:
+            return
+        JobRow.update(message=message).where(JobRow.id.in_(list(old))).execute(db)
+        words = f"{numbers(old)}: {message or 'no longer passed over'}"
+        changes = [{"job_id": job_id, "old": {"message": text}} for job_id, text in old.items()]
+        data, one = {"worker_id": worker_id, "changes": changes}, next(iter(old)) if len(old) == 1 else None
+        emit(db, Verb.PASSED_OVER, f"worker {worker_id}", words, job_id=one, data=data, limit=MAX_CHANGE)
 
 
 def claim_name(claim: Claim) -> str:

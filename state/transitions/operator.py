@@ -261,7 +261,7 @@ def _live_workers(db: Database, worker_id: int | None) -> list[Row]:
     """Returns the running workers with a live process; a dead process on this machine cannot receive an order."""
     if worker_id is None:
         running = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running"))
-        found = [worker for worker in running if not _has_died(db, worker)]
+        found = [worker for worker in running if not has_died(db, worker)]
         if not found:
             died = f": the process of {_crew(running)} has died" if running else ""
             raise NoSuchRow(f"no worker is running{died}")
@@ -269,12 +269,13 @@ def _live_workers(db: Database, worker_id: int | None) -> list[Row]:
     worker = get_worker(db, worker_id)
     if worker["status"] != "running":
         raise WrongStatus(f"worker {worker_id} is {worker['status']}, not running")
-    if _has_died(db, worker):
+    if has_died(db, worker):
         raise WrongStatus(f"worker {worker_id} is not running: its process {worker['pid']} has died")
     return [worker]
 
 
-def _has_died(db: Database, worker: Row) -> bool:
+def has_died(db: Database, worker: Row) -> bool:
+    """Whether a worker that is recorded as running is a dead process of this machine."""
     return liveness.is_gone(worker["host"], worker["pid"], db.path.absolute().parent)
 
 

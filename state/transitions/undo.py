@@ -38,7 +38,7 @@ from fts.state.transitions.base import (
 )
 from fts.state.transitions.enqueuing import checked_text
 from fts.state.transitions.extend import begun, ended, wanted_of, with_trials
-from fts.state.transitions.operator import set_flag
+from fts.state.transitions.operator import has_died, set_flag
 from fts.state.transitions.respecify import MAY_CHANGE
 from fts.state.transitions.retrying import restore
 from fts.state.values import Change, Verb
@@ -287,10 +287,12 @@ def _restore_flag(db: Database, entry: Row) -> tuple[str, Row]:
 
 
 def _restore_worker(db: Database, entry: Row) -> str:
+    """Gives a worker its earlier request back. One that has left keeps none: otherwise no undo could pass this one."""
     worker = get_worker(db, int(entry["id"]))
     wanted, expected = entry["set"]["asked"], entry["expect"]["asked"]
-    if worker["status"] != "running":
-        raise CannotUndo(f"worker {worker['id']} is {worker['status']} now")
+    if worker["status"] == "stopped" or has_died(db, worker):
+        nothing = "nothing is withdrawn, `fts worker` starts another" if wanted is None else "nothing is asked of it"
+        return f"worker {worker['id']} has left, so {nothing}"
     if worker["asked"] != expected:
         raise CannotUndo(f"worker {worker['id']} got another request since ({worker['asked'] or 'withdrawn'})")
     WorkerRow.update(asked=wanted).where(WorkerRow.id == worker["id"]).execute(db)

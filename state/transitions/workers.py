@@ -98,7 +98,7 @@ def stop_worker(db: Database, worker_id: int, message: str = "stopped") -> None:
         _release_all(db, worker, Cause.DRAINED, message, who)
         changes = {"status": "stopped", "stopped_at": db.now(), "asked": None}
         WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)
-        data = {"worker_id": worker_id, "asked": worker["asked"]}
+        data = {"worker_id": worker_id, "asked": worker["asked"], "old": worker["status"]}
         emit(db, Verb.WORKER_STOPPED, who, f"worker {worker_id} left{STOPPED_WORDS[worker['asked']]}", data=data)
 
 
@@ -181,7 +181,8 @@ def _lose(db: Database, worker: Row, why: str, stopped: bool = False) -> list[in
     if worker["status"] != "lost" or stopped:
         WorkerRow.update(changes).where(WorkerRow.id == worker["id"]).execute(db)
         forget_nodes_of_worker(db, worker["id"])
-        emit(db, Verb.WORKER_LOST, "sweep", words, data={"worker_id": worker["id"], "jobs": released})
+        data = {"worker_id": worker["id"], "jobs": released, "old": worker["status"]}
+        emit(db, Verb.WORKER_LOST, "sweep", words, data=data)
     return released
 
 

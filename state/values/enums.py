@@ -142,6 +142,7 @@ class Verb(StrEnum):
     CHANGED = "changed"  # its specification changed: how it runs, or all of it while no trial had begun
     EXTENDED = "extended"  # it has more trials; if it had ended, it is queued again
     CLAIMED = "claimed"  # a worker took the job, with a new token
+    PASSED_OVER = "passed_over"  # later jobs start before it: it needs more than a slot, or its study does not answer
     RELEASED = "released"  # queued again: its worker was drained or lost
     PARKED = "parked"  # failed at claim after too many attempts without progress
     HELD = "held"  # it may not start, and says why: no trial of it would fit, or its data are missing

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 LEFT_SLOT = "it left its slot to job"  # in the message of a job whose trial waits for a GPU or a node
+PASSED = "later jobs may start before it"  # in the message of a waiting job that a worker has passed over
+SILENT = "has not said yet what its trials need"  # a study, in the message of a job that is passed over for it
 MOST_STEPS = 10**9  # of a trial; fts writes no larger number into a specification
 
 
@@ -105,6 +107,11 @@ class Job:
         """Has its trial left a slot to another job, because it waits for a GPU or a node?"""
         waits = self.status is JobStatus.QUEUED and self.cause == Cause.DRAINED
         return waits and LEFT_SLOT in (self.message or "")
+
+    @property
+    def is_passed_over(self) -> bool:
+        """Do later jobs start before it, because it needs more than a slot? Its message says what."""
+        return self.left_slot or (self.status is JobStatus.QUEUED and PASSED in (self.message or ""))
 
     @property
     def parallel(self) -> int:

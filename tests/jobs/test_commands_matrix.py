@@ -17,8 +17,10 @@ from fts.state.db import open_database
 from fts.study import dataset
 from fts.study.baseline_jobs import baseline_of, with_baselines
 from fts.study.cell import CellSpec, settled
+from fts.study.cell_data import label_fingerprint
 from fts.study.choices import TIER, WINDOWS
 from fts.study.dry_run import check_cells, check_on_paper, first_params
+from fts.study.evidence import cell_data
 from fts.study.margins import question
 from fts.study.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells, with_days
 from fts.study.recipe import model_config
@@ -189,6 +191,38 @@ def test_a_value_out_of_range_is_refused_with_its_name_and_nothing_is_written(pl
     with pytest.raises(BadSpec, match="there is no budget"):
         enqueue_matrix(db, places, ["3M"], [1], tier="a25", check=False)
     assert queries.jobs(db) == ()
+
+
+def test_two_tasks_with_equal_labels_are_refused_before_anything_is_queued(places: Places):
+    """The second one was found by its first trial only, when the cell stood in the queue."""
+    db = open_database(places.db)
+    (one,) = make_cells(places, ["2M"], [1], 3, 2, "threshold_0.98pct", "a25")
+    twin, other = replace(one, task="threshold_0.981pct", experiment="twin"), replace(one, horizon=5, experiment="h5")
+    for cells in ([one, twin], [twin, one]):
+        for dry_run in (True, False):
+            with pytest.raises(
+                NotEnqueued, match=r"has exactly the labels of \S+ \(task threshold_0[.981]*pct, horizon 1\)"
+            ):
+                enqueue_cells(db, places, cells, check=False, dry_run=dry_run)
+    with pytest.raises(NotEnqueued, match="exactly the labels"):
+        enqueue_cells(None, places, [one, twin], check=False, dry_run=True)
+    assert queries.jobs(db) == ()
+    enqueue_cells(db, places, [one, replace(one, budget="20M", experiment="larger"), other], check=False)
+    with pytest.raises(NotEnqueued, match=rf"twin .* has exactly the labels of {one.experiment} .*SPX"):
+        enqueue_cells(db, places, [twin], check=False)
+    transitions.cancel(db, [1, 2])
+    enqueue_cells(db, places, [twin], check=False)  # the others were never begun
+    with pytest.raises(NotEnqueued, match="exactly the labels of twin"):
+        enqueue_cells(db, places, [replace(one, seed=3)], check=False)
+    elsewhere = replace(one, data_md5="0" * 32, seed=4)  # data that is gone: the dry run says so
+    assert enqueue_cells(db, places, [elsewhere], check=False)[0].created
+    db.close()
+
+
+def test_labels_are_compared_as_trials_report_them(places: Places):
+    (one,) = make_cells(places, ["2M"], [3], 3, 2, "threshold_2pct", "a25")
+    found = label_fingerprint(places.data, one.data_md5, one.task, one.horizon, one.split, one.tier)
+    assert found == cell_data(str(places.data), one).label
 
 
 def test_missing_data_names_the_command_that_makes_it(places: Places, tmp_path: Path):

@@ -35,10 +35,15 @@ from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.machine_errors import is_disk_trouble
+from fts.jobs.worker.console import Console
+from fts.jobs.worker.startup import clean_up_after_dead_workers
+from fts.jobs.worker.worker import Worker
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.files import CannotWrite
+from fts.state.values import WorkerOrder
 from tests.cli.study import claim, finish_trial, finished_cell, make_study, places_of, start_trial
+from tests.fts_process import wait_until
 from tests.jobs.many import multiply_trials
 
 CELL = "phase6a_2M_h1_threshold_1pct"
@@ -294,6 +299,52 @@ def test_a_start_writes_what_a_failed_export_left_out_although_its_row_is_in_the
         folder.rename(places.outputs / "gone")
     catch_up(db, places)
     assert contents(places.exports) == before
+
+
+def test_missing_exports_are_written_beside_the_trials_and_an_order_to_leave_ends_that(
+    study: tuple[Database, Places], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of several thousand trials, if a person has removed the folder, delayed the first trial by 15 s."""
+    db, places = study
+    for _ in range(3):
+        finished_cell(db)
+    clean_up_after_dead_workers(db, places)
+    assert not places.exports.exists(), "the start of a worker writes none"
+    written_jobs: list[int] = []
+    export = exports.export_job
+
+    def slow_export(db: Database, places: Places, job: Any) -> Path:
+        written_jobs.append(job.id)
+        begun.set()
+        assert goes_on.wait(30)
+        return export(db, places, job)
+
+    monkeypatch.setattr(exports, "export_job", slow_export)
+    for hurry in (True, False):
+        written_jobs.clear()
+        begun, goes_on = threading.Event(), threading.Event()
+        one = Worker(db, places, WorkerSettings(), Console())
+        one._housekeeping.start()
+        assert begun.wait(30) and not one._has_caught_up.is_set(), "a trial could run now"
+        if hurry:
+            one.orders.signal(WorkerOrder.STOP, "a test")
+        closing = threading.Thread(target=one.close)
+        closing.start()
+        wait_until(one.heartbeat.over.is_set)
+        goes_on.set()
+        closing.join(30)
+        one._housekeeping.join(30)
+        assert len(written_jobs) == (1 if hurry else 3), "what is missing is found again"
+    before = contents(places.exports)
+    shutil.rmtree(places.exports)
+    catch_up(db, places)
+    assert contents(places.exports) == before and len(before) >= 12
+    done = queries.job(db, 1)
+    shutil.rmtree(places.exports)
+    monkeypatch.setattr(exports, "exportable", lambda db: [done])
+    db.execute_sql("UPDATE job SET status = 'queued', ended_at = NULL WHERE id = 1")  # a person continues it meanwhile
+    catch_up(db, places)
+    assert not (places.exports / CELL).exists()
 
 
 def test_a_long_fact_in_the_table_and_a_damaged_table_do_not_keep_a_worker_from_its_start(tmp_path: Path):

@@ -29,6 +29,8 @@ KINDS = [
     (Verb.EXTENDED, "you@spark", f"{EXPERIMENT}: 20 trials instead of 10; it was done and is back in line", {},
      "you@spark extended 2B/h3; 20 trials instead of 10; it was done and is back in line."),
     (Verb.CLAIMED, "worker 1", f"worker 1 takes {EXPERIMENT}, attempt 1", {}, "worker 1 takes 2B/h3, attempt 1."),
+    (Verb.PASSED_OVER, "worker 1", "jobs 3, 4: it needs 1 GPU besides a slot; later jobs may start before it", {},
+     "jobs 3, 4; it needs 1 GPU besides a slot; later jobs may start before it."),
     (Verb.RELEASED, "sweep", "released: lost_worker, worker 1 on spark was lost: no heartbeat", {},
      '2B/h3 is back in the queue; the cause is "lost worker, worker 1 on spark was lost: no heartbeat".'),
     (Verb.PARKED, "worker 1", "3 attempts without an epoch; `fts retry 7` continues the same trials", {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -15,17 +16,20 @@ from fts.jobs.devices import Gpu
 from fts.jobs.executors.base import Want
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.supervisor import startable
+from fts.jobs.status import summary as glances
+from fts.jobs.supervisor import declared_wants
 from fts.jobs.supervisor.backoff import Backoff
 from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
 from fts.jobs.supervisor.slot import Slot
-from fts.jobs.supervisor.startable import StartableJobs
+from fts.jobs.supervisor.startable import StartableJobs, lack
 from fts.jobs.supervisor.trial_place import YIELD_S
 from fts.jobs.worker import worker
 from fts.jobs.worker.console import Console
-from fts.state import transitions
+from fts.state import queries, replay, transitions
 from fts.state.db import open_database
-from fts.state.values.job import LEFT_SLOT
+from fts.state.values.job import LEFT_SLOT, PASSED
+from fts.tui.data.view import View
+from fts.tui.widgets import queue_table
 from tests.fts_process import Study, wait_until
 
 ENVIRON = {"FTS_GPUS": "GPU-a=24GB", "FTS_POLL_S": "0.05"}
@@ -89,6 +93,8 @@ def test_a_job_without_a_gpu_runs_while_an_earlier_one_waits_for_the_only_gpu(
     assert [row["status"] for row in study.query("SELECT status FROM trial ORDER BY id")] == ["complete"] * 3
     if plain_first:
         assert study.one("SELECT max(attempt) FROM job") == 1, "nobody had to give up a slot"
+        told = "job 2: it needs 1 GPU besides a slot; later jobs may start before it"
+        assert [row["message"] for row in study.query("SELECT message FROM event WHERE verb = 'passed_over'")] == [told]
 
 
 def test_a_slot_that_a_parallel_job_gives_up_takes_no_other_trial_of_it_that_can_only_wait(tmp_path: Path) -> None:
@@ -138,7 +144,7 @@ def test_a_trial_whose_memory_a_function_tells_is_asked_before_others_pass_it(tm
         jobs = StartableJobs(db, settings)
         for held, ahead in ((10 << 30, set()), (None, {1})):  # None: a whole GPU
             pool.take(1, 0, lambda: None, lambda: False, RoomWant(gpus=1, gpu_bytes=held))
-            assert jobs.ahead(slot, ()) == ahead
+            assert jobs.ahead(slot, ()).keys() == ahead
             pool.release(1)
 
 
@@ -159,6 +165,43 @@ def test_why_a_job_waits_that_has_left_its_slot_and_what_is_before_the_next_one(
     assert "2 jobs before it" in said and "job 1 (first) waits for more than a slot: later jobs may start first" in said
     assert "next is job 2 (second)" in said
     assert "drained" not in study.ok("queue")
+
+
+def test_a_job_that_was_passed_over_is_not_called_next(tmp_path: Path) -> None:
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    for name in ("first", "second", "third"):
+        study.ok("enqueue", "train.py:short", "--name", name, *PLAIN)
+    with contextlib.closing(open_database(study.outputs / "fts.db")) as db:
+        crew = transitions.register_worker(db, socket.gethostname(), os.getpid(), time.time(), 1)
+        for why, brief in ((lack(Want(gpus=2)), "needs 2 GPUs besides a slot"), (lack(Want()), "needs a node that is")):
+            transitions.pass_over(db, crew, {1: why})
+            transitions.record_heartbeat(db, crew, 60.0)  # the commands below take a while
+            said = study.ok("why", "1")
+            assert said.splitlines()[:2] == [
+                f"job 1 (first) is not running: {why}; later jobs may start before it",
+                "it starts once a slot and what it waits for are free; until then slots run later jobs",
+            ]
+            assert brief in study.ok("queue").splitlines()[1] and brief[:20] in study.ok("status")
+            snapshot = queries.snapshot(db)
+            view = View(glances.look(snapshot, snapshot.taken_at))
+            assert brief in queue_table.why(view, snapshot.jobs[0], 60)
+        events = len(queries.events(db))
+        transitions.pass_over(db, crew, {1: why})
+        assert len(queries.events(db)) == events, "said once"
+        before = db.now()
+        time.sleep(0.01)
+        transitions.record_heartbeat(db, crew, 60.0)
+        transitions.pass_over(db, crew, {1: None, 2: None})
+        assert "is next" in study.ok("why", "1")
+        assert PASSED in (replay.rebuild(db, before).jobs[0].message or "") and not queries.job(db, 1).message
+        transitions.pass_over(db, crew, {1: why, 2: why})
+        assert queries.events(db)[-1].message == f"jobs 1, 2: {why}; {PASSED}"
+        said = study.ok("why", "3")
+        assert "2 of them wait for more than a slot: later jobs may start first" in said
+        assert transitions.claim(db, crew, 60.0, excluded={2}) and not queries.job(db, 1).message
+        transitions.pass_over(db, crew, {1: why})
+        assert not queries.job(db, 1).message, "it runs"
 
 
 def test_the_first_slot_of_a_parallel_job_stays_with_it_while_another_trial_of_it_runs(tmp_path: Path) -> None:
@@ -213,14 +256,15 @@ def test_what_each_queued_job_wants_is_read_once_and_a_specification_that_is_wro
     slot = Slot(0, places, settings, detect.from_env(tmp_path, {"FTS_SENSORS": "none"}), pool)
     with open_database(places.db) as db:
         jobs = StartableJobs(db, settings)
-        assert jobs.ahead(slot, ()) == frozenset(), "the first can begin"
+        assert not jobs.ahead(slot, ()), "the first can begin"
         pool.take(1, 0, lambda: None, lambda: False, RoomWant(gpus=1))
-        monkeypatch.setattr(startable, "load_study", None)  # read already
-        assert jobs.ahead(slot, ()) == {1} and jobs.ahead(slot, {2}) == frozenset(), "none can begin: the first waits"
+        monkeypatch.setattr(declared_wants, "load_study", None)  # read already
+        assert jobs.ahead(slot, ()) == {1: "it needs 1 GPU besides a slot"}
+        assert not jobs.ahead(slot, {2}), "none can begin: the first waits"
         assert jobs.other(slot, 3, Want(gpus=1), ()) == 2 and jobs.other(slot, 3, Want(gpus=1), {2}) is None
         assert jobs.other(slot, 3, Want(), ()) is None, "it can begin itself"
         jobs.leaves(2, 7, Want(gpus=1, needed=5))
-        assert jobs.ahead(slot, ()) == frozenset() and jobs.other(slot, 3, Want(gpus=1), ()) is None
+        assert not jobs.ahead(slot, ()) and jobs.other(slot, 3, Want(gpus=1), ()) is None
         assert (jobs.needed(2, 7), jobs.needed(2, 7)) == (5, 0)
         jobs.leaves(2, 7, Want(gpus=1, needed=5))
         assert jobs.needed(2, 8) == 0, "another trial"
@@ -231,10 +275,12 @@ def test_what_each_queued_job_wants_is_read_once_and_a_specification_that_is_wro
         assert jobs.other(other, 1, Want(gpus=1), ()) is None, "one trial leaves its slot for a job, not all"
         jobs.leaves(2, 8, Want(gpus=1))
         db.execute_sql("UPDATE job SET spec_md5 = 'y' WHERE id = 2")
-        assert jobs.ahead(slot, ()) == {1}, "what a trial wanted before its specification was changed counts no more"
+        assert jobs.ahead(slot, ()).keys() == {1}, (
+            "what a trial wanted before its specification was changed counts no more"
+        )
         db.execute_sql("UPDATE job SET spec = '{}', spec_md5 = 'x' WHERE id = 1")
-        assert jobs.ahead(slot, ()) == frozenset(), "it fails once it is claimed, and says why"
-        assert jobs.ahead(Slot(0, places, settings, slot.sensors, MemoryPool()), ()) == frozenset()
+        assert not jobs.ahead(slot, ()), "it fails once it is claimed, and says why"
+        assert not jobs.ahead(Slot(0, places, settings, slot.sensors, MemoryPool()), ())
 
 
 def test_the_gpus_of_a_claimed_job_are_expected_to_be_taken_until_its_slot_has_left_it(
@@ -253,9 +299,9 @@ def test_the_gpus_of_a_claimed_job_are_expected_to_be_taken_until_its_slot_has_l
         try:
             claim = one._claim(one.slots[1])
             assert claim is not None and claim.job_id == 1
-            assert one.startable.ahead(one.slots[0], ()) == {2}
+            assert one.startable.ahead(one.slots[0], ()).keys() == {2}
             one._run_claim(one.slots[1], claim)
-            assert one.startable.ahead(one.slots[0], ()) == frozenset()
+            assert not one.startable.ahead(one.slots[0], ())
         finally:
             one.close()
 

@@ -430,6 +430,32 @@ def test_a_worker_that_has_died_cannot_be_asked(db: Database) -> None:
     assert transitions.ask_worker(db, None, "drain_trial").message == "worker 2 asked to stop after this trial"
 
 
+@pytest.mark.parametrize("how", ["left", "died"])
+def test_undo_of_an_order_to_a_worker_that_has_left_says_so_and_does_not_block_the_undo_before_it(
+    db: Database, how: str
+) -> None:
+    """It was refused for ever, and with it every undo of what was changed before."""
+    enqueued(db)
+    ended = subprocess.Popen(["sleep", "60"])
+    first, second = worker(db, host=os.uname().nodename, pid=ended.pid), worker(db, pid=2)
+    transitions.pause(db, [1])
+    transitions.ask_worker(db, None, "drain_trial")
+    if how == "left":
+        transitions.stop_worker(db, first)
+    ended.kill()
+    ended.wait()
+    left = "worker 1 has left, so nothing is withdrawn, `fts worker` starts another"
+    assert transitions.undo(db, dry_run=True)[0].message.endswith(
+        f": {left}; worker 2: the request to stop was withdrawn"
+    )
+    assert transitions.undo(db)[0].message.endswith(f": {left}; worker 2: the request to stop was withdrawn")
+    assert [one.asked for one in queries.workers(db) if one.id == second] == [None]
+    assert "worker 1 has left, so nothing is asked of it; worker 2: drain_trial" in transitions.redo(db)[0].message
+    transitions.stop_worker(db, second)
+    assert left in transitions.undo(db)[0].message
+    assert transitions.undo(db)[0].message.endswith("job 1: paused -> queued")
+
+
 def test_asking_the_same_again_is_no_change(db: Database) -> None:
     enqueued(db)
     transitions.pause(db, [1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -18,7 +19,8 @@ from fts.state.db import Database, open_database
 from fts.state.errors import NoSuchRow, StateError
 from fts.state.models import ALL, EpochRow, EventRow, JobRow, TrialRow
 from fts.state.scheduling import QueueContext, runnable_reason
-from fts.state.values import Cause, Snapshot, TrialStatus
+from fts.state.transitions.base import get_worker
+from fts.state.values import Cause, Snapshot, TrialStatus, WorkerOrder
 from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, spec, started, worker
 
 
@@ -228,6 +230,52 @@ def test_a_past_time_is_rebuilt_as_it_was(db: Database) -> None:
         assert [event.id for event in rebuilt.events] == [event.id for event in then.events]
 
 
+def test_the_orders_to_workers_and_the_attempts_without_progress_of_a_past_time_are_rebuilt(db: Database) -> None:
+    """Else a replay says DRAINING of no worker, and of a job with new failures that the next worker ends it."""
+    seen: list[Snapshot] = []
+    chance, crew = random.Random(3), [worker(db, pid=pid) for pid in range(1, 4)]
+    enqueued(db, 4)
+
+    def order() -> None:
+        what = chance.choice([None, *WorkerOrder])
+        transitions.ask_worker(db, chance.choice([None, *crew]), what)
+
+    def loses_its_job() -> None:
+        if (claim := transitions.claim(db, chance.choice(crew), LEASE_S)) is not None:
+            transitions.release_job(db, claim, chance.choice([Cause.LOST_WORKER, Cause.DRAINED, Cause.STALLED]))
+
+    def is_lost() -> None:
+        if (one := get_worker(db, chance.choice(crew)))["status"] != "stopped":
+            transitions.workers._lose(db, one, "no heartbeat", stopped=chance.random() < 0.3)
+
+    acts = [
+        order, order, order, loses_its_job, loses_its_job, loses_its_job, is_lost,
+        lambda: transitions.record_request(
+            db, chance.choice(list(WorkerOrder)), "SIGTERM", chance.choice(crew), chance.random() < 0.5
+        ),
+        lambda: transitions.record_heartbeat(db, chance.choice(crew), LEASE_S),
+        lambda: transitions.stop_worker(db, chance.choice(crew)),
+        lambda: crew.append(worker(db, pid=len(crew) + 1)),
+        lambda: transitions.retry(db, [chance.randint(1, 4)]),
+        lambda: transitions.undo(db),
+        lambda: transitions.redo(db),
+    ]  # fmt: skip
+    for _ in range(120):
+        with contextlib.suppress(StateError):
+            chance.choice(acts)()
+        time.sleep(0.003)  # the database's clock counts milliseconds
+        seen.append(queries.snapshot(db))
+        time.sleep(0.003)
+    assert {one.asked for then in seen for one in then.workers} == {None, *WorkerOrder}
+    for then in seen:
+        rebuilt = replay.rebuild(db, then.taken_at)
+        there = {one.id: (one.status, one.asked) for one in then.workers if one.status != "stopped"}
+        assert {one.id: (one.status, one.asked) for one in rebuilt.workers if one.status != "stopped"} == there
+        assert [(j.id, j.status, j.idle_attempts) for j in rebuilt.jobs] == [
+            (j.id, j.status, j.idle_attempts) for j in then.jobs
+        ]
+
+
 def test_what_was_acknowledged_then_stays_so_after_a_retry_and_another_end(db: Database) -> None:
     """Else a replay asks for decisions that had been taken."""
     enqueued(db)
@@ -302,12 +350,13 @@ def _a_day(db: Database, crew: int) -> list[Any]:
 def _essence(snapshot: Snapshot) -> object:
     jobs = [
         (j.id, j.status, j.rank, j.hold_reason, j.asked, j.worker_id, j.attempt, j.cause, j.message,
-         j.trials_complete, j.trials_failed, j.best_value, j.ended_at)
+         j.trials_complete, j.trials_failed, j.best_value, j.ended_at,
+         None if j.status == "running" else j.idle_attempts)
         for j in snapshot.jobs
     ]  # fmt: skip
     trials = [(t.id, t.status, t.cause, t.message, t.value, t.epochs, t.ended_at) for t in snapshot.trials]
     epochs = [(e.trial_id, e.epoch) for e in snapshot.epochs]
-    workers = [(w.id, w.status, w.guard) for w in snapshot.workers]
+    workers = sorted((w.id, w.status, w.guard, w.asked) for w in snapshot.workers)
     return jobs, trials, epochs, workers, snapshot.queue_paused, snapshot.queue_paused_reason
 
 

@@ -431,3 +431,12 @@ def test_a_queued_job_whose_trial_waits_for_a_gpu_is_not_said_to_be_next():
     found = [queue_table.why(view, job, room) for room in (60, 30, 26, 20)]
     short = "waits until 1 GPU is free"
     assert found == [message, f"t0 {short}", short, "waits for GPU/node"]
+    for message, brief in (
+        ("it needs 2 GPUs besides a slot", ["needs 2 GPUs besides a slot", "waits for GPU/node"]),
+        ("the study slow has not said yet what its trials need", ["its study does not answer", "no answer"]),
+    ):
+        whole = f"{message}; later jobs may start before it"
+        job = make_job(1, status="queued", message=whole)
+        view = View(glances.look(make_snapshot(jobs=(job,), workers=(make_worker(heartbeat_at=NOW - 2),)), NOW))
+        found = [queue_table.why(view, job, room) for room in (100, len(message), len(brief[0]), len(brief[1]))]
+        assert found == [whole, message, *brief]
