@@ -165,7 +165,9 @@ async def test_a_digit_after_the_one_that_opened_the_options_opens_a_tab_and_cha
         await press(pilot, "3")
         await until(lambda: isinstance(app.focused, Options), pilot)
         await press(pilot, "enter", "4", "2")
-        assert (tabs.active, form.typed) == ("options", {"budget.trials": "42"}), "a field that was entered takes digits"
+        assert (tabs.active, form.typed) == ("options", {"budget.trials": "42"}), (
+            "a field that was entered takes digits"
+        )
         await press(pilot, "escape", "escape")
 
 

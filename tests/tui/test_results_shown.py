@@ -93,7 +93,9 @@ def test_the_best_baseline_has_its_name_wherever_it_leads_and_not_the_number_of_
         make_event(2, NOW - 90, "new_best", 9, trial_id=72, data={"number": 2, "value": 0.83, "before": 0.7}),
         make_event(3, NOW - 60, "finished", 9),
     )  # fmt: skip
-    known = make_snapshot(jobs=(base, make_job(1, "2M", 1, best_value=0.6, best_trial=3)), trials=(trials[2],), events=events)
+    known = make_snapshot(
+        jobs=(base, make_job(1, "2M", 1, best_value=0.6, best_trial=3)), trials=(trials[2],), events=events
+    )
     for screen, size in ((s, z) for s in (QUEUE, RESULTS, EVENTS) for z in ((60, 18), (80, 24), (120, 40), (200, 60))):
         view = View(glances.look(known, NOW), Details(9, trials), screen=screen, job_id=9, trial_id=72)
         text = as_text(pictures.frame(view, *size))

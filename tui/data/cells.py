@@ -9,11 +9,11 @@ from fts.frozen import dataclass
 from fts.jobs.status.sanitize import clean_value
 from fts.state import queries
 from fts.state.errors import NoSuchRow
-from fts.tui.data.trial_store import TrialStore, by_id, by_number, ids_of
+from fts.tui.data.trial_store import TrialStore, by_id, ids_of
 from fts.tui.data.view import CURVES, RESULTS, TRIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from fts.state.db import Database
     from fts.state.values import Attempt, Epoch, Job, Snapshot, Trial
@@ -96,18 +96,21 @@ def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
     return Cell(job_id, trials, curves, at)
 
 
-def best_curves(db: Database, snapshot: Snapshot, cache: ReadCache) -> dict[int, tuple[Epoch, ...]]:
-    found: dict[int, tuple[Epoch, ...]] = {}
-    for job in snapshot.jobs:
-        trial = by_number([t for t in snapshot.trials if t.job_id == job.id], job.best_trial)
-        if trial is None:
+def best_curves(
+    db: Database, snapshot: Snapshot, cache: ReadCache, wanted: Collection[int]
+) -> dict[int, tuple[Epoch, ...]]:
+    """Returns by job id the curves of the best trials of the wanted jobs; keeps only these."""
+    best = {job.id: job.best_trial for job in snapshot.jobs if job.id in wanted}
+    kept: dict[int, tuple[int, tuple[Epoch, ...]]] = {}
+    for trial in snapshot.trials:
+        if trial.job_id not in best or best[trial.job_id] != trial.number:
             continue
-        kept = cache.best.get(job.id)
-        if kept is None or kept[0] != trial.id or len(kept[1]) != trial.epochs:
-            kept = (trial.id, queries.epochs(db, trial.id))
-            cache.best[job.id] = kept
-        found[job.id] = kept[1]
-    return found
+        before = cache.best.get(trial.job_id)
+        if before is None or before[0] != trial.id or len(before[1]) != trial.epochs:
+            before = (trial.id, queries.epochs(db, trial.id))
+        kept[trial.job_id] = before
+    cache.best = kept
+    return {job_id: curve for job_id, (_, curve) in kept.items()}
 
 
 def attempts_of(db: Database, request: ReadRequest, cache: ReadCache) -> tuple[Attempt, ...]:

@@ -1,8 +1,8 @@
 """Stores what the enqueue form remembers: the typed options of each study, its ticked cells, and the last answers.
 
 Ticks last until the monitor ends: a tick means work that may cost days, so no later session finds one already there.
-The rest is in the user's file ~/.local/state/fts/enqueue.json, not in the database. A file that is no JSON is replaced. Several
-monitors of a user share the file: each change is applied to what the file has then, under a lock.
+The rest is in the user's file ~/.local/state/fts/enqueue.json, not in the database. A file that is no JSON is replaced.
+Several monitors of a user share the file: each change is applied to what the file has then, under a lock.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from fts.tui.data.cells import Cell, attempts_of, best_curves, selected_cell, wo
 from fts.tui.data.log_lines import last_words, log_of, trial_lines
 from fts.tui.data.log_tail import Tail
 from fts.tui.data.shared_values import SharedValues
-from fts.tui.data.view import CURVES, EVENTS, HARDWARE, QUEUE, RESULTS, Details
+from fts.tui.data.view import EVENTS, HARDWARE, QUEUE, RESULTS, Details
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +49,7 @@ class ReadRequest:
     words_of: int | None = None  # job whose last log lines are wanted
     with_curves: bool = True
     with_day: bool = False
+    best_of: tuple[int, ...] = ()  # jobs of which the curve of the best trial is wanted
     since: float | None = None  # count the events since then; None: since the user's last key
     at: float | None = None  # replay: the moment, seconds since the epoch
     now: float | None = None  # replaces the clock, for pictures that must not change
@@ -239,7 +240,7 @@ def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: Read
         job_id=cache.cell.job_id,
         trials=cache.cell.trials,
         curves=cache.cell.curves,
-        best_curves=best_curves(db, snapshot, cache) if request.screen == CURVES else {},
+        best_curves=best_curves(db, snapshot, cache, request.best_of),
         samples=cache.samples,
         peaks=cache.peaks,
         events=events,
