@@ -519,3 +519,18 @@ def test_the_small_charts_are_of_the_cells_around_the_selected_one():
         shown = {int(row.split("b")[1][:3]) for row in rows if "◌ b" in row}
         assert shown <= set(jobs_in_sight(view, height + 6)), "a chart of which the curve is not read"
         assert len(jobs_in_sight(view, height)) <= height
+
+
+def test_filter_order_and_marks_of_the_queue_leave_the_trials_beside_it_as_they_are():
+    jobs = (make_job(1, "2M", 1, best_value=0.7, best_trial=2), make_job(2, "20M", 1))
+    trials = tuple(make_trial(n, 1, n, value=0.5 + n / 10, ended_at=NOW) for n in (1, 2))
+    known = glances.look(make_snapshot(jobs=jobs, trials=trials), NOW)
+    plain = View(known, Details(1, trials), job_id=1)
+    changed = replace(plain, filter="2M", sort="best", reverse=True, marks=frozenset({1}))  # also the id of a trial
+    assert queue.trials(changed, 80, 12) == queue.trials(plain, 80, 12)
+    assert "complete" in as_text(queue.trials(changed, 80, 12))
+
+
+def test_the_commands_of_an_empty_queue_are_whole_in_the_pocket():
+    text = as_text(pictures.frame(View(glances.look(make_snapshot(), NOW), Details()), 60, 18))
+    assert "`fts enqueue train.py:objective -m size=S,M`" in text and "…" not in text

@@ -425,4 +425,5 @@ def _empty(view: View, width: int) -> list[Line]:
     ]
     if not view.readonly:
         texts.append("e enqueues any of these with a form")
-    return [((formatting.cut(f"   {text}".rstrip(), width), "dim" if n else ""),) for n, text in enumerate(texts)]
+    fits = [text if formatting.width(text) <= width - 3 else text.partition("   ")[0] for text in texts]
+    return [((formatting.cut(f"   {text}".rstrip(), width), "dim" if n else ""),) for n, text in enumerate(fits)]
