@@ -110,7 +110,7 @@ class ViewBuilder:
             user=app.user,
             screen=screen,
             job_id=app.navigation.job_id,
-            trial_id=app.navigation.trial_id if screen in (QUEUE, TRIALS, LOGS) else None,
+            trial_id=app.navigation.trial_id if screen in (QUEUE, TRIALS, CURVES, LOGS) else None,
             words_of=self.in_trouble(),
             with_log=screen == LOGS or (screen == QUEUE and width >= 70 and height >= 30),
             with_curves=screen != QUEUE or width >= 70,  # the narrow queue has no curve
