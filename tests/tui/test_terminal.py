@@ -313,6 +313,37 @@ def test_a_change_that_waits_for_the_lock_is_not_dropped_by_q(terminal, db_path)
             time.sleep(0.1)
 
 
+def test_a_change_that_waits_for_the_lock_is_made_also_if_the_terminal_closes(terminal, db_path):
+    """The kernel sends SIGHUP together with SIGCONT."""
+    with closing(sqlite3.connect(db_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for key in "jjp":
+            terminal.key(key)
+            time.sleep(0.6)
+        terminal.process.send_signal(signal.SIGHUP)
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.hang_up()
+        while terminal.is_alive():
+            time.sleep(0.02)
+        other.execute("COMMIT")
+    with closing(sqlite3.connect(db_path)) as after:
+        end = time.monotonic() + 30
+        while after.execute("SELECT verb FROM event ORDER BY id DESC").fetchone() != ("paused",):
+            assert time.monotonic() < end, "the change was dropped"
+            time.sleep(0.1)
+
+
+def test_a_monitor_that_was_stopped_and_continued_by_signals_goes_on(terminal):
+    for _ in range(2):
+        terminal.process.send_signal(signal.SIGSTOP)
+        terminal.process.send_signal(signal.SIGCONT)
+        time.sleep(0.3)
+    terminal.key("7")
+    terminal.wait_for("events (")
+    terminal.key("q")
+    assert terminal.gone_within(5)
+
+
 def test_a_late_change_that_fails_is_reported_and_the_undo_after_it_undoes_nothing(db_path):
     from fts.tui.late_changes import LateChange, make
 
