@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fts.tui.settings import Settings
 
 
+HANDED_OVER = "the database is locked: a process in the background makes the last change as soon as it is free"
 M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
@@ -126,12 +127,14 @@ def run(given: argparse.Namespace) -> int:
     gc.enable()
     if on_terminal:  # the monitor of a browser has no terminal that could vanish
         terminal.leave_when_terminal_goes(app)
-    with terminal.drawing(), terminal.restoring():
-        app.run(mouse=given.mouse)
-    app.presence.finish()
-    gc.freeze()  # Python would search all objects once more at its end, which takes 50 ms
-    for sentence in app.action_runner.finish(lambda: say("the last change waits until the database is free")):
-        say(sentence)
+    try:
+        with terminal.drawing(), terminal.restoring():
+            app.run(mouse=given.mouse)
+    finally:  # a fault of the screen must not drop a change that was asked for
+        app.presence.finish()
+        gc.freeze()  # Python would search all objects once more at its end, which takes 50 ms
+        for sentence in app.action_runner.finish(lambda: say(HANDED_OVER)):
+            say(sentence)
     return (app.return_code or 0) if app.fault is None else report(app.fault)
 
 

@@ -18,13 +18,15 @@ from fts.jobs.actions.handlers import OWN
 from fts.jobs.actions.run import BUSY_S, run_action
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
-from fts.state.errors import StateError
+from fts.state.errors import DatabaseBusy, StateError
+from fts.tui import late_changes
 from fts.tui.data.messages import Acted, in_words
+from fts.tui.late_changes import LateChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fts.state.values import Job
+    from fts.state.values import Change, Job
     from fts.tui.app import Monitor
     from fts.tui.data.form_memory import Answer, FormMemory
     from fts.tui.data.form_runs import FormRuns
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 SETTLE_S = 0.3  # destructive keys are refused for this long after a screen or dialog appeared
 MOVED_S = 0.5  # and for this long after the row under the cursor changed
 LEAST_BUSY_S = 0.2  # a change waits at least this long for the lock, however long it waited in our own queue
-SILENT_S = 0.2  # after the screen has closed, so long without a word while a change waits
+SLICE_S = 0.25  # a change waits so long for the lock before it looks whether the user has left the monitor
+SILENT_S = 0.2  # after the screen has closed, so long for changes that wait for no lock
 PREVIEW_ABOVE = 3  # a change of more jobs than this shows their list and asks first
 
 
@@ -46,6 +49,8 @@ class ActionRunner:
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
         self._failed: list[Acted] = []  # failures that were not shown yet
         self._failures: list[str] = []  # why changes failed, all of them
+        self._leaving = False  # the screen has closed, and what still waits for the lock is handed over
+        self._late: list[LateChange] = []  # handed over to a process that outlives the monitor
         self._memory: FormMemory | None = None  # of the enqueue form
         self._runs: FormRuns | None = None  # commands of the enqueue form; they continue after it is closed
 
@@ -247,9 +252,14 @@ class ActionRunner:
         if args.get("only") == OWN and len(self._failures) > failures:
             self._fail(action, self._failures[-1])
             return
-        busy_s = max(BUSY_S - (time.monotonic() - asked_at), LEAST_BUSY_S)  # BUSY_S counts from the key press
         try:
-            change = run_action(action, self.app.path, ids, self.app.user, False, busy_s, **args)
+            change = self._attempt(action, ids, args, asked_at)
+        except DatabaseBusy as error:
+            if self._leaving:
+                named = self._named(f"job {', '.join(map(str, ids))}") if ids else action.label
+                self._late.append(LateChange(action.id, ids, args, f"{action.key or action.label}: {named}"))
+            else:
+                self._fail(action, in_words(error))
         except (StateError, OSError, ValueError) as error:
             self._fail(action, in_words(error))
         except Exception as error:  # noqa: BLE001  # a key without an answer would look as if it had worked
@@ -260,6 +270,21 @@ class ActionRunner:
             undoes = action.level != "L3" and change.event_id and action.id not in SILENT
             undo = " · u undoes" if undoes else ""
             self.app.post_message(Acted(action.id, change.message + undo, failed=False))
+
+    def _attempt(self, action: Action, ids: tuple[int, ...], args: dict[str, Any], asked_at: float) -> Change:
+        """Makes a change. Waits for the lock until BUSY_S after its key, in slices, to see whether the user leaves."""
+        while True:
+            left = BUSY_S - (time.monotonic() - asked_at)
+            try:
+                if self._leaving and self._late:
+                    raise DatabaseBusy("an earlier change waits")  # it is made first
+                found: Change = run_action(
+                    action, self.app.path, ids, self.app.user, False, min(max(left, LEAST_BUSY_S), SLICE_S), **args
+                )
+                return found
+            except DatabaseBusy:
+                if self._leaving or left <= SLICE_S:
+                    raise
 
     def _fail(self, action: Action, sentence: str) -> None:
         message = Acted(action.id, f"{action.key or action.label}: {sentence}", failed=True)
@@ -284,16 +309,22 @@ class ActionRunner:
     def finish(self, waits: Callable[[], None]) -> list[str]:
         """Waits for the pending changes after the screen has closed. Returns the failures that were not shown.
 
-        A change that a person has asked for is not dropped because they leave; `waits` is called if that takes a while.
+        A change that a person has asked for is not dropped because they leave. If it waits for a lock, another process
+        makes it, because the shell must not wait, and `waits` is called.
         """
         if self._runs is not None:
             self._runs.stop()
         last = self._lane.submit(int)
         with contextlib.suppress(TimeoutError):
             last.result(SILENT_S)
-        if not last.done():
-            waits()
+        self._leaving = True
         self._lane.shutdown()
+        if self._late:
+            try:
+                late_changes.begin(self.app.path, self.app.user, self._late)
+            except OSError as error:
+                return [*(f"{each.label}: nothing was written, {in_words(error)}" for each in self._late)]
+            waits()
         return [self._named(clean(message.sentence)) for message in self._failed]
 
 

@@ -29,6 +29,7 @@ from fts.tui.render import theme
 from fts.tui.render.export import keep_fault
 from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.base import MonitorScreen
+from fts.tui.screens.textual_fixes import MendedScreen
 from fts.tui.sharing import Sharing
 from fts.tui.view_builder import TICK_S, ViewBuilder
 from fts.tui.widgets.scrollbar import use_whole_cells
@@ -135,6 +136,11 @@ class Monitor(App[None]):
     def delay_update(self, delay: float = 0.001) -> None:
         """Shows a new screen at once: Textual waits 50 ms, but there is no transition to hide."""
         super().delay_update(delay)
+
+    def watch_app_focus(self) -> None:
+        """Called by Textual when the terminal gets or loses the focus."""
+        if self.screen_stack and isinstance(self.screen, MendedScreen):
+            self.screen.focus_first()
 
     def action_interrupt(self) -> None:
         """ctrl+c: copies the selected text if there is any, else leaves."""

@@ -25,7 +25,7 @@ from fts.jobs.status.sanitize import clean
 from fts.state import queries
 from fts.tui import bindings
 from fts.tui.data.reader import Reader, ReadRequest, ReadResult
-from fts.tui.data.view import SCREENS, Hint, View
+from fts.tui.data.view import CURVES, SCREENS, Hint, View
 from fts.tui.frame import frame_of, placed
 from fts.tui.modes import MODES
 from fts.tui.navigation import Navigation
@@ -139,7 +139,8 @@ def read_twice(db_path: Path, navigation: Navigation, user: str, screen: int, no
         moment = navigation.at if navigation.at is not None else now if now is not None else time.time()
         job = trouble(first.snapshot, moment, navigation.job_id)
         request = replace(request, words_of=None if job is None else job.id, trial_id=navigation.trial_id)
-        second = reader.read(replace(request, job_id=navigation.job_id))
+        best_of = tuple(job.id for job in first.snapshot.jobs) if screen == CURVES else ()
+        second = reader.read(replace(request, job_id=navigation.job_id, best_of=best_of))
         return second or first
     finally:
         reader.close()

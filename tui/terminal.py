@@ -132,6 +132,7 @@ def suspending(kind: type[Driver], ends: Callable[[Exception], object]) -> type[
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.stopped = False
+            self.silent: list[Any] | None = None  # the terminal's settings while suspended; None: it is not suspended
             if isinstance(self, linux_driver.LinuxDriver):
                 self.exit_event = Wake()
                 used = {**vars(selectors), "SelectSelector": waking(self.exit_event)}
@@ -158,14 +159,24 @@ def suspending(kind: type[Driver], ends: Callable[[Exception], object]) -> type[
 
         def suspend_application_mode(self) -> None:
             super().suspend_application_mode()
+            self.silent = []  # if the terminal is gone
             with contextlib.suppress(termios.error, OSError, ValueError):
                 self.silent = termios.tcgetattr(sys.stdin)
                 if FOUND:
                     termios.tcsetattr(sys.stdin, termios.TCSANOW, FOUND[-1])
 
         def resume_application_mode(self) -> None:
+            """Continues after ctrl+z.
+
+            Does nothing if the monitor was not suspended: SIGCONT also comes after SIGSTOP, and together with SIGHUP
+            from a terminal that closes.
+            """
+            silent, self.silent = self.silent, None
+            if silent is None:
+                return
             with contextlib.suppress(termios.error, OSError, ValueError):
-                termios.tcsetattr(sys.stdin, termios.TCSANOW, self.silent)
+                if silent:
+                    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
             super().resume_application_mode()
 
     return Suspending

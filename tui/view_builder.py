@@ -14,7 +14,8 @@ from fts.tui import bindings
 from fts.tui.data import table_rows
 from fts.tui.data.reader import ReadRequest
 from fts.tui.data.readings import NEVER_S
-from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View, jobs_by_id
+from fts.tui.data.result_grid import jobs_in_sight
+from fts.tui.data.view import CURVES, LOGS, QUEUE, TRIALS, Details, View, jobs_by_id
 
 if TYPE_CHECKING:
     from fts.jobs.status.forecast import Forecast
@@ -109,11 +110,12 @@ class ViewBuilder:
             user=app.user,
             screen=screen,
             job_id=app.navigation.job_id,
-            trial_id=app.navigation.trial_id if screen in (QUEUE, TRIALS, LOGS) else None,
+            trial_id=app.navigation.trial_id if screen in (QUEUE, TRIALS, CURVES, LOGS) else None,
             words_of=self.in_trouble(),
             with_log=screen == LOGS or (screen == QUEUE and width >= 70 and height >= 30),
             with_curves=screen != QUEUE or width >= 70,  # the narrow queue has no curve
             with_day=screen == QUEUE and width >= 160,
+            best_of=jobs_in_sight(self.view(), height) if screen == CURVES and self.has_something() else (),
             since=app.readings.since,
             at=app.navigation.at,
         )

@@ -352,10 +352,10 @@ def _write_labels(chars: list[Span], strip: Timeline) -> None:
     """Writes each cell's name where it started, unless a failure, a pause or another name is there."""
     free = 0
     for at, name in strip.labels:
-        end = at + len(name)
+        end = at + formatting.width(name)
         if at < free or end >= len(chars) - 1 or any(role not in ("running", "dim") for _, role in chars[at:end]):
             continue
-        chars[at:end] = [(char, "strong") for char in name]
+        chars[at:end] = [(name, "strong"), *[("", "strong")] * (end - at - 1)]  # a wide character fills two columns
         free = end + 1
 
 

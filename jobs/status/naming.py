@@ -9,14 +9,26 @@ from typing import TYPE_CHECKING
 from fts.jobs.status.memoize import Once
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from fts.state.values import Job
+    from fts.state.values import Job, Trial
 
 
 def cell_name(job: Job) -> str:
     """Returns the name that the study gave the cell when it was enqueued: `20M/h3`, `mnist/S`."""
     return job.cell or job.experiment
+
+
+def trial_name(job: Job | None, number: int | None, architecture: str = "") -> str:
+    """Returns `t12`; of a baseline job the name of the baseline, `logistic regression (last row)`, if it is known."""
+    return architecture if architecture and job is not None and job.kind == "baseline" else f"t{number}"
+
+
+def best_name(job: Job, trials: Iterable[Trial]) -> str:
+    """Returns `t12` for a job's best trial; of a baseline job the name of the best baseline, if it is in `trials`."""
+    there = trials if job.kind == "baseline" else ()
+    found = next((t for t in there if t.job_id == job.id and t.number == job.best_trial), None)
+    return trial_name(job, job.best_trial, found.architecture if found is not None else "")
 
 
 def ticker_of(job: Job) -> str:

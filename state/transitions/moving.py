@@ -38,7 +38,8 @@ def move(
             line = _waiting_jobs(db)
             ranks = order.new_ranks(line, _wanted_order(line, ids, to, place, before), ids)
         if not ranks:
-            return Change(f"nothing to do: {numbers(ids)} already at that place", None, tuple(ids), dry_run)
+            are = "is" if len(ids) == 1 else "are"
+            return Change(f"nothing to do: {numbers(ids)} {are} already at that place", None, tuple(ids), dry_run)
         old = dict(line)
         for job_id, rank in ranks.items():
             JobRow.update(rank=rank).where(JobRow.id == job_id).execute(db)

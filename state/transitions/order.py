@@ -42,6 +42,8 @@ def new_ranks(line: Line, order: Sequence[int], moved: Collection[int]) -> dict[
     """Returns the ranks to write so that the jobs have this order: those of the moved jobs, or of all jobs if no gap
     between ranks is left."""
     old, chosen = dict(line), set(moved)
+    if list(order) == [job for job, _ in line]:  # nothing moves: no event, and no undo step of nothing
+        return {}
     ranks: dict[int, float] = {}
     i = 0
     while i < len(order):

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from fts.jobs.status.absence import away, timeline
+from fts.jobs.status import formatting, headline
+from fts.jobs.status.absence import Timeline, away, timeline
 from fts.jobs.status.headline import lines, plain
 from fts.jobs.status.sentences import sentences
 from fts.jobs.status.summary import look
@@ -131,3 +132,10 @@ def test_cells_of_two_tasks_stand_there_by_both_names():
 
 def test_a_night_shorter_than_a_slice_does_not_fail():
     assert timeline(replace(picture(), events=()), NOW, NOW, 2).cells[-1] == "►"
+
+
+def test_a_strip_with_a_name_of_wide_characters_is_as_wide_as_one_without():
+    found = headline._strip_spans(Timeline(NOW - HOUR, NOW, "█" * 40, ((3, "データ/S"), (20, "h1"))), labels=True)
+    plain = headline._strip_spans(Timeline(NOW - HOUR, NOW, "█" * 40, ()), labels=True)
+    text, without = ("".join(each for each, _ in spans) for spans in (found, plain))
+    assert "データ/S" in text and formatting.width(text) == formatting.width(without)

@@ -668,3 +668,13 @@ def test_what_an_older_fts_called_done_without_a_result_is_shown_as_failed(db: D
     assert "3 trials run again (t0 t1 t2)" in transitions.retry(db, [1]).message
     transitions.undo(db)
     assert db.one(JobRow.select(JobRow.status).where(JobRow.id == 1)) == {"status": "done"}
+
+
+def test_a_move_that_changes_no_order_writes_no_event_and_no_undo_step(db: Database) -> None:
+    _, job = enqueued(db, 2)
+    transitions.cancel(db, [1])  # so the only job that waits has another rank than the first one would get
+    before = dump(db)
+    for to in ("up", "down", "top", "bottom"):
+        change = transitions.move(db, [job], to)
+        assert (change.message, change.event_id) == (f"nothing to do: job {job} is already at that place", None)
+    assert dump(db) == before

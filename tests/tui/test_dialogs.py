@@ -6,6 +6,7 @@ import gc
 import math
 import os
 import time
+import weakref
 from functools import partial
 
 import pytest
@@ -430,3 +431,28 @@ async def test_a_question_about_another_database_or_another_change_does_nothing(
             await press(pilot, answer)
             assert "another database is there by now; nothing was done" in app.toast[0]
         assert app.action_runner.open == 0
+
+
+async def test_a_closed_dialog_is_freed(db_path):
+    """Also in tmux, where the terminal may never report a change of its focus."""
+    async with monitor(db_path) as (app, pilot):
+        seen = []
+        for key in ("question_mark", "D", "m", "Y", "e", "question_mark"):
+            await press(pilot, key)
+            await until(lambda: len(app.screen_stack) == 2, pilot)
+            seen.append(weakref.ref(app.screen))
+            while len(app.screen_stack) > 1:
+                await press(pilot, "escape")
+                await pilot.pause(0.1)
+        await press(pilot, "j", "k")
+        await until(lambda: gc.collect() >= 0 and sum(screen() is not None for screen in seen) <= 1, pilot, 30.0)
+
+
+async def test_a_dialog_that_opened_without_the_terminals_focus_gets_it_later(db_path):
+    async with monitor(db_path) as (app, pilot):
+        app.post_message(events.AppBlur())
+        await until(lambda: not app.app_focus, pilot)
+        app.action_runner.by_id("drain")
+        await until(lambda: len(app.screen_stack) == 2, pilot)
+        app.post_message(events.AppFocus())
+        await until(lambda: app.screen.focused is not None, pilot)

@@ -19,7 +19,7 @@ from fts.state.db import open_database
 from fts.tui.data import form_memory
 from fts.tui.screens.enqueue import EnqueueForm
 from fts.tui.screens.enqueue_cells import CellTable
-from fts.tui.screens.enqueue_options import FieldRow
+from fts.tui.screens.enqueue_options import FieldRow, Options
 from fts.tui.screens.enqueue_tabs import FormTabs
 from tests.fts_process import fts
 from tests.tui.stories import monitor, on_screen, press, until
@@ -134,6 +134,8 @@ async def test_a_number_is_checked_as_it_is_typed_and_kept_for_the_next_time(fol
     async with monitor(database(folder), (120, 40)) as (app, pilot):
         form = await chosen(app, pilot)
         await press(pilot, "space", "3")
+        await until(lambda: isinstance(app.focused, Options), pilot)
+        await press(pilot, "enter")
         await until(lambda: isinstance(app.focused, Input), pilot)
         await press(pilot, "x")
         await shows(app, pilot, "! budget.trials is 'x', expected a whole number from 1 to 100,000")
@@ -142,12 +144,53 @@ async def test_a_number_is_checked_as_it_is_typed_and_kept_for_the_next_time(fol
         await shows(app, pilot, "1 new: 11 trials to run", "--set budget.trials=9")
         assert form.query_one(CellTable).ticked == {"sine/S"}, "what was ticked stays"
         await press(pilot, "escape", "escape")
+        await until(lambda: not isinstance(app.screen, EnqueueForm), pilot)
         kept = json.loads(form_memory.memory_file().read_text())
         assert [list(each.items()) for each in kept["typed"].values()] == [[("budget.trials", "9")]]
-        await opened(app, pilot)
-        await on_cells(app, pilot)
-        await press(pilot, "space")
-        await shows(app, pilot, "1 new: 11 trials to run")
+        await opened(app, pilot, "1 new: 11 trials to run")
+        await press(pilot, "escape")
+
+
+async def test_a_digit_after_the_one_that_opened_the_options_opens_a_tab_and_changes_no_option(folder: Path) -> None:
+    async with monitor(database(folder), (120, 40)) as (app, pilot):
+        form = await chosen(app, pilot)
+        tabs = form.query_one("#tabs", TabbedContent)
+        for before in ((), ("enter", "escape"), ("down", "down", "up", "escape")):
+            await press(pilot, "3")
+            await until(lambda: tabs.active == "options" and isinstance(app.focused, Options), pilot)
+            await shows(app, pilot, "Enter edits an option")
+            await press(pilot, *before, "4")
+            await until(lambda: tabs.active == "answer", pilot)
+            assert form.typed == {}, before
+        await press(pilot, "3")
+        await until(lambda: isinstance(app.focused, Options), pilot)
+        await press(pilot, "enter", "4", "2")
+        assert (tabs.active, form.typed) == ("options", {"budget.trials": "42"}), (
+            "a field that was entered takes digits"
+        )
+        await press(pilot, "escape", "escape")
+
+
+async def test_ticks_stay_until_they_are_enqueued_or_the_monitor_ends(folder: Path) -> None:
+    async with monitor(database(folder), (120, 40)) as (app, pilot):
+        form = await chosen(app, pilot)
+        await press(pilot, "space", "down", "space")
+        await shows(app, pilot, "Enqueue 2 cells")
+        await press(pilot, "escape")
+        await until(lambda: not isinstance(app.screen, EnqueueForm), pilot)
+        form = await opened(app, pilot, "Enqueue 2 cells, 16 trials")
+        form._choose(form.key)  # the same study, chosen anew in its tab
+        enqueue = form.query_one("#enqueue", Button)
+        await until(lambda: form.cost is not None and not enqueue.disabled, pilot, PATIENCE_S)
+        assert str(enqueue.label) == "Enqueue 2 cells, 16 trials"
+        enqueue.press()
+        await until(lambda: form.runs.now is not None, pilot, PATIENCE_S)
+        await press(pilot, "escape")  # the command goes on without the form
+        await until(lambda: len(jobs(folder)) == 2 and form.runs.now is None, pilot, PATIENCE_S)
+        await opened(app, pilot, "none is ticked")
+        await press(pilot, "escape")
+    async with monitor(database(folder), (120, 40)) as (app, pilot):
+        await opened(app, pilot, "none is ticked")
         await press(pilot, "escape")
 
 
@@ -243,7 +286,7 @@ async def test_a_file_that_changes_meanwhile_is_shown_before_anything_is_put_in_
         await shows(app, pilot, "study.toml line 2: study.objective is 7")
         assert form.query_one("#enqueue", Button).disabled
         (folder / "study.toml").write_text(text)
-        await shows(app, pilot, "none is ticked")
+        await shows(app, pilot, "1 new: 8 trials to run")
         await press(pilot, "escape")
 
 
@@ -311,10 +354,11 @@ async def test_everything_is_reached_by_keyboard_in_ascii_at(folder: Path, size:
             await pilot.pause()
             assert form.query_one("#tabs", TabbedContent).active == pane
             if pane == "options":
-                await until(lambda: isinstance(app.focused, Input), pilot)
+                await until(lambda: isinstance(app.focused, Options), pilot)
+                await press(pilot, "enter")
                 await shows(app, pilot, "> budget.trials")
                 await press(pilot, "escape")
-                assert isinstance(app.focused, Button)
+                assert isinstance(app.focused, Options)
         await on_cells(app, pilot)
         await press(pilot, "space", "down")
         await shows(app, pilot, "[x] new", ">[ ] new")
@@ -442,9 +486,9 @@ async def test_the_form_looks_as_it_did(folder: Path) -> None:
         tabs = form.query_one("#tabs", TabbedContent)
         focus: dict[str, Any] = {
             "study": lambda: form.query("#studies"), "cells": lambda: form.query(CellTable),
-            "options": lambda: form.query("#fields Input"), "answer": lambda: form.query("#answers"),
+            "options": lambda: form.query(Options), "answer": lambda: form.query("#answers"),
         }  # fmt: skip
-        told = {"study": "> study.toml", "cells": ">[x] new", "options": "> budget.trials", "answer": "Nothing was"}
+        told = {"study": "> study.toml", "cells": ">[x] new", "options": "budget.trials", "answer": "Nothing was"}
         for width, height in ((80, 24), (120, 40), (200, 60)):
             await pilot.resize_terminal(width, height)
             frames = []

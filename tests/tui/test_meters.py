@@ -13,10 +13,18 @@ from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB
 from fts.tui import pictures
 from fts.tui.data.gaps import unbroken_runs
-from fts.tui.data.view import Details, View
+from fts.tui.data.view import HARDWARE, Details, View
 from fts.tui.render.text import as_text
+from fts.tui.screens.hardware import day
 from fts.tui.widgets import meters
 from tests.tui.values import NOW, make_event, make_job, make_sample, make_snapshot, make_trial, make_worker
+
+
+def test_in_60_columns_the_title_of_the_memory_chart_is_whole():
+    samples = tuple(make_sample(at=NOW - 60 * n, available=120 * GB, temperature=None) for n in range(30, 0, -1))
+    view = View(glances.look(make_snapshot(samples=samples), NOW), Details(samples=samples), screen=HARDWARE)
+    for width in (60, 80, 120):
+        assert as_text(day(view, width, 9)).startswith("─ memory used, GB ─"), width
 
 
 def view(sample=None, events=(), **worker):

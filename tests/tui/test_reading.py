@@ -25,6 +25,7 @@ from fts.tui.data.trial_store import TrialStore
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, View, jobs_by_id
 from fts.tui.render.text import as_text
 from fts.tui.screens.hardware import day
+from fts.tui.widgets import learning_curve
 from fts.tui.widgets.meters import meters
 from tests.state.helpers import live_trial
 from tests.tui import study
@@ -176,7 +177,24 @@ def test_of_a_cell_that_is_followed_for_weeks_as_much_is_kept_as_of_one_that_is_
         opened = other.read(request).details
     assert isinstance(followed.trials, TrialStore)
     assert list(followed.trials) == list(opened.trials)
-    assert followed.curves == opened.curves and len(opened.curves) == 4
+    assert followed.curves == opened.curves and len(opened.curves) == 4 + 1, "the latest and the best one"
+
+
+def test_of_many_trials_the_curves_of_the_best_and_of_the_chosen_one_are_read(reader, monkeypatch):
+    monkeypatch.setattr(cells, "MANY_TRIALS", 3)
+    monkeypatch.setattr(cells, "MANY_CURVES", 1)
+    found = reader.read(ReadRequest(job_id=4, screen=CURVES))
+    job = next(job for job in found.snapshot.jobs if job.id == 4)
+    best, first = found.details.trials[job.best_trial], found.details.trials[0]
+    assert first.number != job.best_trial and len(found.details.trials) > 3
+    assert len(found.details.curves[best.id]) == best.epochs and first.id not in found.details.curves
+    chosen = reader.read(ReadRequest(job_id=4, screen=CURVES, trial_id=first.id)).details
+    assert len(chosen.curves[first.id]) == first.epochs and best.id in chosen.curves and len(chosen.curves) == 3
+    here = reader.read(ReadRequest(job_id=4, trial_id=first.id)).details
+    assert list(here.curves) == [best.id] and here.job_id == 4, "the Queue shows the best curve"
+    view = View(glances.look(found.snapshot, study.NOW), found.details, screen=CURVES, job_id=4, trial_id=first.id)
+    painted = as_text(learning_curve.chart(view, 80, 12))
+    assert "reading the curve of t0" in painted and "no epoch" not in painted + learning_curve.summary(view)
 
 
 def test_the_limits_of_a_trial_that_runs_for_days_are_read_once(reader, db_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -13,10 +14,10 @@ from fts.state.db import open_database
 from fts.state.values import Claim, Margin, Opening
 from fts.tui import pictures
 from fts.tui.data.reader import Reader, ReadRequest
-from fts.tui.data.view import QUEUE, RESULTS, Details, View
+from fts.tui.data.view import EVENTS, QUEUE, RESULTS, Details, View
 from fts.tui.render.text import as_text
 from tests.state.helpers import live_trial
-from tests.tui.values import HOUR, NOW, make_job, make_snapshot
+from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, make_trial
 
 
 def margin(job_id: int, auc: float, low: float, high: float) -> Margin:
@@ -72,6 +73,34 @@ def test_the_matrix_and_its_slope_are_of_the_selected_cells_task_alone():
     assert ".7200" in text and "AUC .9400" in text
     assert ".6100" not in text and ".8300" not in text
     assert "results of 1pct" in two_tasks(selected=1) and "not in this table: 2pct" in two_tasks(selected=3)
+
+
+def test_the_best_baseline_has_its_name_wherever_it_leads_and_not_the_number_of_a_trial():
+    name = "small network (last row)"
+    base = make_job(
+        9, "base", 1, "done", kind="baseline", trials_wanted=4, trials_complete=4, best_value=0.83, best_trial=2,
+        ended_at=NOW - 60, cell="base/h1",
+    )  # fmt: skip
+    trials = tuple(
+        make_trial(
+            70 + n, 9, n, value=value, val_auc=value, ended_at=NOW - 90, architecture=name if n == 2 else f"model {n}"
+        )
+        for n, value in enumerate((0.5, 0.7, 0.83, 0.8))
+    )
+    events = (
+        make_event(1, NOW - 95, "trial_started", 9, trial_id=72, message=f"trial 2 of base starts: {name}",
+                   data={"number": 2}),
+        make_event(2, NOW - 90, "new_best", 9, trial_id=72, data={"number": 2, "value": 0.83, "before": 0.7}),
+        make_event(3, NOW - 60, "finished", 9),
+    )  # fmt: skip
+    known = make_snapshot(
+        jobs=(base, make_job(1, "2M", 1, best_value=0.6, best_trial=3)), trials=(trials[2],), events=events
+    )
+    for screen, size in ((s, z) for s in (QUEUE, RESULTS, EVENTS) for z in ((60, 18), (80, 24), (120, 40), (200, 60))):
+        view = View(glances.look(known, NOW), Details(9, trials), screen=screen, job_id=9, trial_id=72)
+        text = as_text(pictures.frame(view, *size))
+        assert name[:8] in text or (screen == RESULTS and size[0] < 120), (screen, size, text)  # no room
+        assert not re.search(r"best t2|\(t2\)|t2 new best|t2 done|t2: ", text), (screen, size, text)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])

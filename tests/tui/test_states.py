@@ -285,6 +285,7 @@ async def test_an_undo_does_not_overtake_what_it_takes_back(db_path):
 
 async def test_what_failed_after_the_last_frame_is_told_on_the_way_out(db_path, monkeypatch):
     monkeypatch.setattr("fts.tui.action_runner.BUSY_S", 0.5)
+    monkeypatch.setattr("fts.tui.action_runner.SILENT_S", 5.0)
     holder = held(db_path)
     async with monitor(db_path) as (app, pilot):
         app.navigation.job_id = next(
@@ -505,3 +506,31 @@ def test_small_curves_that_are_missing_keep_to_their_columns():
     view = View(glances.look(make_snapshot(jobs=jobs), NOW), screen=CURVES, job_id=1)
     rows = ["".join(text for text, _ in row) for row in curves.small_multiples(view, 40, 12)]
     assert rows[2] == "no curve  " * 4 and {len(row) for row in rows} == {40}
+
+
+def test_the_small_charts_are_of_the_cells_around_the_selected_one():
+    from fts.tui.data.result_grid import jobs_in_sight
+
+    jobs = tuple(make_job(n, f"b{n:03d}", 1, best_value=0.5, best_trial=0, cell=f"b{n:03d}/h1") for n in range(1, 501))
+    for selected, height in ((1, 40), (250, 12), (500, 24), (250, 40)):
+        view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), screen=CURVES, job_id=selected)
+        rows = ["".join(text for text, _ in row) for row in curves.small_multiples(view, 40, height)]
+        assert any(f"►◌ b{selected:03d}" in row for row in rows), (selected, rows)
+        shown = {int(row.split("b")[1][:3]) for row in rows if "◌ b" in row}
+        assert shown <= set(jobs_in_sight(view, height + 6)), "a chart of which the curve is not read"
+        assert len(jobs_in_sight(view, height)) <= height
+
+
+def test_filter_order_and_marks_of_the_queue_leave_the_trials_beside_it_as_they_are():
+    jobs = (make_job(1, "2M", 1, best_value=0.7, best_trial=2), make_job(2, "20M", 1))
+    trials = tuple(make_trial(n, 1, n, value=0.5 + n / 10, ended_at=NOW) for n in (1, 2))
+    known = glances.look(make_snapshot(jobs=jobs, trials=trials), NOW)
+    plain = View(known, Details(1, trials), job_id=1)
+    changed = replace(plain, filter="2M", sort="best", reverse=True, marks=frozenset({1}))  # also the id of a trial
+    assert queue.trials(changed, 80, 12) == queue.trials(plain, 80, 12)
+    assert "complete" in as_text(queue.trials(changed, 80, 12))
+
+
+def test_the_commands_of_an_empty_queue_are_whole_in_the_pocket():
+    text = as_text(pictures.frame(View(glances.look(make_snapshot(), NOW), Details()), 60, 18))
+    assert "`fts enqueue train.py:objective -m size=S,M`" in text and "…" not in text

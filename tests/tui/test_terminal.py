@@ -291,11 +291,66 @@ def test_a_change_that_waits_for_the_lock_is_not_dropped_by_q(terminal, db_path)
         other.execute("BEGIN IMMEDIATE")
         for key in "jjp":
             terminal.key(key)
-            terminal.wait_quiet(0.6)
+            time.sleep(0.6)
+        terminal.key("t")  # and a second one, which must not be made first
+        time.sleep(0.6)
+        began = time.monotonic()
         terminal.key("q")
-        terminal.wait_for("fts: the last change waits until the database is free")
+        while terminal.is_alive():
+            assert time.monotonic() - began < 2.0, "the shell waits for the lock of another process; measured 0.4 s"
+            time.sleep(0.02)
+        time.sleep(0.2)  # what it wrote last is still to be read
+        assert b"fts: the database is locked: a process in the background makes the last change" in terminal.screen
+        time.sleep(1.0)
         other.execute("COMMIT")
-    assert terminal.gone_within(5)
-    assert "nothing was written" not in terminal.screen.decode()
+    assert b"nothing was written" not in terminal.screen
     with closing(sqlite3.connect(db_path)) as after:
-        assert after.execute("SELECT verb FROM event ORDER BY id DESC").fetchone() == ("paused",)
+        end = time.monotonic() + 30
+        while (made := [verb for (verb,) in after.execute("SELECT verb FROM event ORDER BY id")][-2:]) != [
+            "paused", "moved",
+        ]:  # fmt: skip
+            assert time.monotonic() < end, made
+            time.sleep(0.1)
+
+
+def test_a_change_that_waits_for_the_lock_is_made_also_if_the_terminal_closes(terminal, db_path):
+    """The kernel sends SIGHUP together with SIGCONT."""
+    with closing(sqlite3.connect(db_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for key in "jjp":
+            terminal.key(key)
+            time.sleep(0.6)
+        terminal.process.send_signal(signal.SIGHUP)
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.hang_up()
+        while terminal.is_alive():
+            time.sleep(0.02)
+        other.execute("COMMIT")
+    with closing(sqlite3.connect(db_path)) as after:
+        end = time.monotonic() + 30
+        while after.execute("SELECT verb FROM event ORDER BY id DESC").fetchone() != ("paused",):
+            assert time.monotonic() < end, "the change was dropped"
+            time.sleep(0.1)
+
+
+def test_a_monitor_that_was_stopped_and_continued_by_signals_goes_on(terminal):
+    for _ in range(2):
+        terminal.process.send_signal(signal.SIGSTOP)
+        terminal.process.send_signal(signal.SIGCONT)
+        time.sleep(0.3)
+    terminal.key("7")
+    terminal.wait_for("events (")
+    terminal.key("q")
+    assert terminal.gone_within(5)
+
+
+def test_a_late_change_that_fails_is_reported_and_the_undo_after_it_undoes_nothing(db_path):
+    from fts.tui.late_changes import LateChange, make
+
+    with closing(sqlite3.connect(db_path)) as db:
+        before = db.execute("SELECT count(*) FROM event").fetchone()
+    changes = [LateChange("resume", (1,), {}, "p: 2M/h1"), LateChange("undo", (), {"only": 0}, "u: undo")]
+    told = make(db_path, "you@spark", changes)
+    assert told[0].startswith("p: 2M/h1: ") and told[1].startswith("u: undo: nothing was undone")
+    with closing(sqlite3.connect(db_path)) as db:
+        assert db.execute("SELECT count(*) FROM event").fetchone() == before

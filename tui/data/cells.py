@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from fts.tui.data.trial_store import TrialStore, by_id, by_number, ids_of
 from fts.tui.data.view import CURVES, RESULTS, TRIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from fts.state.db import Database
     from fts.state.values import Attempt, Epoch, Job, Snapshot, Trial
@@ -35,6 +36,9 @@ class Cell:
     at: float | None = None  # the moment of a replay
 
 
+NO_CELL = Cell()
+
+
 def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache) -> Cell:
     """Returns the selected cell, from the cache unless one of its trials has begun or ended."""
     job = next((job for job in snapshot.jobs if job.id == request.job_id), None)
@@ -42,7 +46,7 @@ def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache:
         return Cell()
     many = job.trials_complete + job.trials_pruned + job.trials_failed > MANY_TRIALS
     if not request.with_curves or (many and request.screen not in (TRIALS, CURVES, RESULTS)):
-        return Cell()
+        return NO_CELL
     live = tuple(t.id for t in snapshot.trials if t.job_id == job.id and t.ended_at is None)
     key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, request.at)
     cell = cache.cells.pop(key, None)
@@ -54,6 +58,28 @@ def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache:
     while len(cache.cells) > (1 if many else CELLS_KEPT):
         cache.cells.pop(next(iter(cache.cells)))
     return cell
+
+
+def with_chosen(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache, cell: Cell) -> Cell:
+    """Returns the selected cell with the curves of its best trial and of the trial under the cursor.
+
+    Of many trials only the latest curves are read, and on the Queue none.
+    """
+    job = next((job for job in snapshot.jobs if job.id == request.job_id), None)
+    if job is None or not request.with_curves:
+        return cell
+    own = [trial for trial in snapshot.trials if trial.job_id == job.id]
+    chosen = (by_number(own, job.best_trial), by_id(cell.trials, request.trial_id))
+    missing = tuple(t.id for t in chosen if t is not None and t.ended_at is not None and t.id not in cell.curves)
+    if not missing:
+        return cell
+    before, ids, made = cache.chosen
+    if before is not cell or ids != missing:  # the same object as long as nothing has changed
+        late = request.at if request.at is not None else math.inf
+        read = {id: tuple(e for e in queries.epochs(db, id) if e.at <= late) for id in missing}
+        made = replace(cell, job_id=job.id, curves={**read, **cell.curves})
+        cache.chosen = (cell, missing, made)
+    return made
 
 
 def _grown(db: Database, job: Job, cell: Cell, many: bool) -> Cell | None:
@@ -96,18 +122,21 @@ def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
     return Cell(job_id, trials, curves, at)
 
 
-def best_curves(db: Database, snapshot: Snapshot, cache: ReadCache) -> dict[int, tuple[Epoch, ...]]:
-    found: dict[int, tuple[Epoch, ...]] = {}
-    for job in snapshot.jobs:
-        trial = by_number([t for t in snapshot.trials if t.job_id == job.id], job.best_trial)
-        if trial is None:
+def best_curves(
+    db: Database, snapshot: Snapshot, cache: ReadCache, wanted: Collection[int]
+) -> dict[int, tuple[Epoch, ...]]:
+    """Returns by job id the curves of the best trials of the wanted jobs; keeps only these."""
+    best = {job.id: job.best_trial for job in snapshot.jobs if job.id in wanted}
+    kept: dict[int, tuple[int, tuple[Epoch, ...]]] = {}
+    for trial in snapshot.trials:
+        if trial.job_id not in best or best[trial.job_id] != trial.number:
             continue
-        kept = cache.best.get(job.id)
-        if kept is None or kept[0] != trial.id or len(kept[1]) != trial.epochs:
-            kept = (trial.id, queries.epochs(db, trial.id))
-            cache.best[job.id] = kept
-        found[job.id] = kept[1]
-    return found
+        before = cache.best.get(trial.job_id)
+        if before is None or before[0] != trial.id or len(before[1]) != trial.epochs:
+            before = (trial.id, queries.epochs(db, trial.id))
+        kept[trial.job_id] = before
+    cache.best = kept
+    return {job_id: curve for job_id, (_, curve) in kept.items()}
 
 
 def attempts_of(db: Database, request: ReadRequest, cache: ReadCache) -> tuple[Attempt, ...]:

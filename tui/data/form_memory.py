@@ -1,7 +1,8 @@
-"""Stores what the enqueue form remembers: the typed options of each study, and the last answers.
+"""Stores what the enqueue form remembers: the typed options of each study, its ticked cells, and the last answers.
 
-In the user's file ~/.local/state/fts/enqueue.json, not in the database. A file that is no JSON is replaced. Several
-monitors of a user share the file: each change is applied to what the file has then, under a lock.
+Ticks last until the monitor ends: a tick means work that may cost days, so no later session finds one already there.
+The rest is in the user's file ~/.local/state/fts/enqueue.json, not in the database. A file that is no JSON is replaced.
+Several monitors of a user share the file: each change is applied to what the file has then, under a lock.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class FormMemory:
     typed: dict[str, dict[str, str]] = field(default_factory=dict)  # study -> field -> text
     last: dict[str, str] = field(default_factory=dict)  # database -> the study last chosen there
     answers: list[Answer] = field(default_factory=list)  # the newest last
+    ticked: dict[str, frozenset[str]] = field(default_factory=dict)  # study -> names of its cells; not in the file
     problem: str = ""  # why the file could not be written
     _shown: dict[str, dict[str, str]] = field(default_factory=dict)  # study -> its options as this form shows them
     _unsaved: list[Callable[[FormMemory], None]] = field(default_factory=list)  # changes that are not in the file yet

@@ -38,6 +38,7 @@ class Run:
     words: tuple[str, ...]  # its arguments after `fts`
     folder: str  # in which it runs
     began: float  # monotonic seconds
+    study: str = ""  # key of the study in the form
     child: subprocess.Popen[str] | None = None
     stopped: bool = False
 
@@ -50,11 +51,11 @@ class FormRuns:
         self.now: Run | None = None
         self.ended = 0  # number of ended commands; the form compares it to see that there is a new answer
 
-    def start(self, kind: str, line: str, words: Sequence[str], folder: str) -> bool:
+    def start(self, kind: str, line: str, words: Sequence[str], folder: str, study: str = "") -> bool:
         """Starts a command. Returns False if another one runs."""
         if self.now is not None:
             return False
-        self.now = Run(kind, line, tuple(words), folder, time.monotonic())
+        self.now = Run(kind, line, tuple(words), folder, time.monotonic(), study)
         threading.Thread(target=self._wait, args=(self.now,), name=f"form {kind}", daemon=True).start()
         return True
 
@@ -73,6 +74,8 @@ class FormRuns:
 
     def _wait(self, run: Run) -> None:
         answer = self._answer(run)
+        if run.kind == ENQUEUE and answer.code == 0:
+            self.memory.ticked.pop(run.study, None)  # also if the form is closed by now
         self.memory.keep_answer(answer)
         self.now = None
         self.ended += 1

@@ -20,11 +20,11 @@ from fts.state import liveness, queries, replay
 from fts.state.db import Database, open_for_reading
 from fts.state.holder import blocker
 from fts.state.values import Epoch, Event, Opening, Sample, Snapshot, Trial, Verb
-from fts.tui.data.cells import Cell, attempts_of, best_curves, selected_cell, worked_of
+from fts.tui.data.cells import Cell, attempts_of, best_curves, selected_cell, with_chosen, worked_of
 from fts.tui.data.log_lines import last_words, log_of, trial_lines
 from fts.tui.data.log_tail import Tail
 from fts.tui.data.shared_values import SharedValues
-from fts.tui.data.view import CURVES, EVENTS, HARDWARE, QUEUE, RESULTS, Details
+from fts.tui.data.view import EVENTS, HARDWARE, QUEUE, RESULTS, Details
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +49,7 @@ class ReadRequest:
     words_of: int | None = None  # job whose last log lines are wanted
     with_curves: bool = True
     with_day: bool = False
+    best_of: tuple[int, ...] = ()  # jobs of which the curve of the best trial is wanted
     since: float | None = None  # count the events since then; None: since the user's last key
     at: float | None = None  # replay: the moment, seconds since the epoch
     now: float | None = None  # replaces the clock, for pictures that must not change
@@ -168,6 +169,7 @@ class ReadCache:
     def __init__(self) -> None:
         self.cells: dict[tuple[Any, ...], Cell] = {}  # the cells selected last, newest at the end
         self.cell = Cell()
+        self.chosen: tuple[Cell, tuple[int, ...], Cell] = (Cell(), (), Cell())  # cell, ids of added curves, result
         self.best: dict[int, tuple[int, tuple[Epoch, ...]]] = {}  # job id: (trial id, curve)
         self.rows = queries.KnownRows(SharedValues().clean)
         self.events: tuple[Event, ...] = ()
@@ -234,12 +236,13 @@ def _details(db: Database, snapshot: Snapshot, request: ReadRequest, cache: Read
     cache.cell = selected_cell(db, snapshot, request, cache)
     if request.with_day or request.screen == HARDWARE:
         _read_day(db, request.now or snapshot.taken_at, cache, request)
+    shown = with_chosen(db, snapshot, request, cache, cache.cell)
     log, log_path, problem = log_of(snapshot, request, cache, path)
     return Details(
-        job_id=cache.cell.job_id,
-        trials=cache.cell.trials,
-        curves=cache.cell.curves,
-        best_curves=best_curves(db, snapshot, cache) if request.screen == CURVES else {},
+        job_id=shown.job_id,
+        trials=shown.trials,
+        curves=shown.curves,
+        best_curves=best_curves(db, snapshot, cache, request.best_of),
         samples=cache.samples,
         peaks=cache.peaks,
         events=events,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fts.state.values import Direction, Job
     from fts.tui.data.view import View
 
+MOST_COLUMNS, LEAST_ROWS = 4, 2  # of small charts beside each other; of a small chart below its heading
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -51,6 +53,32 @@ def _grid_of(view: View) -> Grid:
         place = (*study.place(job), 0, 0)
         rows[row], columns[column] = place[0], place[1]
     return Grid(tuple(sorted(rows, key=rows.__getitem__)), tuple(sorted(columns, key=columns.__getitem__)), found)
+
+
+def columns_in_sight(view: View, grid: Grid, room: int) -> tuple[list[str], list[str]]:
+    """Returns the columns that fit, including the one of the selected cell, and the other columns."""
+    at = next((key[1] for key, job in grid.cells.items() if job.id == view.job_id), None)
+    place = grid.columns.index(at) if at in grid.columns else 0
+    first = min(max(place - room + 1, 0), max(len(grid.columns) - room, 0))
+    shown = list(grid.columns[first : first + room])
+    return shown, [each for each in grid.columns if each not in shown]
+
+
+def rows_in_sight(view: View, height: int) -> list[str]:
+    """Returns the rows of the grid for which there is room, among them that of the selected cell."""
+    grid, room = grid_of(view), max((height - 1) // (LEAST_ROWS + 1), 1)
+    at = next((key[0] for key, job in grid.cells.items() if job.id == view.job_id), None)
+    place = grid.rows.index(at) if at in grid.rows else 0
+    first = min(max(place - room // 2, 0), max(len(grid.rows) - room, 0))
+    return list(grid.rows[first : first + room])
+
+
+def jobs_in_sight(view: View, height: int) -> tuple[int, ...]:
+    """Returns the ids of the jobs of which a small chart is shown on a screen of that height."""
+    grid = grid_of(view)
+    columns, _ = columns_in_sight(view, grid, MOST_COLUMNS)
+    places = ((row, column) for row in rows_in_sight(view, height) for column in columns)
+    return tuple(grid.cells[place].id for place in places if place in grid.cells)
 
 
 def _named(study: declared.Declared, job: Job, n: int) -> str:

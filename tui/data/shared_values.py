@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ PARTS = {
     ),
 }  # fmt: skip
 MOST = 5000  # parts kept; each trial has some of its own, and a monitor runs for weeks
+LONGEST = 500  # characters of a text that is compared with earlier ones
 PLAIN = 2  # marshal version in which equal values give equal bytes
 
 
@@ -42,7 +44,17 @@ class SharedValues:
             at = hash(marshal.dumps(part, PLAIN))
         except ValueError:  # marshal cannot write this type
             return part
+        kept = self._kept.get(at)
+        if kept is not None and type(kept) is type(part) and kept == part:
+            return kept
+        if type(part) is dict:  # specifications of a study differ in their axes only; JSON makes each key anew
+            part = {sys.intern(str(name)): self._shared_entry(value) for name, value in part.items()}
         if len(self._kept) >= MOST:
             self._kept.clear()  # values that were made before keep their parts
-        kept = self._kept.setdefault(at, part)
-        return kept if type(kept) is type(part) and kept == part else part
+        self._kept[at] = part
+        return part
+
+    def _shared_entry(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return sys.intern(value) if type(value) is str and len(value) <= LONGEST else value
+        return self._shared(value) if isinstance(value, list | dict) else value

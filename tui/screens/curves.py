@@ -8,12 +8,18 @@ from textual.containers import Horizontal
 
 from fts.jobs.status import declared, formatting, naming
 from fts.tui.data.curve_comparison import broken
-from fts.tui.data.result_grid import grid_of, question_of
+from fts.tui.data.result_grid import (
+    LEAST_ROWS,
+    MOST_COLUMNS,
+    columns_in_sight,
+    grid_of,
+    question_of,
+    rows_in_sight,
+)
 from fts.tui.render.chart import Plot, Series, paint, value_range
 from fts.tui.render.text import Line, clip, line, rule
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.widgets import learning_curve
-from fts.tui.widgets.matrix import in_sight
 from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
@@ -60,13 +66,13 @@ def small_multiples(view: View, width: int, height: int) -> list[Line]:
     cells = grid.cells
     if not cells:
         return [rule("best curve of each cell", "", width), line(("nothing queued yet", "dim"))]
-    horizons, sizes = in_sight(view, grid, 4)[0], grid.rows
+    horizons, sizes = columns_in_sight(view, grid, MOST_COLUMNS)[0], rows_in_sight(view, height)
     question = question_of(view)
     title = f"best curve of each cell{' · ' + question if question else ''}"
     lines: list[Line] = [rule(title, "[ ] selects", width, view.focus == "cells")]
     column = max(width // max(len(horizons), 1), 8)
-    rows = max((height - 1) // max(len(sizes), 1) - 1, 2)
-    span = _range(view, list(cells.values()))
+    rows = max((height - 1) // max(len(sizes), 1) - 1, LEAST_ROWS)
+    span = _range(view, [cells[size, horizon] for size in sizes for horizon in horizons if (size, horizon) in cells])
     for size in sizes:
         heads: list[tuple[str, str]] = []
         blocks: list[list[Line]] = []

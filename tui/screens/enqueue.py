@@ -215,7 +215,7 @@ class EnqueueForm(Modal[None]):
         assert seen is not None, "_answered_look has set it"
         table = self.query_one(CellTable)
         if seen.cells or not seen.problems:  # if an option is refused, the cells stay as they were
-            table.show(seen.cells, table.ticked)
+            table.show(seen.cells, table.ticked if table.cells else self.memory.ticked.get(self.key, ()))
         options = self.query_one(Options)
         await options.show(self.key, seen.fields, self.typed)
         options.tell(seen.problems)
@@ -247,7 +247,7 @@ class EnqueueForm(Modal[None]):
             self._choose(self.studies[event.option_index].key, to_cells=True)
 
     def _choose(self, key: str, to_cells: bool = False) -> None:
-        """Chooses a study: restores its typed options, ticks nothing."""
+        """Chooses a study: restores its typed options and its ticks."""
         if self.process.waited_s() > GIVE_UP_S:
             self.process.restart()
         self._forget_questions()
@@ -277,6 +277,7 @@ class EnqueueForm(Modal[None]):
     # ---------------------------------------------------------------- cells, options, cost
 
     def on_cell_table_ticked(self, message: CellTable.Ticked) -> None:
+        self.memory.ticked[self.key] = frozenset(self.query_one(CellTable).ticked)
         self._update_cost()
 
     def on_cell_table_pointed(self, message: CellTable.Pointed) -> None:
@@ -369,7 +370,11 @@ class EnqueueForm(Modal[None]):
             tabs.first().step(by)
 
     def action_leave(self) -> None:
-        """Esc: leaves a text field if one has the focus, else the form."""
+        """Esc: leaves an option or a text field if one has the focus, else the form."""
+        options = self.query_one(Options)
+        if options.has_focus_within and not options.has_focus:
+            options.focus()  # not a button: Enter would press it
+            return
         if isinstance(self.focused, Input):
             self.query_one("#buttons Button:enabled").focus()
             return
@@ -436,7 +441,7 @@ class EnqueueForm(Modal[None]):
 
     def _start(self, kind: str, line: str, words: Sequence[str]) -> bool:
         self.note = ""
-        started = self.runs.start(kind, line, words, self.seen.folder if self.seen else "")
+        started = self.runs.start(kind, line, words, self.seen.folder if self.seen else "", self.key)
         if not started:
             self.note = "one command at a time: s ends the one that runs"
         self._paint()

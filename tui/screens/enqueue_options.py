@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Checkbox, Input, Label, OptionList, Select, Static
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 UNSET = "(not given)"
+HINT = "Enter edits an option; Esc leaves it: then 1 to 4 open the tabs"
 
 
 class Tick(Checkbox):
@@ -106,8 +108,18 @@ class FieldRow(Vertical):
         self.query_one(".name", Label).update(f"  {self.field.label}")
 
 
-class Options(VerticalScroll, can_focus=False):
-    """The rows of all options."""
+class Options(VerticalScroll, can_focus=True):
+    """The rows of all options.
+
+    The tab opens with the focus here and not in a field: a digit typed next opens a tab, as the digit before it did,
+    and does not replace the number of trials.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "step(1)", show=False),
+        Binding("down", "step(1)", show=False),
+        Binding("up", "step(-1)", show=False),
+    ]
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
@@ -121,12 +133,24 @@ class Options(VerticalScroll, can_focus=False):
         self._of, self.fields = key, tuple(fields)
         focused = next((row.field.name for row in self.rows() if row.has_focus_within), None)
         async with self.batch():
-            await self.remove_children()
+            await self.remove_children(FieldRow)
             await self.mount_all(FieldRow(field, typed.get(field.name, field.default)) for field in fields)
         if focused is not None:
             for row in self.rows():
                 if row.field.name == focused and (controls := row.query("Input, Select, Tick")):
                     controls.first().focus()
+
+    def compose(self) -> ComposeResult:
+        yield Static(HINT, classes="hint")
+
+    def action_step(self, by: int) -> None:
+        """Focuses the next or previous option; before the first one none."""
+        rows = list(self.rows())
+        here = next((n for n, row in enumerate(rows) if row.has_focus_within), -1)
+        if not 0 <= here + by < len(rows):
+            self.focus()
+        elif controls := rows[here + by].query("Input, Select, Tick"):
+            controls.first().focus()
 
     def tell(self, problems: Mapping[str, str]) -> None:
         for row in self.rows():

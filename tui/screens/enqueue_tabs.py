@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FIRST = {  # tab: selector of the widget that gets the focus when it opens
     "study": "#studies",
     "cells": "#table",
-    "options": "#fields Input, #fields Select, #fields Tick",
+    "options": "#fields",
     "answer": "#answers",
 }
 TABS = tuple(FIRST)
@@ -45,6 +45,7 @@ class FormTabs(TabbedContent):
         .name { width: 26; }
         .control Input { width: 1fr; }
         .control Select { width: 1fr; }
+        .hint { color: $text-muted; height: auto; }
         .help { color: $text-muted; padding-left: 4; height: auto; }
         .help.problem { color: $error; text-style: bold; }
     }

@@ -104,7 +104,9 @@ def _plot(
     name = "pause" if title.startswith("temp") else "soft limit"
     hint = f"most {max(values):.{digits}f}"
     if limit:
-        hint += f" ┊ {name} {limit:.0f}" + (" (above the picture)" if far and not low_room else "")
+        short = f"{hint} ┊ {name} {limit:.0f}"
+        hint = short + (" (above the picture)" if far and not low_room else "")
+        hint = hint if formatting.width(title + hint) + 7 <= width else short  # the title is never cut
     return [rule(title, hint, width, view.focus == "day"), *paint(plot, width, height - 1, True, ticks)]
 
 

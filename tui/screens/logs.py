@@ -24,14 +24,14 @@ CLOCK = re.compile(r"\b(\d\d):(\d\d)(?::(\d\d))?\b")
 def log(view: View, width: int, height: int) -> list[Line]:
     """Paints the log with a title about what is shown."""
     trial = view.trial
-    name = view.details.log_path or (f"t{trial.number}" if trial else "no log")
+    name = view.details.log_path or (f"t{trial.number}" if trial else "")
     lines = table_rows.log_of(view)
     shown = f"line {max(len(lines) - view.scroll, 0)} of {len(lines)}"
     level = f"  level {view.level}+" if view.level else ""
     search = f"  /{view.search}" if view.search else ""
     follow = "f follow on" if view.follow else "f follow off"
     hint = f"{shown}{level}{search}  {follow}"
-    return [rule(f"log {name}", hint, width, view.focus == "log"), *event_list.log(view, width, height - 1)]
+    return [rule(f"log {name}".rstrip(), hint, width, view.focus == "log"), *event_list.log(view, width, height - 1)]
 
 
 def extent(view: View, width: int, height: int) -> Extent:  # noqa: ARG001  # called by Pane

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal, Vertical
@@ -275,8 +276,8 @@ def results_so_far(view: View, width: int, height: int) -> list[Line]:
 
 
 def trials(view: View, width: int, height: int) -> list[Line]:
-    """Paints the trials of the selected cell."""
-    job = view.job
+    """Paints the trials of the selected cell. Marks, filter and order of this screen are those of the queue."""
+    job, view = view.job, replace(view, marks=frozenset(), filter="", sort="", reverse=False)
     count = f"trials {view.name} ({formatting.trials_ended(job)} of {job.trials_wanted})" if job else "trials"
     return [rule(count, "2", width, view.focus == "trials"), *_trials(view, width, height - 1)]
 

@@ -30,9 +30,6 @@ class MendedScreen(Screen[Answer]):
     MendedScreen.-narrow * { scrollbar-size: 0 0 !important; }
     """
 
-    def on_mount(self) -> None:
-        self.watch(self.app, "app_focus", self.focus_first, init=False)
-
     @on(events.Resize)
     def narrow(self) -> None:
         """Hides all scrollbars on a narrow screen."""
@@ -41,7 +38,9 @@ class MendedScreen(Screen[Answer]):
     def focus_first(self) -> None:
         """Gives the focus to the first widget if none has it.
 
-        8.2.8: a screen that opens while the terminal does not have the focus gets none, then or later.
+        8.2.8: a screen that opens while the terminal does not have the focus gets none, then or later. The app calls
+        this when the terminal has the focus again. A screen must not watch the app for it: 8.2.8 keeps each screen that
+        watches, with all its widgets, until the terminal's focus changes, which in tmux is often never.
         """
         wanted = self.app.AUTO_FOCUS if self.AUTO_FOCUS is None else self.AUTO_FOCUS
         if self.focused is None and self.app.app_focus and self.is_current and wanted:

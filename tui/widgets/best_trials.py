@@ -153,10 +153,11 @@ def _rest_on(view: View) -> list[Line]:
         lines.append(line((text, "dim")))
     if selected := _selected(view):
         lines.append(line((selected, "dim")))
-    for job in comparable_jobs(view):
+    for job in sorted(comparable_jobs(view), key=lambda job: job.horizon):
         if job.kind == "baseline" and job.best_value is not None:
             kind = declared.metric_word(view.snapshot, job)
-            text = f"best baseline h{job.horizon}: {kind} {formatting.short_score(job.best_value)} (t{job.best_trial})"
+            name = naming.best_name(job, view.snapshot.trials)
+            text = f"best baseline h{job.horizon}: {name}, {kind} {formatting.short_score(job.best_value)}"
             lines.append(line((text, "dim")))
     return lines
 
@@ -174,7 +175,8 @@ def _selected(view: View) -> str:
         parts.append(f"AUC {learning_curve.signed(trial.val_auc - 0.5)} against chance")
     if (gap := learning_curve.gap_words(view, trial)) is not None:
         parts.append(gap)
-    return f"{view.name} t{trial.number}: {' · '.join(parts)}" if parts else ""
+    name = naming.trial_name(job, trial.number, trial.architecture)
+    return f"{view.name} {name}: {' · '.join(parts)}" if parts else ""
 
 
 def _replicates(view: View) -> str:

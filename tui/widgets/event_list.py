@@ -74,7 +74,7 @@ def _words(view: View, event: Event, job: Job, name: str) -> str:
     if event.verb == "finished" and job.status == "done" and job.best_value is not None:
         if len(job.goals) > 1:
             return f"{name} done, front {len(job.front)}"
-        return f"{name} done, best {declared.short(job.best_value)} (t{job.best_trial})"
+        return f"{name} done, best {declared.short(job.best_value)} ({naming.best_name(job, view.snapshot.trials)})"
     if event.verb == "enqueued":
         return f"{name} enqueued"
     text = message_of(event, jobs)
@@ -93,32 +93,41 @@ def trial_words(view: View, event: Event) -> str:
     number, value = event.data.get("number"), event.data.get("value")
     if not isinstance(number, int):
         return ""
+    job = next((job for job in view.snapshot.jobs if job.id == event.job_id), None)
+    name = naming.trial_name(job, number, _baseline(view, job, event.trial_id))
     known = value if isinstance(value, int | float) else None
     scored = f" {declared.short(known)}" if known is not None else ""
     if event.verb == "new_best" and isinstance(event.data.get("front"), list):
-        return f"t{number} joins the front, {len(event.data['front'])} on it"
+        return f"{name} joins the front, {len(event.data['front'])} on it"
     if event.verb == "new_best":
         before = event.data.get("before")
         gain = ""
         if known is not None and isinstance(before, float):
             by = known - before
             gain = f" ({_gain(by)})"
-        return f"t{number} new best{scored}{gain}"
+        return f"{name} new best{scored}{gain}"
     if event.verb in ("trial_pruned", "trial_complete"):
         trial = by_id(view.trials, event.trial_id)
         epochs = event.data.get("epochs", trial.epochs if trial is not None else None)  # older events lack it
-        job = next((job for job in view.snapshot.jobs if job.id == event.job_id), None)
         step = declared.step_word(view.snapshot, job)
         after = f" at {step} {epochs}" if isinstance(epochs, int) and epochs > 0 else ""  # a baseline has none
         if job is not None and not job.task and isinstance(epochs, int):  # a count: its steps may have other numbers
             after = f" after {epochs} {step}" if epochs else ""
         cause = str(event.data.get("cause") or "")
         how = "pruned" if event.verb == "trial_pruned" else "complete" if cause == "finished" else cause or "complete"
-        return f"t{number} {how}{after},{scored or ' no value'}"
+        return f"{name} {how}{after},{scored or ' no value'}"
     if event.verb == "trial_failed":
         why = event.data.get("message") or event.data.get("cause") or "no cause recorded"
-        return f"t{number} failed: {why}"
+        return f"{name} failed: {why}"
     return ""
+
+
+def _baseline(view: View, job: Job | None, trial_id: int | None) -> str:
+    """Returns the name of the baseline that a trial of a baseline job fits; empty for other jobs, or if unknown."""
+    if job is None or job.kind != "baseline":
+        return ""
+    started = (each for each in view.snapshot.journal if each.trial_id == trial_id and each.verb == "trial_started")
+    return next((each.message.partition(" starts: ")[2] for each in started), "")
 
 
 def _gain(by: float) -> str:

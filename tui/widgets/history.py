@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import declared
+from fts.jobs.status import declared, naming
 from fts.jobs.status.memoize import Once
 from fts.state.values import TrialStatus
 from fts.tui.render.chart import LABEL, STYLES, Dots, Plot, Series, paint, value_range, value_ticks
@@ -37,7 +37,8 @@ def history(view: View, width: int, height: int, notes: bool = True) -> list[Lin
     ys = [y for _, y in dots] + [y for _, y in best]
     word = declared.metric_word(view.snapshot, job)
     since = f"best {word} of the latest {TRIALS}" if len(view.trials) > TRIALS else f"best {word} so far"
-    legend = [(f"{STYLES['solid']} {since} {declared.short(best[-1][1])}", "best")] if best else []
+    holder = f", {naming.best_name(job, view.snapshot.trials)}" if job.kind == "baseline" else ""
+    legend = [(f"{STYLES['solid']} {since} {declared.short(best[-1][1])}{holder}", "best")] if best else []
     legend.append((f"{SIGN} each trial", "dim"))
     low = best and job.direction == "minimize"
     at = 0 if low else max(height - 3 - len(legend), 0) // 2

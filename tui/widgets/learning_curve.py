@@ -113,9 +113,10 @@ def summary(view: View) -> str:
         return f"best {declared.short(view.job.best_value)}" if view.job is not None else ""
     found = comparison_of(view, trial)
     called = "now" if is_at_work(view, trial) else "last"
-    now = f"{called} {declared.short(found.live[-1][1])}" if found.live else f"no {_step(view)} yet"
+    missing = "" if trial.epochs else f"no {_step(view)} yet"  # a curve that is not read yet
+    now = f"{called} {declared.short(found.live[-1][1])}" if found.live else missing
     decides = metric_of(view, trial) == trial.metric
-    return f"{now}  best {declared.short(best.value)}" if best and decides else now
+    return f"{now}  best {declared.short(best.value)}".lstrip() if best and decides else now
 
 
 def is_at_work(view: View, trial: Trial) -> bool:
@@ -273,6 +274,8 @@ def no_curve(view: View, job: Job, trial: Trial | None) -> str:
         if expected > view.now:  # else it is late, or was interrupted before its first epoch
             earlier = formatting.count(len(known), "earlier trial")
             return f"first {step} of t{trial.number} expected {formatting.clock(expected)} (from {earlier})"
+    if trial.epochs:
+        return f"reading the curve of t{trial.number} ..."
     return f"t{trial.number} has no {step} yet"
 
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.state.values import Direction, JobStatus
-from fts.tui.data.result_grid import Grid, comparable_jobs, grid_of, has_front, objective, of_bars, questions
+from fts.tui.data.result_grid import (
+    columns_in_sight,
+    comparable_jobs,
+    grid_of,
+    has_front,
+    objective,
+    of_bars,
+    questions,
+)
 from fts.tui.data.view import RESULTS, View
 from fts.tui.render.text import Line, Span, line, with_role
 from fts.tui.widgets import learning_curve, queue_table
@@ -39,7 +47,7 @@ def matrix(view: View, width: int) -> list[Line]:
     name = max(min(max((formatting.width(row) for row in grid.rows), default=0) + 1, MOST_NAME), NAME)
     roomy = width >= name + INTERVAL * len(grid.columns)
     column = INTERVAL if roomy and view.snapshot.margins else COLUMN
-    columns, left_out = in_sight(view, grid, max((width - name) // column, 1))
+    columns, left_out = columns_in_sight(view, grid, max((width - name) // column, 1))
     head: list[Span] = [(formatting.fit("", name), "")]
     metric = metric_shown(view)
     plain = not view.job or len(declared.of_job(view.snapshot, view.job).axes) < 2  # then the heading is the metric
@@ -59,15 +67,6 @@ def matrix(view: View, width: int) -> list[Line]:
     if left_out:
         lines.append(line((formatting.cut(f"not in sight: {', '.join(left_out)}; [ and ] go there", width), "dim")))
     return lines
-
-
-def in_sight(view: View, grid: Grid, room: int) -> tuple[list[str], list[str]]:
-    """Returns the columns that fit, including the one of the selected cell, and the other columns."""
-    at = next((key[1] for key, job in grid.cells.items() if job.id == view.job_id), None)
-    place = grid.columns.index(at) if at in grid.columns else 0
-    first = min(max(place - room + 1, 0), max(len(grid.columns) - room, 0))
-    shown = list(grid.columns[first : first + room])
-    return shown, [each for each in grid.columns if each not in shown]
 
 
 def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best: set[int], column: int) -> Line:

@@ -248,8 +248,10 @@ def reasons(view: View, job: Job) -> tuple[str, ...]:
             return (f"{one} {' '.join(f't{number}' for number in job.front)}{failed}",)
         if job.best_trial is None:
             return (formatting.without_best(job),)  # which counts those that failed
-        best = f"best t{job.best_trial}"
-        return f"{best} {margin(view, job)}".rstrip() + failed, best + failed
+        name = naming.best_name(job, view.snapshot.trials)
+        best = f"best {name}"
+        texts = (f"{best} {margin(view, job)}".rstrip() + failed, best + failed)
+        return texts if job.kind != "baseline" else (*texts, name)  # names are long
     if job.status is JobStatus.FAILED:
         cause = "OOM" if job.cause == "out of memory" else str(job.cause or "no cause recorded")
         where = f" in t{job.trials_complete + job.trials_pruned + job.trials_failed}"
@@ -328,7 +330,7 @@ def _now(view: View, job: Job) -> tuple[str, ...]:
     if (curve := view.epochs(trial.id)) and curve[0].epoch == 0:  # steps counted from 0: the fifth is step 4
         done = f"{trial.epochs}/{planned} {step}" if planned is not None else f"{step} {curve[-1].epoch}"
     own = [one for one in view.snapshot.trials if one.job_id == job.id]
-    named = f"t{trial.number}{beside}"
+    named = f"{naming.trial_name(job, trial.number, trial.architecture)}{beside}"
     if job.trials_complete and not any(one.epochs for one in own):
         text = f"{named} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
         return f"{text} {margin(view, job)}".rstrip(), text
@@ -426,4 +428,5 @@ def _empty(view: View, width: int) -> list[Line]:
     ]
     if not view.readonly:
         texts.append("e enqueues any of these with a form")
-    return [((formatting.cut(f"   {text}".rstrip(), width), "dim" if n else ""),) for n, text in enumerate(texts)]
+    fits = [text if formatting.width(text) <= width - 3 else text.partition("   ")[0] for text in texts]
+    return [((formatting.cut(f"   {text}".rstrip(), width), "dim" if n else ""),) for n, text in enumerate(fits)]

@@ -117,8 +117,8 @@ def _are_described(view: View, seen: Sequence[Trial]) -> bool:
 
 
 def value_word(view: View) -> str:
-    """Returns the heading of the value: `AUC`, `loss`, `val_loss ↓`."""
-    return "AUC" if view.job is None else declared.metric_word(view.snapshot, view.job)
+    """Returns the heading of the value: `AUC`, `loss`, `val_loss ↓`; before a cell is selected `value`."""
+    return "value" if view.job is None else declared.metric_word(view.snapshot, view.job)
 
 
 def importance_line(view: View, width: int) -> Line | None:
