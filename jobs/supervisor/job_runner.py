@@ -125,6 +125,8 @@ class JobRunner:
         resources = self.study.resources(self.cell)
         threads = resources.threads or self.work.settings.threads
         self.want = want_of(resources, threads)
+        if self.want.gpus:  # which ones it sees is in its environment, and known when it begins
+            return
         with contextlib.suppress(OSError):  # the first trial will report it
             self.work.slot.prepare(self.study.program(self.cell), threads)
 

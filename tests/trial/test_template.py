@@ -178,6 +178,20 @@ def test_what_a_function_leaves_reaches_only_later_trials_of_its_cell_in_a_reuse
     assert seen(study) == found, "trial 2 left a thread running, so trial 3 got a new process"
 
 
+@forks
+@pytest.mark.parametrize("gpus", ["0", "1"])
+def test_the_trials_of_all_cells_of_a_study_have_one_template(tmp_path: Path, gpus: str) -> None:
+    """Also where its environment names a GPU, which is known when a trial begins."""
+    study = Study(tmp_path, FTS_GPUS="0=24GB")
+    (tmp_path / "train.py").write_text(
+        "import os\ndef objective(trial, a):\n    trial.set_user_attr('parent', os.getppid())\n    return a"
+    )
+    study.ok("enqueue", "train.py:objective", "-m", "a=1,2,3", "--trials", "2", "--gpu", gpus, "--memory", "200MB")
+    study.ok("worker", "--until-empty", "--slots", "1")
+    rows = study.query("SELECT json_extract(facts, '$.attrs.parent') AS parent FROM trial")
+    assert (len(rows), len({row["parent"] for row in rows})) == (6, 1)
+
+
 # -- what a process knows of earlier trials
 
 SPACE = {"x": {"kind": "float", "low": -1.0, "high": 1.0}, "kind": {"kind": "choice", "choices": ["a", "b"]}}
