@@ -92,16 +92,25 @@ def _short(digits: str) -> int:
 
 def as_json(text: str, whole_number: Callable[[str], int] | None = None) -> Any:
     """Parses JSON. Raises ValueError if it is not JSON, or nested deeper than DEPTH."""
-    if text.count("{") + text.count("[") > DEPTH and _depth(text) > DEPTH:
+    if is_too_deep(text):
         raise ValueError
     if whole_number is None or not _TOO_LONG.search(text):  # the usual case: the C parser reads it all
         return json.loads(text)
     return json.loads(text, parse_int=whole_number)
 
 
+def is_too_deep(text: str) -> bool:
+    """Whether JSON has more levels than any reader accepts."""
+    return text.count("{") + text.count("[") > DEPTH and _depth(text) > DEPTH
+
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
 def _depth(text: str) -> int:
+    """Counts the levels of nested JSON. A bracket in a string, such as one of a user's message, is none."""
     deepest = depth = 0
-    for char in text:
+    for char in _STRING.sub("", text):
         depth += (char in "{[") - (char in "}]")
         deepest = max(deepest, depth)
     return deepest
