@@ -489,7 +489,7 @@ def test_an_error_in_the_code_of_an_installed_study_is_no_fault_of_fts(monkeypat
     def raised(source: str) -> Exception:
         space: dict[str, object] = {"__name__": "bowl.study"}
         exec(compile(source, "/home/me/bowl/study.py", "exec"), space)
-        with pytest.raises(ValueError, match="no row|invalid literal") as found:
+        with pytest.raises(ValueError, match=r"no row|invalid literal") as found:
             space["hook"]()  # type: ignore[operator]
         return found.value
 
