@@ -25,8 +25,8 @@ MISUSED = (  # wrong calls, which fail on every machine
     errno.EBADF, errno.ECHILD, errno.EFAULT, errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.ENOTSOCK, errno.ENOTTY,
     errno.ESPIPE, errno.ESRCH, errno.EXDEV,
 )  # fmt: skip
-IN_THE_WAY = (  # the user's code left a folder, a link or a pipe where a trial's files belong
-    errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EINVAL, errno.ENXIO,
+IN_THE_WAY = (  # the user's code left a folder or a pipe where a trial's files belong; a link may be a person's
+    errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.ENXIO,
 )  # fmt: skip
 LIMITS = {errno.EFBIG: resource.RLIMIT_FSIZE, errno.EMFILE: resource.RLIMIT_NOFILE}
 AT_START = {kind: resource.getrlimit(kind)[0] for kind in LIMITS.values()}  # before any code of the user runs

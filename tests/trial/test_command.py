@@ -644,7 +644,8 @@ def test_what_a_command_puts_in_the_place_of_its_report_fails_its_trials_and_hol
     enqueue("pipe", "rm $FTS_REPORT; mkfifo $FTS_REPORT; sleep {x:0.1..0.2}")
     enqueue("long", "head -c 2000000 /dev/zero | tr '\\0' x > $FTS_REPORT; sleep {x:0.1..0.2}")
     enqueue("well", "sleep {x:0.1..0.2}; fts log loss=0.5")
-    assert run(("worker", "--until-empty", "--slots", "1", "--threads", "1"), tmp_path, os.environ).code == 0
+    quick = os.environ | {"FTS_OUTAGE_PAUSE_S": "0.001"}
+    assert run(("worker", "--until-empty", "--slots", "1", "--threads", "1"), tmp_path, quick).code == 0
     jobs = {job["study"]: job for job in json.loads(run(("queue", "--json"), tmp_path, os.environ).out)["jobs"]}
     assert jobs.pop("well")["status"] == "done"
     told = {"loop": "it is a link", "pipe": "is not a file any more", "long": "each line has over 1,048,576 bytes"}
