@@ -92,16 +92,25 @@ def _short(digits: str) -> int:
 
 def as_json(text: str, whole_number: Callable[[str], int] | None = None) -> Any:
     """Parses JSON. Raises ValueError if it is not JSON, or nested deeper than DEPTH."""
-    if text.count("{") + text.count("[") > DEPTH and _depth(text) > DEPTH:
+    if is_too_deep(text):
         raise ValueError
     if whole_number is None or not _TOO_LONG.search(text):  # the usual case: the C parser reads it all
         return json.loads(text)
     return json.loads(text, parse_int=whole_number)
 
 
+def is_too_deep(text: str) -> bool:
+    """Whether JSON has more levels than any reader accepts."""
+    return text.count("{") + text.count("[") > DEPTH and _depth(text) > DEPTH
+
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
 def _depth(text: str) -> int:
+    """Counts the levels of nested JSON. A bracket in a string, such as one of a user's message, is none."""
     deepest = depth = 0
-    for char in text:
+    for char in _STRING.sub("", text):
         depth += (char in "{[") - (char in "}]")
         deepest = max(deepest, depth)
     return deepest
@@ -172,6 +181,7 @@ def read_badges(text: str) -> tuple[str, ...]:
 
 TIME, SOME_TIME = number(0.0, LATEST, 0.0), number(0.0, LATEST)
 COUNT, SOME_COUNT = whole(0, MANY, 0), whole(0, MANY)
+STEP, SOME_STEP = whole(0, 2**31, 0), whole(0, 2**31)  # of a report: functions count samples, too
 ROW, SOME_ROW = whole(0, 2**63 - 1, 0), whole(0, 2**63 - 1)
 SIZE = whole(-LARGE, LARGE)
 SCORE = number(-HUGE, HUGE)
@@ -197,7 +207,7 @@ TRIAL: dict[str, Kind] = {
     "id": ROW, "job_id": ROW, "number": COUNT, "status": one_of(TrialStatus, TrialStatus.FAILED),
     "params": Kind(read_params, {}, False), "effective": json_object(), "effective_md5": text(""),
     "architecture": text(""), "n_params": SIZE, "objective": text(""),
-    "direction": one_of(Direction, Direction.MINIMIZE), "value": SCORE, "best_epoch": SOME_COUNT, "last_value": SCORE,
+    "direction": one_of(Direction, Direction.MINIMIZE), "value": SCORE, "best_epoch": SOME_STEP, "last_value": SCORE,
     "epochs": COUNT, "val_loss": SCORE, "val_auc": SCORE, "auc_low": SCORE, "auc_high": SCORE,
     "n_train": SIZE, "n_val": SIZE, "n_pos": SIZE,
     "prior_loss": SCORE, "label_md5": text(), "base_rate": SCORE, "data_md5": text(), "code_commit": text(),
@@ -209,7 +219,7 @@ TRIAL: dict[str, Kind] = {
     "pid": whole(0, 2**31 - 1), "pid_started": STARTED, "facts": Kind(read_facts, {}, False),
 }  # fmt: skip
 EPOCH: dict[str, Kind] = {
-    "trial_id": ROW, "epoch": COUNT, "step": whole(0, LARGE, 0), "train_loss": MEASURED, "val_loss": MEASURED,
+    "trial_id": ROW, "epoch": STEP, "step": whole(0, LARGE, 0), "train_loss": MEASURED, "val_loss": MEASURED,
     "train_auc": SOME_MEASURED, "val_auc": SOME_MEASURED, "val_brier": SOME_MEASURED, "pred_min": MEASURED,
     "pred_max": MEASURED, "pred_sd": MEASURED, "learning_rate": MEASURED, "samples_per_s": MEASURED,
     "seconds": number(0.0, LATEST, math.nan), "at": TIME, "value": SOME_MEASURED,
@@ -232,7 +242,7 @@ SAMPLE: dict[str, Kind] = {
     "disk_free": SIZE, "step_s": SENSED,
 }  # fmt: skip
 CHECKPOINT: dict[str, Kind] = {
-    "id": ROW, "trial_id": ROW, "step": whole(0, LARGE, 0), "epoch": COUNT, "path": text(""),
+    "id": ROW, "trial_id": ROW, "step": whole(0, LARGE, 0), "epoch": STEP, "path": text(""),
     "bytes": whole(0, LARGE, 0), "md5": text(""), "seconds": number(0.0, LATEST, 0.0), "at": TIME,
 }  # fmt: skip
 STUDY: dict[str, Kind] = {"name": text(""), "declaration": Kind(read_facts, {}, False), "created_at": TIME}

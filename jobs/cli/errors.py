@@ -11,6 +11,7 @@ from typing import TypeGuard
 import click
 
 from fts.installing import installing
+from fts.jobs.api.load import installed
 from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.forms import help_of, of_another_form
 from fts.jobs.cli.synonyms import option_hint
@@ -66,8 +67,23 @@ def sentence_of(error: Exception) -> str:
         return missing_package(error)
     if (sentence := no_room(error)) is not None:
         return sentence
-    kind = type(error).__name__
-    return f"a fault in fts itself: {kind}: {_one_line(str(error))} (run it again with FTS_DEBUG=1 to see where)"
+    what = f"{type(error).__name__}: {_one_line(str(error))}"
+    if (found := _place_in_study(error)) is not None:
+        name, place = found
+        return f"a fault in the installed study {name!r}: {what} ({place}; FTS_DEBUG=1 shows all of it)"
+    return f"a fault in fts itself: {what} (run it again with FTS_DEBUG=1 to see where)"
+
+
+def _place_in_study(error: Exception) -> tuple[str, str] | None:
+    """Returns the installed study whose code raised the error, or called what did, and the line; None: it is ours."""
+    studies = {found.value.partition(":")[0].partition(".")[0]: name for name, found in installed().items()}
+    place, step = None, error.__traceback__
+    while step is not None:
+        package = str(step.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if package in studies and package != "fts":
+            place = studies[package], f"{Path(step.tb_frame.f_code.co_filename).name} line {step.tb_lineno}"
+        step = step.tb_next
+    return place
 
 
 def is_missing_package(error: BaseException) -> TypeGuard[ModuleNotFoundError]:

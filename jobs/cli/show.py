@@ -178,7 +178,8 @@ def trials(cell: str, top: int | None, as_csv: bool, as_json: bool) -> None:
     right = [column.label for column in shown if column.right]
     emit_table(("trial", "state", *(column.label for column in shown), *took, "note"), rows_of_table, [*right, *took])
     if len(job.goals) > 1:
-        say(f"{formatting.BEST} no other trial beats it in all of {', '.join(job.goals)}: {len(job.front)} such trials")
+        front = formatting.count(len(job.front), "such trial")
+        say(f"{formatting.BEST} no other trial beats it in all of {', '.join(job.goals)}: {front}")
     if shares := importance(every):
         listed = ", ".join(f"{each.name} {each.share:.2f}" for each in shares)
         bar = chance_of(every)

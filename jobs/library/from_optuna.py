@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from fts.jobs.records.optuna import SQLITE, NoStorage, file_of, opened, shown
 from fts.jobs.search.space import data_of, plain_choice
 from fts.state import queries, transitions
 from fts.state.disk import reading_uri
+from fts.state.errors import BadRow
 from fts.state.files import expanded, is_file
 from fts.state.values import Cause, Direction, TrialStatus, bounded
 
@@ -82,15 +83,30 @@ def read(url: str, name: str | None) -> Recorded:
     taken, left_out, numbers = [], [], []
     for trial in trials:
         try:
-            taken.append(recorded(trial, goals))
-            numbers.append(int(trial.number))
-        except (ValueError, TypeError) as odd:
+            ended, without = _storable(recorded(trial, goals))
+        except (ValueError, TypeError, BadRow) as odd:
             left_out.append(f"trial {trial.number}, {odd}")
-        else:
-            if (size := len(attributes_of(trial))) > MAX_ATTRIBUTES:
-                most = f"expected at most {MAX_ATTRIBUTES:,}"
-                left_out.append(f"the user attributes of trial {trial.number}: {size:,} characters, {most}")
+            continue
+        taken.append(ended)
+        numbers.append(int(trial.number))
+        if (size := len(attributes_of(trial))) > MAX_ATTRIBUTES:
+            without = f"{size:,} characters, expected at most {MAX_ATTRIBUTES:,}"
+        if without:
+            left_out.append(f"the user attributes of trial {trial.number}: {without}")
     return Recorded(name, source, goals, tuple(taken), tuple(left_out), tuple(numbers))
+
+
+def _storable(trial: transitions.RecordedTrial) -> tuple[transitions.RecordedTrial, str]:
+    """Returns the trial, and why it has no user attributes, if the database would not accept them. Raises BadRow."""
+    try:
+        transitions.check_recorded(trial)
+    except BadRow as odd:
+        if "attrs" not in trial.facts:
+            raise
+        bare = replace(trial, facts={name: one for name, one in trial.facts.items() if name != "attrs"})
+        transitions.check_recorded(bare)
+        return bare, str(odd)
+    return trial, ""
 
 
 def require_storage(path: Path) -> None:

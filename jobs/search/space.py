@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from fts.raising import quoted
@@ -30,14 +31,28 @@ def distribution_of(name: str, d: dict[str, Any]) -> BaseDistribution:
 
     try:
         if d["kind"] == "float":
-            return od.FloatDistribution(d["low"], d["high"], log=d.get("log", False), step=d.get("step"))
+            return od.FloatDistribution(d["low"], _last_step(d), log=d.get("log", False), step=d.get("step"))
         if d["kind"] == "int":
-            return od.IntDistribution(d["low"], d["high"], log=d.get("log", False), step=d.get("step", 1))
+            return od.IntDistribution(d["low"], _last_step(d), log=d.get("log", False), step=d.get("step", 1))
         if d["kind"] == "choice":
             return od.CategoricalDistribution(d["choices"])
         raise BadSpace(f"{name}: kind is {d['kind']!r}, expected float, int or choice")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadSpace(f"{name} has an invalid distribution: {str(d)[:200]} ({error})") from error
+
+
+def _last_step(d: dict[str, Any]) -> Any:
+    """Returns the largest value that the steps reach. Optuna would use the same one, with a warning on stderr."""
+    low, high, step = d["low"], d["high"], d.get("step")
+    if not step or not low < high:  # what is invalid is named by Optuna
+        return high
+    if d["kind"] == "int":
+        return high if step < 0 else low + (high - low) // step * step
+    first, last, by = (Decimal(str(one)) for one in (low, high, step))
+    if by <= 0:
+        return high
+    reached = float(last - (last - first) % by)
+    return reached if (Decimal(str(reached)) - first) % by == 0 else high  # else Optuna would leave out one more
 
 
 def data_of(name: str, distribution: BaseDistribution) -> dict[str, Any]:

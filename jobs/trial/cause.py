@@ -25,7 +25,9 @@ MISUSED = (  # wrong calls, which fail on every machine
     errno.EBADF, errno.ECHILD, errno.EFAULT, errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.ENOTSOCK, errno.ENOTTY,
     errno.ESPIPE, errno.ESRCH, errno.EXDEV,
 )  # fmt: skip
-IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)  # the user's code left something where a trial's files belong
+IN_THE_WAY = (  # the user's code left a folder or a pipe where a trial's files belong; a link may be a person's
+    errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.ENXIO,
+)  # fmt: skip
 LIMITS = {errno.EFBIG: resource.RLIMIT_FSIZE, errno.EMFILE: resource.RLIMIT_NOFILE}
 AT_START = {kind: resource.getrlimit(kind)[0] for kind in LIMITS.values()}  # before any code of the user runs
 # Messages of libraries that raise no MemoryError: of an allocator, or of a loader under a memory limit.
@@ -85,6 +87,12 @@ def cause_of(error: BaseException) -> str:
     if library and isinstance(under, ImportError | MemoryError):  # `RuntimeError: could not load ...` from the loader
         return cause_of(under)
     return CODE_ERROR
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Can other trials perhaps write? The full disk may be another than the study's, or only this folder is locked."""
+    is_ours = any(cls.__name__ == "CannotWrite" for cls in type(error).__mro__)
+    return not (is_ours and isinstance(error, OSError) and error.errno in FULL)
 
 
 def _changed_limit(number: int | None) -> bool:

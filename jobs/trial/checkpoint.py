@@ -13,8 +13,6 @@ directory.
 
 from __future__ import annotations
 
-import base64
-import errno
 import hashlib
 import importlib
 import json
@@ -22,15 +20,14 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
-from fts.installing import installing
 from fts.jobs.trial.local_folder import local_folder
+from fts.jobs.trial.packed import BadState, Packed, packable
 from fts.jobs.trial.process import CHECKPOINT_SHARE, say
 from fts.jobs.trial.running import ASKS, Report, running_of
 from fts.state.files import (
@@ -42,7 +39,6 @@ from fts.state.files import (
     naming,
     new_folder,
     remove,
-    replacing,
     sweep,
     sync_folder,
     take,
@@ -56,12 +52,6 @@ ALWAYS_S = 1e-3  # with FTS_CHECKPOINT_EVERY_S up to this, every save() writes, 
 KEPT = 2  # the current checkpoint and the previous one
 NAME = re.compile(r"checkpoint-(\d{6,})")
 FILES = "files"  # folder of a checkpoint for the files given to `save(files=...)`
-MARK = "$"  # key of a value that JSON cannot express
-PLAIN = (type(None), bool, int, float, str)
-
-
-class BadState(TypeError):
-    """The state holds a value that a checkpoint cannot hold."""
 
 
 class DamagedCheckpoint(ValueError):
@@ -311,124 +301,6 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-# -- values that JSON cannot express
-
-
-def packable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns those values that a checkpoint can hold."""
-    found = {}
-    for name, value in values.items():
-        with suppress(BadState):
-            Packed().pack(value, name)
-            found[name] = value
-    return found
-
-
-class Packed:
-    """Converts a tree of values to JSON and back. Collects its arrays and tensors, which are written to other files."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[str, Any] = {}
-        self.tensors: dict[str, Any] = {}
-
-    def pack(self, value: Any, where: str) -> Any:
-        """Converts a value to JSON. Raises BadState with the position of a value that cannot be converted."""
-        kind = type(value)
-        if kind in PLAIN:
-            return value
-        if kind is list:
-            return [self.pack(one, f"{where}[{n}]") for n, one in enumerate(value)]
-        if isinstance(value, Mapping):
-            return self._pack_mapping(value, where)
-        if kind is tuple or kind.__name__ == "Size":  # torch.Size
-            return {MARK: "tuple", "items": [self.pack(one, f"{where}[{n}]") for n, one in enumerate(value)]}
-        if kind in (set, frozenset):
-            return {MARK: "set", "items": [self.pack(one, where) for one in value]}
-        if kind is bytes:
-            return {MARK: "bytes", "base64": base64.b64encode(value).decode()}
-        return self._pack_array(value, where)
-
-    def _pack_mapping(self, value: Mapping[Any, Any], where: str) -> Any:
-        if all(type(key) is str for key in value) and MARK not in value:
-            return {key: self.pack(one, f"{where}[{key!r}]") for key, one in value.items()}
-        items = [[self.pack(key, where), self.pack(one, f"{where}[{key!r}]")] for key, one in value.items()]
-        return {MARK: "dict", "items": items}
-
-    def _pack_array(self, value: Any, where: str) -> Any:
-        numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-        if torch is not None and isinstance(value, torch.Tensor):
-            if value.is_sparse or value.is_quantized:
-                raise BadState(f"{where} is a sparse or quantized tensor, expected a dense one: save its parts")
-            self.tensors[name := f"t{len(self.tensors)}"] = value
-            return {MARK: "tensor", "name": name}
-        if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic) and not value.dtype.hasobject:
-            self.arrays[name := f"a{len(self.arrays)}"] = value
-            return {MARK: "array" if isinstance(value, numpy.ndarray) else "scalar", "name": name}
-        raise BadState(
-            f"{where} is a {type(value).__module__}.{type(value).__name__}; a checkpoint holds numbers, strings, "
-            "lists, dicts, arrays and tensors: save its state_dict() or its numbers"
-        )
-
-    def unpack(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self.unpack(one) for one in value]
-        if not isinstance(value, dict):
-            return value
-        kind = value.get(MARK)
-        if kind is None:
-            return {key: self.unpack(one) for key, one in value.items()}
-        if kind == "tuple":
-            return tuple(self.unpack(one) for one in value["items"])
-        if kind == "set":
-            return {self.unpack(one) for one in value["items"]}
-        if kind == "dict":
-            return {self.unpack(key): self.unpack(one) for key, one in value["items"]}
-        if kind == "bytes":
-            return base64.b64decode(value["base64"])
-        if kind == "tensor":
-            return self.tensors[value["name"]]
-        array = self.arrays[value["name"]]
-        return array[()] if kind == "scalar" else array
-
-    def write(self, folder: Path) -> None:
-        if self.arrays:
-            import numpy as np  # here: the environment of the trial may not have it
-
-            with replacing(folder / "arrays.npz") as draft, draft.open("wb") as file:
-                np.savez(file, **self.arrays)
-        if self.tensors:
-            save_file = safetensors_torch().save_file
-            dense = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors.items()}
-            with replacing(folder / "tensors.safetensors") as draft:
-                try:
-                    save_file(dense, draft)
-                except Exception as error:  # safetensors has its own exception for a full disk
-                    if any(word in str(error) for word in ("No space left", "os error 28", "quota")):
-                        raise OSError(errno.ENOSPC, "No space left on device", str(draft)) from error
-                    raise
-
-    @classmethod
-    def read(cls, folder: Path) -> Packed:
-        packed = cls()
-        if (folder / "arrays.npz").exists():
-            import numpy as np
-
-            with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-                packed.arrays = {name: arrays[name] for name in arrays.files}
-        if (folder / "tensors.safetensors").exists():
-            loaded = safetensors_torch().load_file(folder / "tensors.safetensors")
-            # cloned: a memory-mapped tensor may start at any address, and sums depend on alignment
-            packed.tensors = {name: tensor.clone() for name, tensor in loaded.items()}
-        return packed
-
-
-def safetensors_torch() -> Any:
-    try:
-        return importlib.import_module("safetensors.torch")
-    except ModuleNotFoundError as missing:
-        raise BadState(f"tensors need {missing.name}, which is not installed: {installing('safetensors')}") from None
-
-
 # -- random generators
 
 
@@ -436,7 +308,9 @@ def generators() -> dict[str, Any]:
     """Returns the states of all random generators in use."""
     states: dict[str, Any] = {"random": random.getstate()}
     if numpy := sys.modules.get("numpy"):
-        states["numpy"] = tuple(numpy.random.get_state())
+        state = numpy.random.get_state(legacy=False)
+        is_usual = state["bit_generator"] == "MT19937"  # others: after numpy.random.set_bit_generator
+        states["numpy"] = tuple(numpy.random.get_state()) if is_usual else state
     if torch := sys.modules.get("torch"):
         states["torch"] = torch.get_rng_state()
         if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -449,7 +323,10 @@ def generators() -> dict[str, Any]:
 def set_generators(states: dict[str, Any]) -> None:
     random.setstate(states["random"])
     if "numpy" in states:
-        importlib.import_module("numpy").random.set_state(states["numpy"])
+        numpy = importlib.import_module("numpy")
+        if isinstance(states["numpy"], dict):  # of numpy.random.set_bit_generator
+            numpy.random.set_bit_generator(getattr(numpy.random, states["numpy"]["bit_generator"])())
+        numpy.random.set_state(states["numpy"])
     if "torch" not in states:
         return
     torch = importlib.import_module("torch")

@@ -31,7 +31,7 @@ from fts.jobs.api.names import variable
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
 from fts.jobs.trial import orphans, process
-from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, NO_DEVICE, cause_of
+from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, NO_DEVICE, cause_of, is_foreign
 from fts.jobs.trial.death import (
     cause_of_death,
     count_oom_kills,
@@ -45,7 +45,7 @@ from fts.jobs.trial.death import (
 from fts.jobs.trial.error_text import print_error, sentence_of, with_place
 from fts.jobs.trial.group import Group
 from fts.jobs.trial.process import Commands, Throttle, log_to, say
-from fts.jobs.trial.reports import Lines, Report, Reports, Window
+from fts.jobs.trial.reports import LONGEST, Lines, Report, Reports, Window
 from fts.jobs.trial.running import is_finite
 from fts.jobs.trial.signalled import SIGNALLED_S
 from fts.jobs.trial.sources import Mirror, source_of
@@ -97,7 +97,8 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     except Exception as error:  # noqa: BLE001  # such as a full disk or a missing folder: must end only this trial
         with contextlib.suppress(OSError):
             print_error(error)
-        yield {"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)}
+        foreign = is_foreign(error)
+        yield {"fact": "failed", "cause": cause_of(error), "message": sentence_of(error), "foreign": foreign}
 
 
 class CommandTrial:
@@ -346,7 +347,8 @@ class CommandTrial:
             printed = self._regex_option() or ("--stdout or --regex" if self.cell.metric in self._output() else "")
             last = self._output().rpartition("\n")[2].strip()[:200]
             ending = f" and its last line of output is {last!r}" if last else ""
-            found = f"the report is empty{f', but it printed it: add {printed}' if printed else ending}"
+            empty = f"each line has over {LONGEST:,} bytes" if self._lines.ignored else "the report is empty"
+            found = f"{empty}{f', but it printed it: add {printed}' if printed else ending}"
         expected = f"expected {self.cell.source}" + (
             f"; or enqueue with --metric {seen}" if len(self.reports.names) == 1 else ""
         )

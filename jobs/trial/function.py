@@ -35,7 +35,7 @@ from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial import orphans, pools, process
-from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, missing_path
+from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, is_foreign, missing_path
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.folders import guard
 from fts.jobs.trial.process import Commands, log_to, say
@@ -52,7 +52,7 @@ from fts.jobs.trial.running import (
 from fts.jobs.trial.signalled import SIGNALLED_S, signalled
 from fts.jobs.trial.stacks import write_stacks
 from fts.raising import quoted
-from fts.state.files import CannotWrite, remove
+from fts.state.files import remove
 from fts.state.values import HUGE, Direction
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ NO_PACKAGE = "with no known parent package"  # Python's message for `from . impo
 WINDOWS = "interactive framework"  # matplotlib's message for a backend that opens windows
 GUARD = '`if __name__ == "__main__":`'
 LONGEST_ATTRIBUTE = 500  # characters
+MOST_LEVELS = 20  # of lists and dicts in an attribute; a record has at most twice as many
 MOST_NAMED = 10  # attributes in one message
 AT_IMPORT = "import"  # purpose of the seed while the file is imported
 SEED_BITS = 31  # of the seed that a function gets as an argument, so that every library accepts it
@@ -206,8 +207,7 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     else:
         message += advice(error)
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
-    foreign = not isinstance(error, CannotWrite)  # it may concern another disk than the study's
-    return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting, "foreign": foreign}
+    return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting, "foreign": is_foreign(error)}
 
 
 def line_in_main_block(path: Path, name: str | None) -> int | None:
@@ -568,7 +568,7 @@ def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
     found = {name: plain(value) for name, value in list(given.items())[:MAX_METRICS] if is_plain(name)}
     recorded = {name: value for name, value in found.items() if is_plain(value)}
     if left := [quoted(name) for name in given if name not in recorded]:
-        expected = f"plain values of at most {LONGEST_ATTRIBUTE} characters"
+        expected = f"plain values of at most {LONGEST_ATTRIBUTE} characters and {MOST_LEVELS} levels"
         say(f"attributes of the trial that are not recorded: {', '.join(left[:MOST_NAMED])}; expected {expected}")
     return recorded
 
@@ -586,9 +586,15 @@ def is_plain(value: Any) -> bool:
         single = value is None or isinstance(value, bool | int | float | str)
         text = str(value) if single else json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()
-        return len(text) <= LONGEST_ATTRIBUTE
+        return len(text) <= LONGEST_ATTRIBUTE and (single or levels_of(value) <= MOST_LEVELS)
     except (TypeError, ValueError, RecursionError):  # ValueError: also a file name that is not UTF-8
         return False
+
+
+def levels_of(value: Any) -> int:
+    """Returns how deep lists and dicts are nested."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else None
+    return 0 if inner is None else 1 + max(map(levels_of, inner), default=0)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from fts.jobs.api import protocol
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.threads import begin
 from fts.jobs.trial import orphans
-from fts.jobs.trial.cause import cause_of
+from fts.jobs.trial.cause import cause_of, is_foreign
 from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.jobs.trial.stacks import exit_now, tell_own_end
 from fts.raising import quoted
@@ -183,7 +183,8 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
             orders.leave_if_forked(error)
             with contextlib.suppress(OSError):  # the error may be a full disk
                 print_error(error)
-            tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
+            foreign = is_foreign(error)
+            tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error), "foreign": foreign})
         orders.training = False
         if another is not None:
             orphans.end_children()

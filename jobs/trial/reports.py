@@ -6,10 +6,12 @@ window is the range of bytes that one attempt has written. A line that a kill cu
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from fts.jobs.api.function import VALUE
 from fts.jobs.api.goals import goals_of
 from fts.jobs.trial.running import MAX_METRICS, wrong_name
 from fts.raising import quoted
-from fts.state.files import naming
+from fts.state.files import CannotWrite, naming
 from fts.state.values import Direction, bounded
 
 if TYPE_CHECKING:
@@ -52,14 +54,17 @@ class Lines:
         self._seen: tuple[int, int] | None = None  # inode and modification time at the last read
         self._tail = b""  # the last bytes before the position; if they differ, the file was rewritten
         self.last = ""  # the last line that is not blank
+        self.ignored = 0  # lines that were too long
 
     def new(self, ended: bool = False) -> Iterator[tuple[int, str]]:
         """Yields the new lines. `ended`: the writer has ended by itself, so the last line needs no newline."""
         try:
-            file = self.path.open("rb")
+            file = os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # a named pipe would wait
         except FileNotFoundError:
             return
         with naming(self.path), file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CannotWrite(errno.EINVAL, f"{self.path} is not a file any more; let the command add lines to it")
             self._notice_new_file(file.fileno())
             while self._at < len(self.windows):
                 window = self.windows[self._at]
@@ -87,7 +92,10 @@ class Lines:
             yield from self._decoded(line)
 
     def _decoded(self, line: bytes) -> Iterator[tuple[int, str]]:
-        text = line.decode(errors="replace").strip() if len(line) <= LONGEST else ""
+        if len(line) > LONGEST:
+            self.ignored += 1
+            return
+        text = line.decode(errors="replace").strip()
         if text:
             self.last = text
             yield self._at, text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 import time
@@ -95,27 +96,43 @@ def _drafted(
             os.close(lock)
 
 
+NUMBER = re.compile(r"\[Errno (\d+)\]")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+
+
 def take(source: Path, path: Path, move: bool = False) -> None:
     """Copies or moves a file or folder to `path`, completely and flushed or not at all. Raises CannotWrite.
 
     A link becomes a copy of what it leads to, which may change later; so nothing with a link in it is moved.
     """
     make_folder(path.parent)
+    if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+        raise CannotWrite(errno.EINVAL, f"{source} cannot be copied into itself, to {path}; name a part of it")
     try:
         if move and not has_link(source):
             _flush(source)
             source.rename(path)
         elif source.is_dir():
             with new_folder(path) as draft:
-                shutil.copytree(source, draft, dirs_exist_ok=True)
+                _copy_folder(source, draft)
                 _flush(draft)
         else:
             with replacing(path, mode=0o700 if source.stat().st_mode & stat.S_IXUSR else 0o600) as draft:
                 shutil.copyfile(source, draft)
-    except shutil.Error as error:  # from copying a folder: holds a list of failures
-        raise CannotWrite(None, f"{source} cannot be copied: {error.args[0][0][2]}") from error
     except OSError as error:
         raise_as(cannot(error, path), error)
+
+
+def _copy_folder(source: Path, draft: Path) -> None:
+    try:
+        shutil.copytree(source, draft, dirs_exist_ok=True)
+    except shutil.Error as error:  # holds a list of failures, with their numbers as text only
+        failures = [(str(one), str(why)) for one, _, why in error.args[0]]
+        numbers = [int(found[1]) for _, why in failures if (found := NUMBER.match(why))]
+        if (full := next((one for one in numbers if one in FULL), None)) is not None:
+            raise OSError(full, os.strerror(full)) from error
+        one, why = failures[0]  # such as a file that another thread has just removed
+        raise CannotWrite(numbers[0] if numbers else errno.EINVAL, f"{one} cannot be copied: {why}") from error
 
 
 def has_link(source: Path) -> bool:

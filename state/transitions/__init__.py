@@ -6,7 +6,7 @@ from fts.state.transitions.claims import claim, pass_over
 from fts.state.transitions.enqueuing import declare_study, enqueue
 from fts.state.transitions.extend import SameQuestion
 from fts.state.transitions.findings import record_margin, record_test, unseal
-from fts.state.transitions.history import PastDraw, RecordedTrial, import_history
+from fts.state.transitions.history import PastDraw, RecordedTrial, check_recorded, import_history
 from fts.state.transitions.jobs import (
     cancel_running,
     fail_job,

@@ -35,15 +35,7 @@ def record_draw(
     The same draw again changes nothing. Another draw for a recorded `k` writes an event `drifted` and returns the
     recorded value: the caller must continue with what is returned.
     """
-    checked_int(k, "k", 0, MAX_DRAWS)
-    if not isinstance(name, str) or not 0 < len(name) <= 200:
-        raise BadRow(f"the name of a draw is {str(name)[:80]!r}; expected 1 to 200 characters")
-    if value is not None and not isinstance(value, str | int | float | bool):
-        raise BadRow(f"{name[:80]} drew a {type(value).__name__}; expected a number, a text, true, false or nothing")
-    if isinstance(value, int | float) and not -HUGE < value < HUGE:  # nan, too
-        raise BadRow(f"{name[:80]} drew {str(value)[:40]}; expected a number between -1e100 and 1e100")
-    row = {"name": short(name), "value": to_json(value, name[:80], 4000)}
-    row["distribution"] = to_json(distribution, f"distribution of {name[:80]}", MAX_DRAW)
+    row = draw_row(k, name, value, distribution)
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
         stored = db.find(DrawRow, trial_id=trial_id, k=k)
@@ -60,6 +52,19 @@ def record_draw(
         who = f"worker {claim.worker_id}"
         emit(db, Verb.DRIFTED, who, words, job_id=claim.job_id, trial_id=trial_id, data=data)
         return json.loads(stored["value"])
+
+
+def draw_row(k: int, name: str, value: Any, distribution: Mapping[str, Any]) -> Row:
+    """Returns the columns of a draw. Raises BadRow for what no reader of the database accepts."""
+    checked_int(k, "k", 0, MAX_DRAWS)
+    if not isinstance(name, str) or not 0 < len(name) <= 200:
+        raise BadRow(f"the name of a draw is {str(name)[:80]!r}; expected 1 to 200 characters")
+    if value is not None and not isinstance(value, str | int | float | bool):
+        raise BadRow(f"{name[:80]} drew a {type(value).__name__}; expected a number, a text, true, false or nothing")
+    if isinstance(value, int | float) and not -HUGE < value < HUGE:  # nan, too
+        raise BadRow(f"{name[:80]} drew {str(value)[:40]}; expected a number between -1e100 and 1e100")
+    row = {"name": short(name), "value": to_json(value, name[:80], 4000)}
+    return row | {"distribution": to_json(distribution, f"distribution of {name[:80]}", MAX_DRAW)}
 
 
 def _shortened(draw: Row) -> Row:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from peewee import IntegrityError
 
+from fts.state.columns import DEPTH, is_too_deep
 from fts.state.errors import BadRow, NoSuchRow, StaleToken, WrongStatus
 from fts.state.models import EventRow, FlagRow, JobRow, TrialRow, WorkerRow
 from fts.state.values import Cause, Claim, Direction
@@ -198,7 +199,7 @@ def finite(value: Any) -> Any:
 
 
 def to_json(value: Any, name: str, limit: int = MAX_JSON) -> str:
-    """Returns canonical JSON. Raises BadRow if that is impossible, or longer than `limit` characters; nan counts."""
+    """Returns canonical JSON. Raises BadRow for what no reader accepts: nan, too many levels, too many characters."""
     try:
         text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         text.encode()  # Python allows a lone surrogate, the database does not
@@ -209,6 +210,8 @@ def to_json(value: Any, name: str, limit: int = MAX_JSON) -> str:
         raise BadRow(f"{name} cannot be stored as JSON: {error}") from error
     if len(text) > limit:
         raise BadRow(f"{name} is {len(text)} characters of JSON, at most {limit} are stored")
+    if is_too_deep(text):
+        raise BadRow(f"{name} has more than {DEPTH} levels of lists and objects, at most {DEPTH} are stored")
     return text
 
 

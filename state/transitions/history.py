@@ -7,10 +7,13 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
+from fts.state import columns
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import DrawRow, EpochRow, JobRow, TrialRow
 from fts.state.scheduling import IMPORTED
+from fts.state.transitions.attempts import draw_row
 from fts.state.transitions.base import (
+    Row,
     change_job,
     checked_cause,
     emit,
@@ -91,26 +94,41 @@ def _is_infeasible(trial: RecordedTrial) -> bool:
     return trial.status is TrialStatus.COMPLETE and any(value > 0 for value in violations.values())
 
 
+def check_recorded(trial: RecordedTrial) -> None:
+    """Raises BadRow for a trial with a value that no reader of the database accepts, such as a parameter of 1e200."""
+    _rows(trial)
+
+
 def _add(db: Database, job: Mapping[str, Any], number: int, trial: RecordedTrial) -> None:
     if trial.status not in ENDED:
         raise BadRow(f"trial {number} is {trial.status}; only ended ones are history")
-    params = {draw.name: draw.value for draw in trial.draws}
-    text = to_json(params, "params")
+    row, draws = _rows(trial)
+    own = {"job_id": job["id"], "number": number, "objective": job["metric"], "direction": job["direction"]}
+    trial_id = int(TrialRow.insert(row | own).execute(db))
+    for k, draw in enumerate(draws):
+        DrawRow.insert(draw | {"trial_id": trial_id, "k": k}).execute(db)
+    for step, value in trial.reports.items():
+        epoch = {"epoch": step, "step": step, "value": value, "metrics": "{}", "at": trial.ended_at}
+        EpochRow.insert(epoch | {"trial_id": trial_id}).execute(db)
+
+
+def _rows(trial: RecordedTrial) -> tuple[Row, list[Row]]:
+    """Returns the trial's own columns, and those of its draws. Raises BadRow."""
+    draws = [draw_row(k, draw.name, draw.value, draw.distribution) for k, draw in enumerate(trial.draws)]
+    params = to_json({draw.name: draw.value for draw in trial.draws}, "params")
     reported = list(trial.reports.values())
     row = {
-        "job_id": job["id"], "number": number, "status": trial.status.value, "params": text, "effective": text,
-        "effective_md5": hashlib.md5(text.encode()).hexdigest(), "architecture": "", "objective": job["metric"],
-        "direction": job["direction"], "value": trial.value, "best_epoch": trial.best_epoch,
-        "last_value": reported[-1] if reported else None, "epochs": len(reported), "seed": 0,
-        "badges": to_json([IMPORTED, *(["infeasible"] if _is_infeasible(trial) else [])], "badges"),
+        "status": trial.status.value, "params": params, "effective": params,
+        "effective_md5": hashlib.md5(params.encode()).hexdigest(), "architecture": "", "value": trial.value,
+        "best_epoch": trial.best_epoch, "last_value": reported[-1] if reported else None, "epochs": len(reported),
+        "seed": 0, "badges": to_json([IMPORTED, *(["infeasible"] if _is_infeasible(trial) else [])], "badges"),
         "cause": checked_cause(trial.cause), "message": short(trial.message), "started_at": trial.started_at,
         "ended_at": trial.ended_at, "train_seconds": max(0.0, trial.ended_at - trial.started_at),
         "facts": to_json(finite(trial.facts), "facts"),
     }  # fmt: skip
-    trial_id = int(TrialRow.insert(row).execute(db))
-    for k, draw in enumerate(trial.draws):
-        texts = {part: to_json(getattr(draw, part), draw.name[:80]) for part in ("value", "distribution")}
-        DrawRow.insert(texts | {"trial_id": trial_id, "k": k, "name": draw.name}).execute(db)
-    for step, value in trial.reports.items():
-        epoch = {"epoch": step, "step": step, "value": value, "metrics": "{}", "at": trial.ended_at}
-        EpochRow.insert(epoch | {"trial_id": trial_id}).execute(db)
+    for name, value in row.items():
+        try:
+            columns.read(columns.TRIAL[name], value)
+        except ValueError:
+            raise BadRow(f"its {name} is {columns.shown(value)}, which the database does not accept") from None
+    return row, draws

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import click
@@ -482,3 +483,18 @@ def test_a_name_that_is_not_utf_8_is_refused_before_a_database_is_made(tmp_path:
         said = study.fts("enqueue", *words)
         assert said.code == errors.USAGE and "caf\\udce9' is not UTF-8: " in said.err, said
         assert not list(study.folder.rglob("*.db"))
+
+
+def test_an_error_in_the_code_of_an_installed_study_is_no_fault_of_fts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raised(source: str) -> Exception:
+        space: dict[str, object] = {"__name__": "bowl.study"}
+        exec(compile(source, "/home/me/bowl/study.py", "exec"), space)
+        with pytest.raises(ValueError, match=r"no row|invalid literal") as found:
+            space["hook"]()  # type: ignore[operator]
+        return found.value
+
+    monkeypatch.setattr(errors, "installed", lambda: {"bowls": EntryPoint("bowls", "bowl.study:Bowl", "fts.studies")})
+    own, called = raised("def hook():\n    raise ValueError('no row')"), raised("def hook():\n    return int('x')")
+    words = "a fault in the installed study 'bowls': ValueError: no row (study.py line 2; FTS_DEBUG=1 shows all of it)"
+    assert sentence_of(own) == words and "study 'bowls'" in sentence_of(called)
+    assert sentence_of(ValueError("ours")).startswith("a fault in fts itself: ValueError: ours")

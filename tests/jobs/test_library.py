@@ -13,7 +13,9 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -23,7 +25,9 @@ from fts.jobs.api.function import code_md5
 from fts.jobs.cli import main
 from fts.jobs.library.reading import NoPandas, NoSuchCell
 from fts.jobs.records.optuna import shown
-from fts.state.db import Database
+from fts.state.columns import TABLES
+from fts.state.db import Database, open_database
+from fts.state.unreadable import unreadable_of
 from tests.cli.study import places_of
 from tests.cli.toy import claim, finished_toy, make_toy, run_trial
 from tests.fts_process import Study, wait_until
@@ -501,6 +505,42 @@ def test_attributes_that_are_too_long_to_import_are_named(tmp_path: Path, capsys
     assert code == 0 and "long is job 1 (long): 2 trials" in out
     assert "left out: the user attributes of trial 1: 20,012 characters, expected at most 16,000" in err
     assert "of trial 0" not in err
+
+
+def test_an_import_leaves_out_what_no_reader_accepts_and_every_row_that_it_writes_can_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'odd.db'}"
+    study = optuna.create_study(storage=url, study_name="odd")
+    wide = optuna.distributions.FloatDistribution(-1e308, 1e308)
+    texts = optuna.distributions.CategoricalDistribution(["a", "z" * 5000])
+    deep: list[Any] = []
+    for _ in range(60):
+        deep = [deep]
+
+    def add(name: str, value: Any, kind: Any = wide, **more: Any) -> optuna.trial.FrozenTrial:
+        return optuna.create_trial(value=1.0, params={name: value}, distributions={name: kind}, **more)
+
+    ancient = add("x", 1.0)
+    ancient.datetime_start = datetime(1950, 1, 1)
+    trials = (
+        add("x", 1.0, intermediate_values={0: 1.0, 2**31 - 1: 1.0}),
+        *(add("x", 1.0, user_attrs={"odd": odd}) for odd in (deep, "\ud800", 10**400)),
+        *(add("x", huge) for huge in (1e200, -1e100)),
+        add("y" * 201, 1.0),
+        add("text", "z" * 5000, texts),
+        ancient,
+    )
+    study.add_trials(trials)
+    path = places_of(tmp_path).db
+    told = json.loads(command(path, capsys, "import", url, "--json")[1])["imported"]
+    assert told["trials"] == 4 and [line.split(":")[0].split(",")[0] for line in told["left_out"]] == [
+        "the user attributes of trial 1", "the user attributes of trial 2", *(f"trial {n}" for n in range(4, 9))
+    ]  # fmt: skip
+    assert told["left_out"][2] == "trial 4, x drew 1e+200; expected a number between -1e100 and 1e100"
+    with contextlib.closing(open_database(path, readonly=True)) as db:
+        assert not [row for table in TABLES for row in unreadable_of(db, table)]
+    assert len(fts.load(path).optuna("odd").trials) == 4 and len(fts.load(path).epochs.records()) == 2
 
 
 def tables_of(path: Path) -> set[str]:

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import random
+import warnings
 
 import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from fts.jobs.search.sampler import PastTrial, rebuild_study, suggest
-from fts.jobs.search.space import BadSpace, distributions
+from fts.jobs.search.space import BadSpace, distribution_of, distributions
 from fts.state.values import Direction
 
 SPACE = {
@@ -113,3 +116,22 @@ def test_a_diverged_trial_is_told_as_the_worst_complete_one(direction):
     assert (told.state.name, told.value, told.intermediate_values) == ("COMPLETE", worst, {})
     alone = rebuild_study(SPACE, history[3:], direction, diverged="worst").trials[0]
     assert (alone.state.name, alone.intermediate_values) == ("PRUNED", {})
+
+
+def test_steps_that_do_not_reach_the_end_give_what_optuna_makes_of_them_without_its_warning():
+    drawn = random.Random(0)
+    for _ in range(3000):
+        low, high = round(drawn.uniform(-2, 2), 2), round(drawn.uniform(3, 9), 3)
+        of_floats = {"kind": "float", "low": low, "high": high, "step": drawn.choice([0.1, 0.07, 0.25, 2.0, 1e-3])}
+        of_ints = {"kind": "int", "low": int(low), "high": int(high), "step": drawn.randint(1, 12)}
+        long = of_floats | {"low": drawn.uniform(-2, 2), "step": 1e-3}  # Decimal rounds: one more step may be left out
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = [
+                FloatDistribution(low, high, step=of_floats["step"]),
+                IntDistribution(int(low), int(high), step=of_ints["step"]),
+                FloatDistribution(long["low"], high, step=1e-3),
+            ]
+            assert distribution_of("x", long) == expected.pop()
+            warnings.simplefilter("error")
+            assert [distribution_of("x", of_floats), distribution_of("x", of_ints)] == expected

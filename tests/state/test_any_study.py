@@ -13,7 +13,7 @@ from fts.state.db import Database
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, UnreadableHistory, WrongStatus
 from fts.state.transitions import SameQuestion
 from fts.state.transitions.reported_facts import MAX_FACTS
-from fts.state.values import Cause, Claim, Direction
+from fts.state.values import Cause, Claim, Direction, TrialStatus
 from tests.state.helpers import claimed, enqueued, interrupt, spec, verbs, worker
 
 MD5 = "ab" * 16
@@ -201,6 +201,22 @@ def test_facts_are_merged_and_not_finite_ones_left_out(db: Database) -> None:
     transitions.record_progress(db, claim, trial, {"tokens": 7, "gates": None})
     found = queries.trial_by_id(db, trial)
     assert found.facts == {"nested": {"a": [1.5, None]}, "tokens": 7} and found.host == "lab"
+
+
+def test_brackets_in_a_text_are_no_levels_and_more_levels_than_a_reader_accepts_are_refused(db: Database) -> None:
+    """An attribute, the last line of an exception, or a report of a command may be any text."""
+    texts = {"open": "[" * 100, "json": '{"a":' * 50, "quoted": 'a"[[\\' * 50, "end": "\\"}
+    claim, trial = begun(db, attrs=texts)
+    found = queries.trial_by_id(db, trial)
+    assert found.facts == {"attrs": texts} and found.unreadable is None
+    deep: list[Any] = []
+    for _ in range(41):
+        deep = [deep]
+    with pytest.raises(BadRow, match="facts has more than 40 levels"):
+        transitions.record_progress(db, claim, trial, {"deep": deep})
+    transitions.finish_trial(db, claim, trial, TrialStatus.FAILED, Cause.CODE_ERROR, message="[" * 100)
+    ended = next(event for event in reversed(queries.events(db)) if event.verb == "trial_failed")
+    assert ended.data["message"] == "[" * 100
 
 
 def test_long_texts_of_digits_are_read_and_numbers_beyond_any_float_are_left_out(db: Database) -> None:

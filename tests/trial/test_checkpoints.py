@@ -7,7 +7,8 @@ import json
 import os
 import random
 import subprocess
-from collections import OrderedDict
+import warnings
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ STATE: dict[str, Any] = {
     "none": None, "yes": True, "n": 2**70, "x": 0.1, "nan": float("inf"), "text": "é", "list": [1, (2, "3")],
     "keys": {0: "int", (1, 2): "tuple", "$": "mark"}, "set": {1, 2}, "bytes": b"\0\xff",
     "array": np.arange(6, dtype=np.int16).reshape(2, 3), "scalar": np.float32(0.1), "words": np.array(["a", "bc"]),
+    "frozen": {frozenset({1}): frozenset({frozenset()})}, "ordered": OrderedDict(b=1, a=2), "counted": Counter("aab"),
     "half": torch.ones(2, dtype=torch.bfloat16), "bits": torch.tensor([True, False]), "zero": torch.tensor(3.5),
 }  # fmt: skip
 
@@ -52,6 +54,78 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     found = Checkpoint(tmp_path / "c", None).load()
     assert [name for name in STATE if not same(STATE[name], found[name])] == []
     assert not [file for file in (tmp_path / "c").rglob("*") if b"pickle" in file.name.encode()]
+
+
+def test_tensors_and_arrays_come_back_with_layout_and_alignment_so_that_their_sums_have_the_same_bits(
+    tmp_path: Path,
+) -> None:
+    drawn = torch.Generator().manual_seed(0)
+    x, y = torch.randn(64, 512, generator=drawn), torch.randn(4, 3, 8, 8, generator=drawn)
+    flat, values = torch.randn(5000, generator=drawn), np.random.default_rng(0).random((60, 40, 20))
+    state: dict[str, Any] = {
+        "turned": x.T, "column": x[:, 3], "steps": x[::2, ::3], "last": y.contiguous(memory_format=torch.channels_last),
+        "repeated": x[:1].expand(7, 512), "tail": flat[1:], "empty": x[:0].T, "whole": x,
+        "array": values.transpose(1, 0, 2), "back": values[::-1, ::2], "line": values[:, 3, 4], "order": values.T,
+        "one": np.broadcast_to(values[0], (3, 40, 20)),
+    }  # fmt: skip
+    Checkpoint(tmp_path, None).save(state)
+    found = Checkpoint(tmp_path, None).load()
+    for name, value in state.items():
+        again = found[name]
+        if isinstance(value, np.ndarray):
+            assert (again.strides, again.dtype) == (value.strides, value.dtype) and np.array_equal(again, value), name
+            assert again.sum() == value.sum() and again.ravel("K") @ again.ravel("K") == value.ravel("K") @ value.ravel(
+                "K"
+            )
+            continue
+        assert torch.equal(again, value), name
+        if not value.numel():
+            continue
+        assert again.stride() == value.stride() and again.data_ptr() % 64 == value.data_ptr() % 64, name
+        assert torch.equal(again.sum(), value.sum()) and torch.equal(again.sum(0), value.sum(0)), name
+    assert torch.equal(found["tail"] @ found["tail"].flip(0), state["tail"] @ state["tail"].flip(0))
+    Checkpoint(tmp_path / "gaps", None).save({"x": torch.ones(1).expand(10).as_strided((2,), (0,))})
+    assert torch.equal(Checkpoint(tmp_path / "gaps", None).load()["x"], torch.ones(2))
+
+
+def test_what_a_value_can_do_comes_back_too(tmp_path: Path) -> None:
+    weight, factor = torch.nn.Parameter(torch.ones(2)), torch.ones(2, requires_grad=True)
+    seen: defaultdict[str, list[int]] = defaultdict(list, {"a": [1]})
+    own = defaultdict(lambda: 5, {"b": 2})
+    Checkpoint(tmp_path, None).save({"weight": weight, "factor": factor, "sum": factor * 2, "seen": seen, "own": own})
+    found = Checkpoint(tmp_path, None).load()
+    assert isinstance(found["weight"], torch.nn.Parameter) and found["weight"].requires_grad
+    assert found["factor"].requires_grad and not found["sum"].requires_grad
+    found["seen"]["new"].append(2)
+    assert found["seen"] == {"a": [1], "new": [2]}
+    assert type(found["own"]) is dict, "a factory of one's own cannot be kept"
+
+
+def test_another_generator_of_numpy_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
+    usual = np.random.get_bit_generator()
+    try:
+        np.random.set_bit_generator(np.random.PCG64(1))
+        Checkpoint(tmp_path, None).save({})
+        expected = np.random.random(3)
+        np.random.set_bit_generator(np.random.MT19937(2))
+        Checkpoint(tmp_path, None).load()
+        assert np.array_equal(np.random.random(3), expected)
+    finally:
+        np.random.set_bit_generator(usual)
+
+
+def test_a_state_that_holds_itself_or_loses_something_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    round_about: dict[str, Any] = {}
+    round_about["me"] = round_about
+    with pytest.raises(BadState, match="has more than 100 levels, or holds itself"):
+        Checkpoint(tmp_path, None).save(round_about)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls this layout a beta
+        compressed = torch.eye(2).to_sparse_csr()
+    for odd in (np.ma.array([1, 2], mask=[True, False]), np.rec.array([(1, 2.0)]), compressed):
+        with pytest.raises(BadState, match="save its"):
+            Checkpoint(tmp_path, None).save({"odd": odd})
+    assert Checkpoint(tmp_path, None).load() is None
 
 
 def test_models_and_generators_go_on_with_the_same_numbers(tmp_path: Path) -> None:

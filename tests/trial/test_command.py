@@ -665,3 +665,21 @@ def test_enqueue_and_worker_show_a_command_like_a_function(tmp_path: Path):
     assert "acc" in fts("curve", "train")
     best = json.loads((tmp_path / "outputs" / "hpo" / "train_S" / "best_params.json").read_text())
     assert best["command"] == ["python3", "train.py", "{lr}", "4", "0.0"] and "objective" not in best
+
+
+def test_what_a_command_puts_in_the_place_of_its_report_fails_its_trials_and_holds_up_no_other_job(tmp_path: Path):
+    def enqueue(name: str, script: str) -> None:
+        words = ("enqueue", "--name", name, "--metric", "loss", "--trials", "1", "--shell", "--", script)
+        assert run(words, tmp_path, os.environ).code == 0
+
+    enqueue("loop", "ln -sf report.jsonl $FTS_REPORT; sleep {x:0.1..0.2}")
+    enqueue("pipe", "rm $FTS_REPORT; mkfifo $FTS_REPORT; sleep {x:0.1..0.2}")
+    enqueue("long", "head -c 2000000 /dev/zero | tr '\\0' x > $FTS_REPORT; sleep {x:0.1..0.2}")
+    enqueue("well", "sleep {x:0.1..0.2}; fts log loss=0.5")
+    quick = os.environ | {"FTS_OUTAGE_PAUSE_S": "0.001"}
+    assert run(("worker", "--until-empty", "--slots", "1", "--threads", "1"), tmp_path, quick).code == 0
+    jobs = {job["study"]: job for job in json.loads(run(("queue", "--json"), tmp_path, os.environ).out)["jobs"]}
+    assert jobs.pop("well")["status"] == "done"
+    told = {"loop": "it is a link", "pipe": "is not a file any more", "long": "each line has over 1,048,576 bytes"}
+    for name, words in told.items():
+        assert jobs[name]["status"] == "failed" and words in jobs[name]["message"], jobs[name]

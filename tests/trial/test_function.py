@@ -225,6 +225,20 @@ def test_numbers_of_numpy_are_numbers_wherever_a_function_gives_one(tmp_path: Pa
     assert "attributes of the trial that are not recorded: 'large', 'object'; expected plain values of at most" in said
 
 
+def test_an_attribute_of_too_many_levels_takes_no_other_one_with_it(tmp_path: Path) -> None:
+    body = """
+    def objective(trial):
+        deep = []
+        for _ in range(60):
+            deep = [deep]
+        trial.set_user_attr("deep", deep)
+        trial.set_user_attr("text", "[" * 100)
+        return 0.5
+    """
+    assert ran(tmp_path, body).end["user_attrs"] == {"text": "[" * 100}
+    assert "attributes of the trial that are not recorded: 'deep'" in log_of(cell_of(tmp_path, body))
+
+
 def test_a_constraint_that_is_no_number_fails_its_trial_alone(tmp_path: Path) -> None:
     body = """
     def objective(trial):

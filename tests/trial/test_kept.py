@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ import pytest
 import fts
 from fts.jobs.records.artifacts import NothingKept
 from fts.jobs.trial.artifacts import BadArtifact, BadPredictions, digest
+from fts.jobs.trial.cause import cause_of, is_foreign
 from fts.jobs.trial.checkpoint import BadState
+from fts.state.files import CannotWrite
 from tests.fts_process import Study
 from tests.trial.harness import cell_of, log_of, run_one
 
@@ -156,6 +160,35 @@ def test_a_folder_that_cannot_be_copied_whole_is_the_codes_fault_not_the_disks(
         fts.artifact(trial, model)
     with pytest.raises(BadState, match="model/odd cannot be copied"):
         fts.checkpoint(trial).save({}, files=[model])
+
+
+def test_a_folder_that_would_be_copied_into_itself_or_changes_meanwhile_is_not_called_trouble_with_the_disk(
+    trial: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trouble with the disk pauses the whole queue."""
+    checkpoint = fts.checkpoint(trial)
+    own = checkpoint.dir
+    for folder in (own.parent, own.parent.parent):
+        with pytest.raises(CannotWrite, match=r"cannot be copied into itself, to .*; name a part of it") as refused:
+            fts.artifact(trial, folder, "all")
+        assert cause_of(refused.value) == "code error"
+        with pytest.raises(CannotWrite, match="cannot be copied into itself"):
+            checkpoint.save({}, files=[folder])
+    assert not [path for path in own.parent.rglob("*") if path.is_file()]
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "a").write_text("a")
+    for number, sentence, full in ((errno.ENOENT, "a cannot be copied", False), (errno.ENOSPC, "is full", True)):
+        failed = OSError(number, os.strerror(number), str(model / "a"))
+
+        def copytree(*_: Any, failed: OSError = failed, **__: Any) -> None:
+            raise shutil.Error([(str(model / "a"), "b", str(failed))])  # as the real one does
+
+        with monkeypatch.context() as patched:
+            patched.setattr(shutil, "copytree", copytree)
+            with pytest.raises(CannotWrite, match=sentence) as refused:
+                fts.artifact(trial, model)
+        assert refused.value.errno == number and is_foreign(refused.value) is not full
 
 
 def test_a_checkpoint_holds_files_too_and_a_damaged_one_is_passed_over(tmp_path: Path, trial: Any) -> None:
