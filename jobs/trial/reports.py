@@ -95,7 +95,7 @@ class Lines:
         if len(line) > LONGEST:
             self.ignored += 1
             return
-        text = line.decode(errors="replace").strip()
+        text = line.decode(errors="replace").removeprefix("\ufeff").strip()  # some editors and shells begin a file so
         if text:
             self.last = text
             yield self._at, text

@@ -248,6 +248,11 @@ def test_a_report_that_the_command_writes_anew_each_time_is_read_whole(tmp_path:
     assert record.curve == {1: 0.1, 2: 0.2} and record.end["value"] == 0.2
 
 
+def test_a_mark_of_utf_8_before_a_report_is_no_part_of_it(tmp_path: Path):
+    lines = """(printf '\\357\\273\\277'; echo '{"val_loss": 1}'; echo '{"val_loss": 2}') > $FTS_REPORT"""
+    assert ran(cell_of(tmp_path, lines, shell=True)).curve == {0: 1.0, 1: 2.0}
+
+
 WRITES = "printf 'import ctypes\\n"
 
 
