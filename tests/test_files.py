@@ -342,6 +342,8 @@ from fts.state.db import open_database
 from fts.state.errors import DiskFull
 from fts.state.disk import full_sentence, is_full
 from fts.state.files import atomic_write
+from fts.jobs.maintenance.doctor import machine
+from fts.jobs.settings import places
 disk = Path(sys.argv[1]) / "disk"
 disk.mkdir()
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=40", "none", str(disk)], check=True)
@@ -364,7 +366,12 @@ for write in (
     except (OSError, DiskFull) as refused:
         print(refused)
 print(full_sentence(disk / "fts.db") if is_full(disk) else "")
+def of_disk():
+    found = {one.name: one for one in machine(places(str(disk / "trial" / "fts.db")))}["disk"]
+    return f"{found.state} {found.text}"
+print(of_disk())
 (disk / "filler0").unlink(); (disk / "filler1").unlink()
+print(of_disk())
 try:
     backup(db, disk / "weights")  # one inode for the copy, one for its log
 except DiskFull as refused:
@@ -386,10 +393,13 @@ def test_a_disk_without_inodes_says_so_and_not_how_many_bytes_are_free(tmp_path)
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     *inodes, readonly, content = done.stdout.splitlines()
-    assert len(inodes) == 6, done.stderr
+    assert len(inodes) == 8, done.stderr
+    few = inodes.pop(6)
+    assert few.startswith("warn ") and few.endswith("takes only 2 more files (inodes)"), few
+    assert inodes[5].startswith("bad the disk of ")
     assert all("MB free but no free inodes" in line for line in inodes), inodes
     assert inodes[1].startswith("a checkpoint needs 1.1 MB; the disk of ")
-    assert inodes[5].endswith("[]"), "nothing of the copy stays"
+    assert inodes[6].endswith("[]"), "nothing of the copy stays"
     assert "is mounted read-only" in readonly and content == "x"
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("optuna", "huey", "peewee", "textual")
 OF_STUDIES = {"patchtst": ("torch", "TA-Lib")}  # study -> packages that its extra installs
+FEW_FILES = 1000  # a trial writes about five, and more with checkpoints and artifacts
 MEMORY_LITTLE = 2 * formatting.GB  # bytes; torch and a 2M trial need about 1 GB
 
 
@@ -172,10 +173,14 @@ def machine(places: Places) -> Iterator[Diagnosis]:
     )
     folder = next(path for path in (places.outputs, *places.outputs.parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    if room(folder)[1] == 0:
+    files = room(folder)[1]
+    if files == 0:
         yield Diagnosis("disk", "bad", no_space(folder), "fts gc frees checkpoints")
     elif free < disk_low(folder):
         yield Diagnosis("disk", "bad", f"{formatting.size(free)} free for {folder}", "fts gc frees checkpoints")
+    elif files is not None and files < FEW_FILES:
+        text = f"{formatting.size(free)} free for {folder}, but it takes only {formatting.count(files, 'more file')}"
+        yield Diagnosis("disk", "warn", f"{text} (inodes)", "remove some files, not large ones only")
     else:
         yield Diagnosis("disk", "ok", f"{formatting.size(free)} free for {folder}")
 
