@@ -119,20 +119,29 @@ class DeclaredWants:
             log.warning("the study %s cannot be asked what its trials want: %s", study, error)
 
     def _answer_all(self, study: str) -> None:
-        while True:
-            with self._changed:
-                if not (jobs := self._asked[study]):
-                    del self._asked[study]
-                    self._has_answered |= study in self._late
-                    self._late.discard(study)
+        try:
+            while True:
+                with self._changed:
+                    if not (jobs := self._asked[study]):
+                        self._forget(study)
+                        return
+                    row = next(iter(jobs.values()))
+                self._answer(row)
+                with self._changed:
+                    if jobs.get(row[0]) == row:  # else its specification has changed meanwhile
+                        del jobs[row[0]]
                     self._changed.notify_all()
-                    return
-                row = next(iter(jobs.values()))
-            self._answer(row)
+        except BaseException:
             with self._changed:
-                if jobs.get(row[0]) == row:  # else its specification has changed meanwhile
-                    del jobs[row[0]]
-                self._changed.notify_all()
+                self._forget(study)  # the next look asks again
+            raise
+
+    def _forget(self, study: str) -> None:
+        """Ends the questions to a study. The caller holds the lock."""
+        self._asked.pop(study, None)
+        self._has_answered |= study in self._late
+        self._late.discard(study)
+        self._changed.notify_all()
 
     def _answer(self, row: Row) -> None:
         job_id, study, spec, md5 = row

@@ -429,8 +429,8 @@ class Worker:
         """Writes the exports that earlier workers did not, all of them if a person has removed the folder."""
         try:
             exports.catch_up(self.db, self.places, lambda: not (self.heartbeat.over.is_set() and self._must_hurry()))
-        except (OSError, StateError) as error:  # a full disk: exports can be written later at any time
-            log.warning("exports: %s", error)
+        except Exception as error:  # exports can be written later at any time, and this thread has more to do
+            log.warning("exports: %s", error, exc_info=not isinstance(error, OSError | StateError))
         finally:
             self._has_caught_up.set()
 

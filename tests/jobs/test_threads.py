@@ -121,7 +121,7 @@ def of_housekeeping(failing: Callable[[], Any], over: threading.Event, patch: py
     patch.setattr(worker, "Maintenance", lambda db, places: SimpleNamespace(look=failing))
     one: Any = worker.Worker.__new__(worker.Worker)
     one.db = one.places = None
-    one.owed, one.heartbeat = (), SimpleNamespace(over=over)
+    one.owed, one.heartbeat, one._has_caught_up = (), SimpleNamespace(over=over), threading.Event()
     one._keep_house()
 
 
@@ -154,6 +154,7 @@ MAY_END = {
     "fts.jobs.worker.heartbeat:run": "stops the worker at a checkpoint",
     "fts.jobs.worker.worker:_work_in": "releases the job",
     "fts.jobs.executors.channel:_kill": "runs once",
+    "fts.jobs.supervisor.declared_wants:_answer_all": "the next look asks the study again",
 }
 
 

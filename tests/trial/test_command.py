@@ -24,6 +24,7 @@ from fts.jobs.api.command import BareStudy, CommandCell, filled
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.child import Starter
 from fts.jobs.supervisor.template import CAN_FORK
+from tests.fts_process import Study, wait_until
 from tests.fts_process import fts as run
 from tests.trial.harness import PATIENCE_S, Fact, Record, attempt, log_of, spec_of, start
 
@@ -677,7 +678,6 @@ def test_what_a_command_puts_in_the_place_of_its_report_fails_its_trials_and_hol
         words = ("enqueue", "--name", name, "--metric", "loss", "--trials", "1", "--shell", "--", script)
         assert run(words, tmp_path, os.environ).code == 0
 
-    enqueue("loop", "ln -sf report.jsonl $FTS_REPORT; sleep {x:0.1..0.2}")
     enqueue("pipe", "rm $FTS_REPORT; mkfifo $FTS_REPORT; sleep {x:0.1..0.2}")
     enqueue("long", "head -c 2000000 /dev/zero | tr '\\0' x > $FTS_REPORT; sleep {x:0.1..0.2}")
     enqueue("well", "sleep {x:0.1..0.2}; fts log loss=0.5")
@@ -685,6 +685,30 @@ def test_what_a_command_puts_in_the_place_of_its_report_fails_its_trials_and_hol
     assert run(("worker", "--until-empty", "--slots", "1", "--threads", "1"), tmp_path, quick).code == 0
     jobs = {job["study"]: job for job in json.loads(run(("queue", "--json"), tmp_path, os.environ).out)["jobs"]}
     assert jobs.pop("well")["status"] == "done"
-    told = {"loop": "it is a link", "pipe": "is not a file any more", "long": "each line has over 1,048,576 bytes"}
+    told = {"pipe": "is not a file any more", "long": "each line has over 1,048,576 bytes"}
     for name, words in told.items():
         assert jobs[name]["status"] == "failed" and words in jobs[name]["message"], jobs[name]
+
+
+def test_a_link_in_the_place_of_a_report_is_tried_again_and_holds_up_no_other_job(tmp_path: Path):
+    """It may be a person's, who moves the files to another disk."""
+    study = Study(tmp_path)
+    for name, script in (("loop", "ln -sf report.jsonl $FTS_REPORT"), ("well", "fts log loss=0.5")):
+        words = (
+            "--name",
+            name,
+            "--metric",
+            "loss",
+            "--trials",
+            "1",
+            "--shell",
+            "--",
+            f"sleep {{x:0.1..0.2}}; {script}",
+        )
+        study.ok("enqueue", *words)
+    worker = study.start("worker", "--slots", "1", "--threads", "1")
+    wait_until(lambda: study.one("SELECT status FROM job WHERE study = 'well'") == "done")
+    assert study.one("SELECT status FROM job WHERE study = 'loop'") in ("queued", "running")
+    assert "it is a link" in study.ok("events")
+    worker.terminate()
+    assert worker.wait(60) == 0
