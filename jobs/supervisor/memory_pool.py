@@ -278,9 +278,7 @@ class MemoryPool:
         with self._changed:
             if gpus > len(self.gpus) or not gpus:
                 return True
-            coming = (
-                {} if slot in self._turns else self._expected
-            )  # of jobs that were claimed, and wait for nothing yet
+            coming = {} if slot in self._turns else self._expected  # by claimed jobs that do not wait yet
             expected = sum(more for other, more in coming.items() if other != slot and other not in self._turns)
             want = RoomWant(gpus=gpus + expected, gpu_bytes=gpu_bytes)
             with self._ledger.locked([gpu.key for gpu in self.gpus]) as elsewhere:

@@ -71,7 +71,7 @@ class StartableJobs:
             found = runnable(self.db, excluded, MOST)
             wants = self._wants(found)
         passed = {found[n][0]: self._silence(found[n][0]) for n, want in enumerate(wants) if want is None}
-        return passed | {found[n][0]: lack(want) for n, want in enumerate(wants[: first or 0]) if want is not None}
+        return passed | {found[n][0]: lack(want.gpus) for n, want in enumerate(wants[: first or 0]) if want is not None}
 
     def tell(self, passed: Mapping[int, str], worker_id: int) -> None:
         """Writes into the rows of these jobs, and an event, why they are passed over, if that is news.
@@ -165,11 +165,7 @@ class StartableJobs:
         return f"the study {self.declared.silent(job_id) or ''} {SILENT}"
 
 
-def lack(want: Want) -> str:
-    """Says what a trial needs that was not free."""
-    return _lack(want.gpus)
-
-
-@cache
-def _lack(gpus: int) -> str:
+@cache  # for 10,000 jobs a look
+def lack(gpus: int) -> str:
+    """Says what a trial with so many GPUs needs that was not free."""
     return f"it needs {count(gpus, 'GPU')} besides a slot" if gpus else "it needs a node that is free for it"

@@ -174,7 +174,7 @@ def test_a_job_that_was_passed_over_is_not_called_next(tmp_path: Path) -> None:
         study.ok("enqueue", "train.py:short", "--name", name, *PLAIN)
     with contextlib.closing(open_database(study.outputs / "fts.db")) as db:
         crew = transitions.register_worker(db, socket.gethostname(), os.getpid(), time.time(), 1)
-        for why, brief in ((lack(Want(gpus=2)), "needs 2 GPUs besides a slot"), (lack(Want()), "needs a node that is")):
+        for why, brief in ((lack(2), "needs 2 GPUs besides a slot"), (lack(0), "needs a node that is")):
             transitions.pass_over(db, crew, {1: why})
             transitions.record_heartbeat(db, crew, 60.0)  # the commands below take a while
             said = study.ok("why", "1")

@@ -43,7 +43,7 @@ def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache:
     """Returns the selected cell, from the cache unless one of its trials has begun or ended."""
     job = next((job for job in snapshot.jobs if job.id == request.job_id), None)
     if job is None:
-        return Cell()
+        return NO_CELL
     many = job.trials_complete + job.trials_pruned + job.trials_failed > MANY_TRIALS
     if not request.with_curves or (many and request.screen not in (TRIALS, CURVES, RESULTS)):
         return NO_CELL
