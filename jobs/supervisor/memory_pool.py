@@ -155,9 +155,9 @@ class MemoryPool:
     ) -> tuple[Gpu, ...] | Obstacle:
         """Returns the GPUs that the slot may take now, or why it has to wait.
 
-        A trial gets its place in the order of GPUs when it lacks nothing else, so that none stays free for one that
-        waits for the end of other trials. It keeps the place if it lacks memory later, or small trials would keep it
-        from its GPUs for ever.
+        A trial joins the order of GPUs once it lacks only GPUs: otherwise GPUs would stay free while it waits for other
+        trials to end. It stays in the order if it lacks memory later: otherwise small trials would take its GPUs again
+        and again.
         """
         follows = any(self._obstacles.get(other) not in LACKS_GPUS for other in self._earlier(slot))
         lacks = Obstacle.TURN if follows else self._lacks(slot, need, total, want)

@@ -51,6 +51,7 @@ from fts.jobs.trial.running import (
 )
 from fts.jobs.trial.signalled import SIGNALLED_S, signalled
 from fts.jobs.trial.stacks import write_stacks
+from fts.jobs.trial.template import preload_optuna
 from fts.raising import quoted
 from fts.state.files import remove
 from fts.state.values import HUGE, Direction
@@ -79,13 +80,7 @@ class BadObjective(ValueError):
 
 def main() -> int:
     """Runs a trial process for functions and returns its exit code."""
-    return process.main(run, read, may_serve_another, preload)
-
-
-def preload() -> None:
-    from fts.jobs.trial.template import preload_optuna  # here: only a template preloads
-
-    preload_optuna()
+    return process.main(run, read, may_serve_another, preload_optuna)
 
 
 def read(data: Any) -> TrialSpec:

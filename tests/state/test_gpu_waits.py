@@ -29,7 +29,7 @@ def pool(folder: Path, *gpus: Gpu, database: str = "study", lease_s: float = 60.
 
 
 class Waiter:
-    """A trial that waits in a thread until it has its GPUs, or is told to leave."""
+    """Waits for GPUs in a thread, until it gets them or is told to leave."""
 
     def __init__(self, room: MemoryPool, slot: int, want: RoomWant = ONE, rank: float = 0.0) -> None:
         self.room, self.slot, self.rank, self.leaves, self.got = room, slot, rank, False, False
