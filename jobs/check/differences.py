@@ -36,8 +36,15 @@ def first_difference(one: Seen, other: Seen, among: Collection[str] | None = Non
     return (
         of_draws(one, other)
         or of_reports(one, other, among)
-        or (of_ends(one, other, among) if one.ended and not other.cut else None)
+        or (of_ends(one, other, among) if compared(one, other) == math.inf else None)
     )
+
+
+def compared(one: Seen, other: Seen) -> float:
+    """Returns how many reports `first_difference` compares; infinite: also the ends."""
+    if one.ended and not other.cut:
+        return math.inf
+    return min(len(one.reports), len(other.reports))
 
 
 def of_draws(one: Seen, other: Seen) -> Difference | None:
@@ -55,8 +62,7 @@ def of_draws(one: Seen, other: Seen) -> Difference | None:
 def of_reports(one: Seen, other: Seen, among: Collection[str] | None = None) -> Difference | None:
     steps = sorted({*one.reports, *other.reports})
     if one.cut or other.cut:
-        shorter = min(len(one.reports), len(other.reports))
-        steps = steps[:shorter]
+        steps = steps[: int(compared(one, other))]
     for step in steps:
         found = [seen.reports.get(step) for seen in (one, other)]
         if found[0] is None or found[1] is None:

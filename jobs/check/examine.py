@@ -17,7 +17,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.command import CommandCell
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.check import causes, files
-from fts.jobs.check.differences import Difference, first_difference
+from fts.jobs.check.differences import Difference, compared, first_difference
 from fts.jobs.check.rehearsal import CHECKPOINTS, Seen, Stage, holds_files
 from fts.jobs.check.words import (
     deciding,
@@ -216,31 +216,30 @@ class Examination:
         self.tell("runs it again: is it repeatable?")
         stage = self.stage_in(self.root / "again")
         again = stage.run(stage.spec(0), limit_s, lambda seen: self._as_far_as(first, seen))
-        if again.cut and not again.reports and first.reports:
-            self.found.add("repeatable", WARN, f"not known: the second run reported nothing in {seconds(limit_s)}")
-            return again
         if not again.ended and not again.cut:  # what was equal until then says nothing
             self.found.repeatable = False
             self.found.add("repeatable", BAD, f"not: the second run failed: {again.message}")
             return again
         differs = first_difference(first, again)
         decisive = first_difference(first, again, deciding(self.cell))
-        if differs is None:
+        if differs is None and not compared(first, again):
+            self.found.add("repeatable", WARN, f"not known: the second run reported nothing in {seconds(limit_s)}")
+        elif differs is None:
             self.found.repeatable = True
-            self.found.add("repeatable", OK, f"run twice, {extent(first)} equal")
+            self.found.add("repeatable", OK, f"run twice, {extent(first, compared(first, again))} equal")
         elif decisive is None:
             self.found.repeatable = True
             text = f"{self.cell.metric} is equal in both runs, {differs.name} is not: {differs.told}"
             self.found.add("repeatable", OK, text)
         else:
             self.found.repeatable = False
-            self.found.add("repeatable", BAD, f"not: {decisive.told}; {self._why(decisive, first)}")
+            self.found.add("repeatable", BAD, f"not: {decisive.told}; {self._why(decisive, first, again)}")
         return again
 
     def _as_far_as(self, first: Seen, seen: Seen) -> bool:
         return first.cut and len(seen.reports) >= len(first.reports)
 
-    def _why(self, differs: Difference, first: Seen) -> str:
+    def _why(self, differs: Difference, first: Seen, again: Seen) -> str:
         cell = self.cell
         function = cell.function if isinstance(cell, FunctionCell) else None
         found = causes.causes(folder_of(cell), cell.file, function, seed_words(cell))
@@ -249,7 +248,7 @@ class Examination:
         certain = causes.likely(found)
         if certain is not None and certain.strength == 3:
             return f"the likely cause: {certain.told}"
-        if self._hash_order(first):
+        if self._hash_order(first, compared(first, again)):
             near = next((one.told for one in found if one.hashing), None)
             return (
                 f"the cause: {near}"
@@ -270,16 +269,15 @@ class Examination:
             return f"perhaps because {certain.told}"
         return f"look for a generator without a seed; {seed_words(cell)} is a seed of the trial"
 
-    def _hash_order(self, first: Seen) -> bool:
-        """Returns whether two runs with the same PYTHONHASHSEED are equal."""
+    def _hash_order(self, first: Seen, as_far: float) -> bool:
+        """Returns whether two runs with the same PYTHONHASHSEED are equal, `as_far` as the two that differ went."""
         limit_s = max(LEAST_S, SLACK * first.took_s)
         runs = []
         for name in ("hash_one", "hash_two"):
             stage = self.stage_in(self.root / name)
             until = lambda seen: self._as_far_as(first, seen)  # noqa: E731  # as in _again
             runs.append(stage.run(stage.spec(0), limit_s, until, {"PYTHONHASHSEED": "0"}))
-        told = bool(runs[0].reports) or runs[0].ended
-        return told and first_difference(runs[0], runs[1], deciding(self.cell)) is None
+        return compared(*runs) >= as_far and first_difference(runs[0], runs[1], deciding(self.cell)) is None
 
     # -- killed and continued
 
@@ -287,9 +285,12 @@ class Examination:
         """Kills it with -9 after its second report, continues it, and compares it with the undisturbed run."""
         keeps = first.keeps and again.keeps
         costs = self._costs(first)
-        if len(first.reports) < KILL_AFTER:
+        if len(first.reports) < KILL_AFTER and first.ended:
             text = "with fewer than two reports it has nothing to continue from: a killed trial starts again"
             self._starts_again(f"{text}, {costs}")
+            return
+        if first.cut and len(first.reports) <= KILL_AFTER:
+            self._too_short(first)
             return
         self.tell("kills it with -9 after its second report and continues it: is it resumable?")
         stage = self.stage_in(self.root / "killed")
@@ -309,6 +310,9 @@ class Examination:
             self.found.add("resumable", BAD, f"not known: this time the trial failed: {killed.message}")
             return
         killed_after = len(killed.reports)
+        if first.cut and killed_after >= len(first.reports):  # its first checkpoint came late
+            self._too_short(first)
+            return
         goes_on = stage.run(
             stage.again(spec, killed),
             limit_s,
@@ -321,12 +325,22 @@ class Examination:
             self.found.add("resumable", BAD, text)
             self.found.resumable = False
             return
+        if goes_on.cut and goes_on.reports.keys() <= killed.reports.keys():
+            text = f"killed with -9 after {formatting.count(killed_after, 'report')} and continued, it made no further"
+            self.found.add("resumable", WARN, f"not known: {text} report in {seconds(goes_on.took_s)}")
+            return
         resumed = self._resumed(spec, goes_on)
         goes_on.reports = goes_on.reports | killed.reports if isinstance(self.cell, CommandCell) else {
             **killed.reports, **goes_on.reports
         }  # fmt: skip
         goes_on.params = {**killed.params, **goes_on.params}
         self._judge(first, goes_on, resumed, killed_after, keeps, costs)
+
+    def _too_short(self, first: Seen) -> None:
+        text = f"not known: the first run was ended here after {formatting.count(len(first.reports), 'report')}"
+        self.found.add(
+            "resumable", WARN, f"{text}, so nothing after a kill can be compared; raise --reports or --patience"
+        )
 
     def _judge(self, first: Seen, end: Seen, resumed: bool, killed_after: int, keeps: bool, costs: str) -> None:
         killed = f"killed with -9 after {formatting.count(killed_after, 'report')}"
@@ -345,7 +359,7 @@ class Examination:
             return
         if differs is None:
             self.found.resumable = True
-            self.found.add("resumable", OK, f"{killed} and continued, {extent(first)} equal")
+            self.found.add("resumable", OK, f"{killed} and continued, {extent(first, compared(first, end))} equal")
         elif self.found.repeatable:
             self.found.resumable = False
             text = f"{killed} and continued, {differs.told}"

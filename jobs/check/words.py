@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,12 +79,15 @@ def takes_seed(cell: CommandCell) -> bool:
         return False
 
 
-def extent(first: Seen) -> str:
-    """Names what was compared: `all 12 reports and the value are`."""
-    count = len(first.reports)
-    reports = "" if not count else "its report" if count == 1 else f"all {count} reports"
-    if first.cut:
+def extent(first: Seen, compared: float) -> str:
+    """Names what was compared: `all 12 reports and the value are`, or, if only reports were, `the first 3 reports are`.
+
+    `compared`: see differences.compared.
+    """
+    count = len(first.reports) if compared == math.inf else int(compared)
+    if compared < math.inf:
         return f"the first {formatting.count(count, 'report')} {'is' if count == 1 else 'are'}"
+    reports = "" if not count else "its report" if count == 1 else f"all {count} reports"
     parts = [part for part in (reports, "the value" if first.value is not None else "the end") if part]
     return f"{' and '.join(parts)} {'are' if count else 'is'}"
 

@@ -1,8 +1,7 @@
-"""huey's consumer for a worker: one thread per slot, and our signal handlers."""
+"""huey's consumer for a worker: one thread per slot, without its signal handlers."""
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any
 
 from huey.consumer import Consumer, ConsumerStopped
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SlotConsumer(Consumer):  # type: ignore[misc]  # huey has no types
-    """huey's consumer with our signal handlers: SIGINT and SIGTERM request a checkpoint and interrupt nothing."""
+    """huey's consumer without its signal handlers: signals are orders to the worker and interrupt no thread."""
 
     def __init__(self, huey: Any, worker: Worker) -> None:
         super().__init__(huey, workers=worker.settings.slots, periodic=False, initial_delay=0.2, max_delay=2.0)
@@ -33,9 +32,4 @@ class SlotConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         return super().loop(health_check_ts)  # type: ignore[no-any-return]  # the same
 
     def _set_signal_handlers(self) -> None:
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(signum, self._handle_signal)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN if self.worker.settings.detached else self._handle_signal)
-
-    def _handle_signal(self, signum: int, frame: Any) -> None:
-        self.worker.signalled(signum)
+        """Leaves them as `listening` has set them."""

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # those that give orders
 UNUSED_S = 60.0  # after this time an idle slot ends its processes
 UPDATE = "an update of fts"  # the `who` of the order to leave
 GOODBYE_S = 30.0  # how long a locked database may delay the exit of a worker
@@ -85,7 +86,7 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
         clean_up_after_dead_workers(db, places)
         db.commit_together()
-        worker = Worker(db, places, settings, progress)
+        worker = Worker(db, places, settings, progress, listening(settings.detached))
         stack.callback(worker.close)
         for lock in locks:
             lock.name(worker.id)
@@ -103,9 +104,25 @@ def must_be_replaced() -> str | None:
     return OWN_CODE.replaced() or half_imported()
 
 
+def listening(detached: bool = False) -> Orders:
+    """Makes signals give orders; a detached worker ignores the end of its terminal. Returns the orders.
+
+    Called before the worker registers: from then on others know its pid, and a signal must not kill it.
+    """
+    orders = Orders()
+
+    def take(signum: int, _frame: object) -> None:
+        order = WorkerOrder.DRAIN_TRIAL if signum == signal.SIGUSR1 else WorkerOrder.STOP
+        orders.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
+
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN if detached and signum == signal.SIGHUP else take)
+    return orders
+
+
 def stop_listening() -> None:
     """Ignores signals in a process that ends with its worker: one during Python's shutdown would kill the process."""
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+    for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
 
 
@@ -129,7 +146,7 @@ def run_job(
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
         clean_up_after_dead_workers(db, places)
         db.commit_together()
-        worker = Worker(db, places, replace(settings, slots=1), progress)
+        worker = Worker(db, places, replace(settings, slots=1), progress, listening())
         stack.callback(worker.close)
         held.name(worker.id)
         stack.enter_context(keep_awake())
@@ -141,9 +158,11 @@ def run_job(
 class Worker:
     """One worker process: slots, heartbeat, and huey's consumer."""
 
-    def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Console) -> None:
+    def __init__(
+        self, db: Database, places: Places, settings: WorkerSettings, progress: Console, orders: Orders | None = None
+    ) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
-        self.orders = Orders()
+        self.orders = orders or Orders()
         OWN_CODE.remember()
         self.reserve = DiskReserve(places.ballast)
         self.reserve.fill()
@@ -213,8 +232,6 @@ class Worker:
 
     def run_one(self, job_id: int) -> None:
         """Runs one job, whatever its rank; Ctrl-C stops it at a checkpoint."""
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-            signal.signal(signum, lambda signum, frame: self.signalled(signum))
         self.heartbeat.start()
         begin(self._housekeeping)
         settings = self.settings
@@ -486,7 +503,3 @@ class Worker:
                 self.progress.tell(Note(messages.waits_for(worker), held[worker.id]))
             return True
         return False
-
-    def signalled(self, signum: int) -> None:
-        order = WorkerOrder.DRAIN_TRIAL if signum == signal.SIGUSR1 else WorkerOrder.STOP
-        self.orders.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")

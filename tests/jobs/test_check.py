@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from fts.jobs import functions
-from fts.jobs.check import causes, whole
+from fts.jobs.check import causes, examine, whole
 from fts.jobs.check.examine import Examination, Examined
 from fts.jobs.check.whole import Forecast
 from fts.jobs.settings import Places
@@ -298,11 +299,11 @@ def test_the_database_of_the_folder_is_not_touched(tmp_path: Path) -> None:
 @pytest.mark.skipif(not CAN_FORK, reason="here every trial is a new interpreter, in the worker, too")
 def test_the_forecast_is_of_trials_that_start_as_in_a_worker(tmp_path: Path) -> None:
     """Of a hundred trials that take a moment, new interpreters would be most of the time, and a worker forks."""
-    body = """
-        import sys
+    body = f"""
+        import os
         def objective(trial):
             trial.suggest_float("x", 0.0, 1.0)
-            return float("fts.jobs.trial.template" in sys.modules)
+            return float(os.getppid() != {os.getpid()})
     """
     with forks.off():
         found = examined(tmp_path, body)
@@ -316,6 +317,41 @@ def test_the_forecast_is_of_trials_that_start_as_in_a_worker(tmp_path: Path) -> 
 def test_a_forecast_names_the_number_of_cells_that_ran(checked: int, ending: str) -> None:
     forecast = Forecast(cells=3, trials=12, checked=checked, slots=2, seconds=5.0)
     assert list(forecast.sentences()) == [f"3 cells, 12 trials: about 5 s with 2 slots, without pruning{ending}"]
+
+
+def test_what_a_run_did_not_reach_is_not_called_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of its runs (0 first, 1 again, 2 killed, 3 continued) hangs before its report number `step`."""
+    monkeypatch.setattr(examine, "LEAST_S", 1.5)
+    body = """
+        import pathlib, time
+        def objective(trial):
+            runs = pathlib.Path(__file__).parent / "runs"
+            number = len(runs.read_text()) if runs.exists() else 0
+            runs.write_text("x" * (number + 1))
+            for step in range(COUNT):
+                time.sleep(60.0 if (number, step) == (RUN, STEP) else 0.05)
+                trial.report(1.0, step)
+            time.sleep(60.0 if (number, COUNT) == (RUN, STEP) else 0.0)
+            return trial.suggest_float("x", 0.0, 1.0)
+    """
+    no_more = "not known: killed with -9 after 2 reports and continued, it made no further report in 1.5 s"
+    for count, run, step, about, expected in (
+        (0, 1, 0, "repeatable", ("warn", "not known: the second run reported nothing in 1.5 s")),
+        (4, 1, 0, "repeatable", ("warn", "not known: the second run reported nothing in 1.5 s")),
+        (4, 1, 2, "repeatable", ("ok", "run twice, the first 2 reports are equal")),
+        (4, 1, 4, "repeatable", ("ok", "run twice, the first 4 reports are equal")),
+        (4, 9, 0, "repeatable", ("ok", "run twice, all 4 reports and the value are equal")),
+        (4, 3, 0, "resumable", ("warn", no_more)),
+        (4, 3, 1, "resumable", ("warn", no_more)),
+    ):
+        own = body.replace("COUNT", str(count)).replace("RUN", str(run)).replace("STEP", str(step))
+        assert told(examined(tmp_path / f"{count}_{run}_{step}", own), about) == expected
+
+
+def test_a_run_that_was_ended_early_says_how_to_learn_more(tmp_path: Path) -> None:
+    for reports in (1, 2):
+        status, sentence = told(examined(tmp_path / str(reports), SOUND, reports=reports), "resumable")
+        assert status == "warn" and f"ended here after {reports} report" in sentence and "raise --reports" in sentence
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.2], ids=["ended", "cut"])  # how the first run ends

@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 
+from tests import forks
 from tests.data.made import make_bars, write_csv
 from tests.fts_process import Study, wait_until
 from tests.jobs import patient_function
@@ -144,6 +145,39 @@ def test_a_signal_stops_within_seconds_at_a_checkpoint(study, signum):
     assert f"worker stopped by {by} at" in study.fts("status", "--plain").out
     assert study.one("select count(*) from checkpoint") >= 1
     assert asked(study)[-1] == (f"{signum.name} to process {worker.pid}", "stop")
+
+
+def test_a_signal_counts_from_the_moment_that_a_worker_can_be_found(tmp_path):
+    """It registers, and gets a signal before its first thread runs."""
+    for number, detached, told in (
+        (signal.SIGHUP, True, None),
+        (signal.SIGHUP, False, "stop"),
+        (signal.SIGINT, False, "stop"),
+        (signal.SIGTERM, True, "stop"),
+        (signal.SIGUSR1, True, "drain_trial"),
+    ):
+        study = patient_function.write(tmp_path / f"{number.name}_{detached}", epochs=3)
+        (early := study.folder / "early").mkdir()
+        (early / "sitecustomize.py").write_text(SIGNALLED_EARLY.format(number=int(number)))
+        study.environ |= {"PYTHONPATH": f"{study.environ['PYTHONPATH']}:{early}", forks.CUSTOM: str(early)}
+        study.ok("enqueue", "patient.py:objective", "--trials", "2")
+        words = ("worker", "--until-empty", "--slots", "1", *(["--detached"] if detached else []))
+        assert study.start(*words).wait(60) == 0, (number, (study.folder / "said.txt").read_text())
+        assert [what for _, what in asked(study)] == ([told] if told else []), number
+        assert status(study) == ("queued" if told else "done")
+
+
+SIGNALLED_EARLY = """
+import os, sys
+if "worker" in sys.argv:
+    from fts.state import transitions
+    register = transitions.register_worker
+    def and_signal(*given):
+        number = register(*given)
+        os.kill(os.getpid(), {number})
+        return number
+    transitions.register_worker = and_signal
+"""
 
 
 def test_drain_ends_after_this_trial_and_a_detached_worker_survives_its_terminal(lined_up):
