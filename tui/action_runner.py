@@ -18,7 +18,7 @@ from fts.jobs.actions.handlers import OWN
 from fts.jobs.actions.run import BUSY_S, run_action
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
-from fts.state.errors import DatabaseBusy, StateError
+from fts.state.errors import DatabaseBusy
 from fts.tui import late_changes
 from fts.tui.data.messages import Acted, in_words
 from fts.tui.late_changes import LateChange
@@ -260,10 +260,8 @@ class ActionRunner:
                 self._late.append(LateChange(action.id, ids, args, f"{action.key or action.label}: {named}"))
             else:
                 self._fail(action, in_words(error))
-        except (StateError, OSError, ValueError) as error:
-            self._fail(action, in_words(error))
         except Exception as error:  # noqa: BLE001  # a key without an answer would look as if it had worked
-            self._fail(action, f"it failed: {error or type(error).__name__}")
+            self._fail(action, in_words(error))
         else:
             if change.event_id is not None:
                 self._latest = self.app.readings.replaced, change.event_id

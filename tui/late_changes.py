@@ -51,7 +51,6 @@ def make(path: Path, user: str, changes: Sequence[LateChange]) -> list[str]:
     from fts.jobs.actions import by_id  # here and below, not above: `begin` must not load them
     from fts.jobs.actions.handlers import OWN
     from fts.jobs.actions.run import run_action
-    from fts.state.errors import StateError
     from fts.tui.data.messages import in_words
 
     failed: list[str] = []
@@ -61,7 +60,7 @@ def make(path: Path, user: str, changes: Sequence[LateChange]) -> list[str]:
             continue
         try:
             run_action(by_id(each.action), path, each.jobs, user, False, WAIT_S, **each.args)
-        except (StateError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it was, the changes after it are made
             failed.append(f"{each.label}: {in_words(error)}")
     return failed
 

@@ -24,8 +24,6 @@ from fts.jobs.api.command import BareStudy, CommandCell, filled
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.child import Starter
 from fts.jobs.supervisor.template import CAN_FORK
-from tests.fts_process import Study, wait_until
-from tests.fts_process import fts as run
 from tests.trial.harness import PATIENCE_S, Fact, Record, attempt, log_of, spec_of, start
 
 STARTER = Starter(Path(tempfile.mkdtemp()) / "logs" / "trial_process.log")  # a worker's: it forks where that can be
@@ -647,68 +645,3 @@ def test_a_cell_is_equal_after_a_way_through_json_and_its_question_is_that_of_it
     (tmp_path / "train.py").write_text("print()")
     assert training(tmp_path).question == cell.question
     assert cell_of(tmp_path, sys.executable, "train.py", "{lr:0.1..0.9}", "6", "0.0").question != cell.question
-
-
-# ---------------------------------------------------------------- the whole way
-
-
-def test_enqueue_and_worker_show_a_command_like_a_function(tmp_path: Path):
-    (tmp_path / "train.py").write_text(TRAIN)
-
-    def fts(*words: str) -> str:
-        said = run(words, tmp_path, os.environ)
-        assert said.code == 0, said
-        return said.out
-
-    fts("enqueue", "--metric", "val_loss", "--trials", "3", "-m", "size=S", "--", "python3", "train.py",
-        "{lr:0.1..0.5}", "4", "0.0")  # fmt: skip
-    fts("worker", "--until-empty", "--slots", "1", "--threads", "1")
-    (job,) = json.loads(fts("queue", "--json"))["jobs"]
-    trials = json.loads(fts("trials", "train", "--json"))["trials"]
-    assert (job["status"], job["cell"], job["study"]) == ("done", "S", "train")
-    assert len(trials) == 3 and {tuple(trial["params"]) for trial in trials} == {("lr",)}
-    assert {trial["status"] for trial in trials} <= {"complete", "pruned"}
-    assert "acc" in fts("curve", "train")
-    best = json.loads((tmp_path / "outputs" / "hpo" / "train_S" / "best_params.json").read_text())
-    assert best["command"] == ["python3", "train.py", "{lr}", "4", "0.0"] and "objective" not in best
-
-
-def test_what_a_command_puts_in_the_place_of_its_report_fails_its_trials_and_holds_up_no_other_job(tmp_path: Path):
-    def enqueue(name: str, script: str) -> None:
-        words = ("enqueue", "--name", name, "--metric", "loss", "--trials", "1", "--shell", "--", script)
-        assert run(words, tmp_path, os.environ).code == 0
-
-    enqueue("pipe", "rm $FTS_REPORT; mkfifo $FTS_REPORT; sleep {x:0.1..0.2}")
-    enqueue("long", "head -c 2000000 /dev/zero | tr '\\0' x > $FTS_REPORT; sleep {x:0.1..0.2}")
-    enqueue("well", "sleep {x:0.1..0.2}; fts log loss=0.5")
-    quick = os.environ | {"FTS_OUTAGE_PAUSE_S": "0.001"}
-    assert run(("worker", "--until-empty", "--slots", "1", "--threads", "1"), tmp_path, quick).code == 0
-    jobs = {job["study"]: job for job in json.loads(run(("queue", "--json"), tmp_path, os.environ).out)["jobs"]}
-    assert jobs.pop("well")["status"] == "done"
-    told = {"pipe": "is not a file any more", "long": "each line has over 1,048,576 bytes"}
-    for name, words in told.items():
-        assert jobs[name]["status"] == "failed" and words in jobs[name]["message"], jobs[name]
-
-
-def test_a_link_in_the_place_of_a_report_is_tried_again_and_holds_up_no_other_job(tmp_path: Path):
-    """It may be a person's, who moves the files to another disk."""
-    study = Study(tmp_path)
-    for name, script in (("loop", "ln -sf report.jsonl $FTS_REPORT"), ("well", "fts log loss=0.5")):
-        words = (
-            "--name",
-            name,
-            "--metric",
-            "loss",
-            "--trials",
-            "1",
-            "--shell",
-            "--",
-            f"sleep {{x:0.1..0.2}}; {script}",
-        )
-        study.ok("enqueue", *words)
-    worker = study.start("worker", "--slots", "1", "--threads", "1")
-    wait_until(lambda: study.one("SELECT status FROM job WHERE study = 'well'") == "done")
-    assert study.one("SELECT status FROM job WHERE study = 'loop'") in ("queued", "running")
-    assert "it is a link" in study.ok("events")
-    worker.terminate()
-    assert worker.wait(60) == 0

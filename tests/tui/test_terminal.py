@@ -349,8 +349,9 @@ def test_a_late_change_that_fails_is_reported_and_the_undo_after_it_undoes_nothi
 
     with closing(sqlite3.connect(db_path)) as db:
         before = db.execute("SELECT count(*) FROM event").fetchone()
-    changes = [LateChange("resume", (1,), {}, "p: 2M/h1"), LateChange("undo", (), {"only": 0}, "u: undo")]
-    told = make(db_path, "you@spark", changes)
-    assert told[0].startswith("p: 2M/h1: ") and told[1].startswith("u: undo: nothing was undone")
+    undo = LateChange("undo", (), {"only": 0}, "u: undo")
+    for args in ({}, {"no such word": 1}):  # refused; an error that nobody has foreseen
+        told = make(db_path, "you@spark", [LateChange("resume", (1,), args, "p: 2M/h1"), undo])
+        assert told[0].startswith("p: 2M/h1: ") and told[1].startswith("u: undo: nothing was undone")
     with closing(sqlite3.connect(db_path)) as db:
         assert db.execute("SELECT count(*) FROM event").fetchone() == before

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from fts.state.errors import StateError
+
 if TYPE_CHECKING:
     from fts.tui.data.reader import ReadResult
 
 
 def in_words(error: Exception) -> str:
-    """Returns an OSError without its number: `outputs/fts.db: Permission denied`; the message of any other error."""
+    """Returns an OSError without its number: `outputs/fts.db: Permission denied`; what other errors say."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+    return str(error) if isinstance(error, StateError | ValueError) else f"it failed: {error or type(error).__name__}"
 
 
 class Arrived(Message):
