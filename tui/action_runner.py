@@ -104,7 +104,7 @@ class ActionRunner:
         if too_new := app.readings.too_new():
             return too_new
         if app.readonly:
-            return "this monitor only reads; `:writable` lets it write"
+            return READS if app.locked else f"{READS}; `:writable` lets it write"
         if app.navigation.at is not None:
             return "this is a replay; Esc returns to now"
         if app.readings.problem and action.id != "enqueue":
@@ -326,6 +326,7 @@ class ActionRunner:
         return [self._named(clean(message.sentence)) for message in self._failed]
 
 
+READS = "this monitor only reads"
 COMMANDS = ("start_worker",)  # separate processes that take seconds; other changes do not wait for them
 SILENT = ("undo", "redo", "ack", "note", "start_worker")  # no "u undoes": nothing to undo, or u would undo another
 

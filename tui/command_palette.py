@@ -119,7 +119,8 @@ def of_looking(app: Monitor) -> Iterator[Entry]:
         if key.id not in ("screen", "palette"):
             yield Entry(key.id, key.label, lambda id=key.id: app.do(id), app.keymap.shown(key.id), key.help)  # type: ignore[misc]
     yield Entry("about", "about", app.menus.about, "", "Versions, paths, and what this monitor costs.")
-    yield Entry("writable", "writable", app.menus.writable, "", "Let this monitor write; it asks first.")
+    may = "Let this monitor write; it asks first."
+    yield Entry("writable", "writable", app.menus.writable, "", may, app.menus.why_not_writable())
     for name in sorted(app.menus.themes()):
         yield Entry(f"theme {name}", f"theme {name}", lambda name=name: app.menus.show_theme(name), "", "Colours.")  # type: ignore[misc]
 

@@ -71,16 +71,19 @@ class Menus:
             for lines in screen.query(Lines):
                 lines.refresh()
 
+    def why_not_writable(self) -> str:
+        """Returns why this monitor cannot be made writable; empty if it can."""
+        if not self.app.readonly:
+            return "this monitor can write already"
+        if self.app.locked:
+            return self.app.readings.too_new() or "this monitor is served to a browser and stays read-only"
+        return ""
+
     def writable(self) -> None:
         from fts.tui.screens.dialogs import Confirm
 
-        if not self.app.readonly:
-            self.app.say("this monitor can write already")
-            return
-        if self.app.locked:
-            self.app.say(
-                self.app.readings.too_new() or "this monitor is served to a browser and stays read-only", "look"
-            )
+        if why_not := self.why_not_writable():
+            self.app.say(why_not, "look" if self.app.readonly else "")
             return
         effects = ["The keys that change the queue work until you leave this monitor."]
         self.app.push_screen(Confirm("make this monitor writable?", effects, yes="writable"), self._write_from_now)

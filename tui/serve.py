@@ -46,6 +46,15 @@ POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; font-src 'self'; "
     "img-src 'self' data:; connect-src 'self' ws://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+ICON = '<link rel="icon" href="data:,"></head>'  # else the browser asks for /favicon.ico, which has no token
+FOCUS = """<script>
+new MutationObserver((_, observer) => {
+  if (document.body.classList.contains("-first-byte")) {
+    observer.disconnect();
+    document.querySelector(".xterm-helper-textarea").focus();
+  }
+}).observe(document.body, {attributes: true});
+</script></body>"""  # so that keys work before the first click
 FULL = """<!DOCTYPE html>
 <html><head><meta charset="utf-8"><meta http-equiv="refresh" content="{retry}"><title>fts</title></head>
 <body style="background:#0c181f;color:#eee;font-family:monospace;padding:3em">
@@ -323,7 +332,8 @@ def _guard(port: int, host: str, token: str) -> Any:
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cache-Control"] = "no-store"
         if isinstance(response, web.Response) and response.content_type == "text/html":
-            response.text = without_outside(response.text or "", request.host)
+            page = without_outside(response.text or "", request.host)
+            response.text = page.replace("</head>", ICON).replace("</body>", FOCUS)
             response.headers["Content-Security-Policy"] = POLICY.format(host=request.headers["Host"])
         return response
 

@@ -102,7 +102,9 @@ async def test_the_page_fetches_nothing_from_elsewhere(db_path):
     assert "textual.js" in page
     assert "googleapis" not in page
     for address in re.findall(r"(?:href|src|url)[=(]\s*[\"']([^\"']+)", page):
-        assert address.startswith((f"http://localhost:{PORT}/{KEY}/", f"ws://localhost:{PORT}/{KEY}/", "#")), address
+        assert address.startswith((f"http://localhost:{PORT}/{KEY}/", f"ws://localhost:{PORT}/{KEY}/", "#", "data:")), (
+            address
+        )
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert f"connect-src 'self' ws://localhost:{PORT};" in policy
