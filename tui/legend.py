@@ -39,7 +39,7 @@ SIGNS: tuple[Sign, ...] = (
          (QUEUE, TRIALS, CURVES, RESULTS)),
     Sign("⊘", "pruned", "Ended early, because it was worse than earlier trials at the same step.", (QUEUE, TRIALS)),
     Sign("↻", "interrupted", "Stopped in the middle; it continues from its checkpoint.", (QUEUE, TRIALS)),
-    Sign("★", "best", "Best cell of its study (of its task and horizon), or best trial of its cell.",
+    Sign("★", "best", "Best cell of its study (PatchTST: of its task and horizon), or best trial of its cell.",
          (QUEUE, TRIALS, RESULTS)),
     Sign("█▏▎▍▌▋▊▉·", "bar", "Share of the trials that have ended; each █ is a tenth, · is still to do.", (QUEUE,)),
     Sign("▁▂▃▄▅▆▇", "small curve", "The values of the running trial so far, lowest to highest.", (QUEUE,)),

@@ -104,7 +104,7 @@ def _names(job: Job) -> set[str]:
 def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
     """Returns the error for a word that names no job: UsageError for an unknown budget, else NothingThere."""
     cell = CELL.fullmatch(word)
-    has_sizes = not jobs or any("budget" in job.labels for job in jobs)
+    has_sizes = not jobs or any(job.budget for job in jobs)
     if cell and has_sizes and (known_sizes := sizes()):
         there = {name.lower() for name in (*known_sizes, *(job.budget for job in jobs), "base")}
         if cell[1].lower() not in there:
@@ -112,7 +112,7 @@ def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
             return click.UsageError(f"{word!r} is not a cell: budget {cell[1]!r} is unknown; expected {expected}")
     shown = with_task(jobs)
     names = [name for job in jobs for name in (shown[job.id], cell_name(job), job.experiment)]
-    names += [job.study for job in jobs if "budget" not in job.labels]
+    names += [job.study for job in jobs if not job.budget]
     names += [f"{name}:{value}" for job in jobs for name, value in job.labels.items()]
     return NothingThere(f"no job matches {word!r}; {hint(word, names)}{known(jobs)}")
 
@@ -138,16 +138,16 @@ def _names_a_trial(word: str, cell: str) -> click.UsageError:
 
 
 def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:
-    """Returns jobs with exactly this name, if one has no budget axis: its cell may be named `h1`, like a horizon."""
+    """Returns jobs with exactly this name, if one has no budget: a cell of another study may be named `h1`."""
     lower = word.lower()
     called = [job for job in jobs if lower in (cell_name(job).lower(), job.experiment.lower())]
-    return called if not NUMBER.fullmatch(word) and any("budget" not in job.labels for job in called) else []
+    return called if not NUMBER.fullmatch(word) and any(not job.budget for job in called) else []
 
 
 def _by_study_or_value(jobs: Sequence[Job], word: str) -> list[Job]:
     """Returns every job of the study of that name; else every job with that value on one of its axes."""
-    if NUMBER.fullmatch(word) or RANGE.fullmatch(word) or HORIZON.fullmatch(word):
-        return []  # such a word means job numbers or a horizon only
+    if NUMBER.fullmatch(word) or RANGE.fullmatch(word):
+        return []  # such a word means job numbers only
     lower = word.lower()
     of_study = [job for job in jobs if job.study.lower() == lower]
     return of_study or [job for job in jobs if lower in (str(value).lower() for value in job.labels.values())]
@@ -189,10 +189,10 @@ def matcher(word: str, axes: Sequence[str] = ()) -> Callable[[Job], bool]:
         return lambda job: low <= job.id <= high
     if match := CELL.fullmatch(word):
         cell = f"{match[1]}/h{match[2]}".lower()
-        return lambda job: f"{job.budget}/h{job.horizon}".lower() == cell
+        return lambda job: bool(job.horizon) and f"{job.budget}/h{job.horizon}".lower() == cell
     if match := HORIZON.fullmatch(word):
         horizon = int(match[1])
-        return lambda job: job.horizon == horizon
+        return lambda job: bool(job.horizon) and job.horizon == horizon
     if ":" in word:
         return _field(word, axes)
     low_word = word.lower()
@@ -286,21 +286,21 @@ def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
     if not value.strip():
         raise click.UsageError(f"{word!r} has no value; write it behind the colon")
     attribute = "status" if name == "state" else name
-    wanted = value.lower().removeprefix("h") if name == "horizon" else value.lower()
+    wanted = value.lower()
     if attribute == "status" and wanted not in list(JobStatus) and wanted != "held":
         near = hint(value, [*JobStatus, "held"])
         raise click.UsageError(f"there is no state {value!r}; {near}there are {', '.join(JobStatus)} and held")
     if wanted == "held" and attribute == "status":
         return lambda job: job.status == JobStatus.QUEUED and job.hold_reason is not None
-    if name in axes and name not in EVERY_STUDY:
-        return lambda job: name in job.labels and str(job.labels[name]).lower() == wanted
-    return lambda job: str(getattr(job, attribute) or "").lower() == wanted
+    if name in EVERY_STUDY:
+        return lambda job: str(getattr(job, attribute) or "").lower() == wanted
+    if name == "horizon" and (found := HORIZON.fullmatch(value)):  # horizon:h3, like horizon:3
+        return lambda job: job.horizon == int(found[1]) or str(job.labels.get(name)).lower() == wanted
+    return lambda job: name in job.labels and str(job.labels[name]).lower() == wanted
 
 
 def known_fields(axes: Sequence[str]) -> tuple[str, ...]:
     """Returns the names allowed before a colon: fields of every job, and the axes of these jobs."""
-    flagship = not axes or "budget" in axes
-    others = tuple(name for name in axes if name not in (*FIELDS, *EVERY_STUDY))
-    if not flagship:
-        return (*EVERY_STUDY, *others)
-    return (*FIELDS, "study", "metric", *others) if others else FIELDS
+    if not axes:
+        return FIELDS
+    return (*EVERY_STUDY, *(name for name in axes if name not in EVERY_STUDY))

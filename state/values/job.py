@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
+from fts.state.schema_2 import PATCHTST
 from fts.state.values.enums import Cause, Direction, JobStatus
 
 if TYPE_CHECKING:
@@ -65,27 +66,29 @@ class Job:
         known = {name: given[name] for name in order if given.get(name) in tuple(Direction)}
         return {name: Direction(goal) for name, goal in known.items()} or {self.metric: self.direction}
 
+    # The axes of the study of daily bars. Another study may have axes of these names, which mean something else.
+
     @property
     def budget(self) -> str:
-        """Its label; empty if the study has no such axis."""
-        return self._text("budget")
+        return self._of_daily_bars("budget")
 
     @property
     def horizon(self) -> int:
-        """Its label, in trading days; 0 if the study has no such axis."""
+        """In trading days; 0 in any other study."""
         value = self.labels.get("horizon")
-        return value if type(value) is int and 0 <= value <= 10**9 else 0
+        return value if self.study == PATCHTST and type(value) is int and 0 <= value <= 10**9 else 0
 
     @property
     def task(self) -> str:
-        return self._text("task")
+        return self._of_daily_bars("task")
 
     @property
     def tier(self) -> str:
-        return self._text("tier")
+        return self._of_daily_bars("tier")
 
-    def _text(self, axis: str) -> str:
-        value = self.labels.get(axis)
+    def _of_daily_bars(self, axis: str) -> str:
+        """Returns its label; empty if it has none or belongs to another study."""
+        value = self.labels.get(axis) if self.study == PATCHTST else None
         return "" if value is None else str(value)
 
     @property

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from fts.jobs.records.columns import main_parameters
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.tui import pictures
+from fts.tui.data.view import SCREENS
 from tests.cli.study import Said, cell, places_of
 from tests.cli.toy import claim, declare_fact, finished_toy, make_toy, run_trial
 
@@ -45,6 +47,43 @@ def table(said: Said) -> list[list[str]]:
 
 
 # ---------------------------------------------------------------- what is shown
+
+
+OTHER_NAMES = {"budget": "bodget", "horizon": "harizon", "task": "tusk", "tier": "teer"}
+
+
+def test_the_names_of_axes_mean_nothing_to_the_runner(fts: Callable[..., Said], tmp_path: Path):
+    """A study may have a task, a horizon or a budget of its own: it is shown like one with other names of axes."""
+    axes: dict[str, list[functions.Value]] = {"budget": ["20M", "2M"], "horizon": [1, 3], "task": ["up"], "tier": ["a"]}
+    db = make_toy(tmp_path, axes=axes, pruner="median", steps=2)
+    for _ in range(3):
+        finished_toy(db)
+    run_trial(db, claim(db), 0, 0.7)
+    commands = (
+        "queue", "queue budget:2M", "queue horizon:3", "queue 2M", "queue h1", "trials 1", "curve 1", "why 4", "status",
+        "status --plain", "results", "results --json", "best 1", "plan", "unseal 1 -y", "trials 2M/3/up/a", "queue x:y",
+    )  # fmt: skip
+    now = time.time() + 60.0
+
+    def shown() -> list[str]:
+        said = [str(fts(*words.split())) for words in commands]
+        frames = [
+            pictures.render(places_of(tmp_path).db, screen, size, job_id=job, now=now).text
+            for screen in SCREENS for size in ((80, 24), (160, 45)) for job in (1, 4)
+        ]  # fmt: skip
+        return [re.sub(r"\d+:\d\d(:\d\d)?|\d+\.\d{5,}|\d+ (s|min)\b|▕.*?▏", "TIME", text) for text in said + frames]
+
+    before = shown()
+    for table, column in (("job", "labels"), ("job", "spec"), ("study", "declaration")):
+        for name, other in OTHER_NAMES.items():
+            db.execute_sql(f"UPDATE {table} SET {column} = replace({column}, '\"{name}\"', '\"{other}\"')")
+    db.close()
+    commands = tuple(words.replace("budget:", "bodget:").replace("horizon:", "harizon:") for words in commands)
+    after = shown()
+    for name, other in OTHER_NAMES.items():
+        after = [text.replace(other, name) for text in after]
+    for told, expected in zip(before, after, strict=True):
+        assert told == expected
 
 
 def test_no_command_speaks_of_another_study(fts: Callable[..., Said], toy: Database):

@@ -210,7 +210,7 @@ def has_heading(view: View, width: int) -> bool:
 
 
 def best_ids(view: View) -> set[int]:
-    """Returns the ids of the best cells: one per study, or per task and horizon if it has them."""
+    """Returns the ids of the best cells: one per study; of the study of daily bars one per task and horizon."""
     return _winning((view.snapshot.jobs,), None, lambda: _best_ids(view))
 
 
