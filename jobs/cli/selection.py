@@ -113,7 +113,7 @@ def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
     shown = with_task(jobs)
     names = [name for job in jobs for name in (shown[job.id], cell_name(job), job.experiment)]
     names += [job.study for job in jobs if not job.budget]
-    names += [f"{name}:{value}" for job in jobs for name, value in job.labels.items()]
+    names += [f"{name}:{value}" for job in jobs for name, value in job.labels.items() if name not in EVERY_STUDY]
     return NothingThere(f"no job matches {word!r}; {hint(word, names)}{known(jobs)}")
 
 
