@@ -187,7 +187,8 @@ def inspect(objective: str, folder: Path) -> Function:
     required = [arg.arg for arg in plain[: len(plain) - len(given.defaults)]]
     required += [arg.arg for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
     every = tuple(arg.arg for arg in [*plain, *given.kwonlyargs])
-    takes_all, tuner = given.kwarg is not None, other_tuner(tree, name)
+    unknown = not every and (given.vararg is not None or bool(node.decorator_list))
+    takes_all, tuner = given.kwarg is not None or unknown, other_tuner(tree, name)
     return Function(path, name, code_md5(code), every, tuple(required), takes_all, tuner)
 
 
@@ -275,6 +276,13 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
         )
     if not found.parameters and found.any_name:
         return
+    if not found.parameters:
+        raise BadObjective(f"{found.name} of {found.path.name} takes no trial; write `def {found.name}(trial)`")
+    if TRIAL in found.parameters and (clash := [name for name in [*axes, *(space or {})] if name == TRIAL]):
+        raise BadObjective(
+            f"{found.name} of {found.path.name} gets the trial as {clash[0]}, so no axis or parameter can have that "
+            "name; choose another"
+        )
     offered = {TRIAL, *OWN_NAMES, *axes, *(space or {})}
     first = found.parameters[:1]
     if first and first[0] not in offered and space is None:

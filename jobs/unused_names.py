@@ -13,7 +13,7 @@ from fts.jobs.api.expression import Expression
 from fts.jobs.api.function import OWN_NAMES, FunctionCell
 from fts.jobs.api.names import variable
 from fts.jobs.api.nearest import nearest
-from fts.jobs.functions import BadObjective, inspect
+from fts.jobs.functions import TRIAL, BadObjective, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +58,15 @@ def _of_function(cell: FunctionCell) -> list[str]:
     except (BadObjective, OSError, SyntaxError, ValueError, RecursionError):
         return []
 
+    takes_trial = TRIAL in found.parameters or (
+        cell.space is None and not {*found.parameters[:1]} & {*cell.axes, *OWN_NAMES}
+    )
+    gets_all = found.any_name and not (takes_trial and found.parameters)  # beside a trial, **names gets nothing
+
     def missing(names: list[str], whole: str) -> list[str]:
-        if found.any_name or re.search(whole, text):  # it may read any of them
+        if gets_all:
+            return []
+        if re.search(whole, text):  # it may read any of them
             return [name for name in names if not re.search(rf"\b{re.escape(name)}\b", text)]
         return [name for name in names if name not in found.parameters and name not in strings]
 
@@ -74,11 +81,21 @@ def _of_function(cell: FunctionCell) -> list[str]:
                 f"{cell.path.name} does not read the {what} {name}; did you mean {near}, which {found.name} takes? "
                 f"If not, add {name} to the arguments of {found.name}"
             )
-    return [_unread_axis(cell, name, found) for name in axes] + [
-        f"{cell.path.name} does not read the parameter {name}: it changes nothing, unless "
-        f"an imported module reads trial.params[{name!r}]; add {name} to the arguments of {found.name}"
-        for name in parameters
-    ]
+    same = []
+    if cell.space is None and not takes_trial and cell.trials > 1 and not {"seed", "number"} & {*found.parameters}:
+        same = [
+            f"{found.name} takes neither a trial nor a seed: its {cell.trials} trials run the same; write --trials 1, "
+            f"or --space NAME=LOW:HIGH for what it shall search"
+        ]
+    return (
+        same
+        + [_unread_axis(cell, name, found) for name in axes]
+        + [
+            f"{cell.path.name} does not read the parameter {name}: it changes nothing, unless "
+            f"an imported module reads trial.params[{name!r}]; add {name} to the arguments of {found.name}"
+            for name in parameters
+        ]
+    )
 
 
 def _deciding(cell: BareCell) -> set[str]:

@@ -403,14 +403,17 @@ def has_kind(parameters: Mapping[str, inspect.Parameter], kind: Any) -> bool:
 
 
 def trial_name(names: list[str], known: dict[str, Any], cell: FunctionCell) -> str | None:
-    """Returns the parameter that gets the trial: `trial`, or the first one if no space is declared."""
+    """Returns the parameter that gets the trial: `trial`, or the first one if no space is declared.
+
+    None: the cell gives the first one, so that the function needs no trial.
+    """
     if "trial" in names:
         return "trial"
     if cell.space is not None:
         return None
-    if cell.is_baseline and names[0] in known:
+    if names and names[0] in known:
         return None
-    if not names or names[0] in known:
+    if not names:
         raise BadObjective(f"{cell.function} takes no trial, and the study declares no space; write def f(trial)")
     return names[0]
 

@@ -117,7 +117,9 @@ def test_where_nothing_ran_nobody_knows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [enqueue.enqueue, enqueue_command.enqueue_command, enqueue_study.enqueue_study], ids=lambda c: c.name
+    "command",
+    [enqueue.enqueue, enqueue_command.enqueue_command, enqueue_study.enqueue_study],
+    ids=["function", "command", "study"],
 )
 def test_every_option_of_the_command_line_is_a_field_with_its_help(command: click.Command) -> None:
     made = {field.name: field for field in fields.of_command(command)}

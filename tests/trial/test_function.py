@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from fts.jobs import functions
 from fts.jobs.python import python
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, Attempt
 from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.unused_names import unread
 from fts.state.values import HUGE
 from tests.trial.harness import Record, cell_of, log_of, run_one, spec_of
 
@@ -38,6 +40,9 @@ GIVEN = [
     ("def objective(trial, size, data='x'): return len(size + data)", {"axes": {"size": "XL"}}, {}, 3),
     ("def objective(trial, size, /, *, n=1): return size + n", {"axes": {"size": 4}}, {}, 5),
     ("import fts\ndef objective(trial): return fts.cell(trial)['size']", {"axes": {"size": 4}}, {}, 4),
+    ("def objective(size): return size", {"axes": {"size": 4}}, {}, 4),
+    ("def objective(seed): return seed < 2**31", {}, {}, 1),
+    ("def objective(*args): return args[0].number", {}, {}, 0),
     ("def objective(lr, layers): return lr + layers", {"space": SPACE}, PARAMS, 2.5),
     ("def objective(lr, layers, seed=None): return seed < 2**31", {"space": SPACE}, PARAMS, 1),
     ("def objective(**given): return given['lr'] + given['size']", {"space": SPACE, "axes": {"size": 1}}, PARAMS, 1.5),
@@ -61,6 +66,38 @@ def test_a_function_gets_what_it_asks_for_by_name(
     record = ran(tmp_path, body, params, **fields)
     assert record.end["fact"] == "result", record.end
     assert (record.end["value"], record.end["reason"], record.code) == (value, "finished", 0)
+
+
+def test_what_enqueue_accepts_a_trial_can_call_and_what_the_function_does_not_get_is_said(tmp_path: Path) -> None:
+    """Each signature with axes and with a space: refused before anything is queued, or called."""
+    size, lr, nothing = {"axes": {"size": [4]}}, {"space": SPACE}, ""
+    for signature, fields, refused, said in (
+        ("", {}, "takes no trial; write `def objective(trial)`", nothing),
+        ("", size, "takes no trial", nothing),
+        ("", lr, "takes no trial", nothing),
+        ("size", {}, nothing, nothing),  # the first parameter is the trial, whatever its name
+        ("size", size, nothing, "its 2 trials run the same; write --trials 1"),
+        ("size, seed", size, nothing, nothing),
+        ("trial", {"axes": {"trial": [4]}}, "gets the trial as trial", nothing),
+        ("trial", {"space": {"trial": SPACE["lr"]}}, "gets the trial as trial", nothing),
+        ("t", {"axes": {"trial": [4]}}, nothing, "does not read the axis trial"),
+        ("trial, **given", size, nothing, "does not read the axis size"),
+        ("**given", size | lr, nothing, nothing),
+        ("*args", {}, nothing, nothing),
+        ("lr, layers", size | lr, "takes no size; it takes lr, layers", nothing),
+        ("trial, lr", {}, "needs lr, which nothing gives", nothing),
+    ):
+        (tmp_path / "train.py").write_text(f"def objective({signature}): return 1.0\n")
+        try:
+            (cell,) = functions.cells("train.py:objective", tmp_path, 2, **fields)
+        except functions.BadObjective as error:
+            assert refused and refused in str(error), (signature, fields)
+            continue
+        assert not refused, (signature, fields)
+        warnings = unread([cell])
+        assert len(warnings) == bool(said) and all(said in one for one in warnings), (signature, warnings)
+        end = run_one(cell, params=PARAMS if "space" in fields else {}).end
+        assert (end["fact"], end.get("value")) == ("result", 1.0), (signature, fields, end)
 
 
 WRONG = [
