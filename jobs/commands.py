@@ -18,6 +18,7 @@ from fts.jobs.api.command import PLACE, WHOLE_ARGS, CommandCell
 from fts.jobs.api.shell_text import DOUBLE, HERE, SINGLE, places
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.functions import (
+    RANGE,
     Value,
     check_baseline,
     checked_name,
@@ -33,8 +34,6 @@ from fts.raising import quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-RANGE = re.compile(rf"\s*({NUMBER})\s*\.\.\s*({NUMBER})\s*(:\s*log\s*)?")
 PYTHON = re.compile(r"python[\d.]*")
 INTERPRETER = re.compile(r"python[\d.]*|bash|sh|zsh|Rscript|julia|node|perl|ruby")
 MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # after python -m
@@ -173,12 +172,10 @@ def split_by_shell(words: Sequence[str]) -> tuple[str, str, str] | None:
 def parse_place(name: str, text: str) -> dict[str, Any]:
     """Parses `1e-5..1e-1:log`, `1..4` (whole numbers stay whole) or `adam,sgd`. Raises BadCommand."""
     expected = f"expected {{{name}:LOW..HIGH}}, {{{name}:LOW..HIGH:log}} or {{{name}:A,B,C}}"
-    ends = RANGE.fullmatch(text)
-    if ends is None and (".." in text or ":" in text or "," not in text):
+    if not RANGE.fullmatch(text) and (".." in text or ":" in text or "," not in text):
         raise BadCommand(f"{{{name}:{text}}} declares no parameter, {expected}")
-    listed = text if ends is None else f"{ends[1]}:{ends[2]}" + (":log" if ends[3] else "")
     try:
-        return parse_parameter(f"{name}={listed}")[1]
+        return parse_parameter(f"{name}={text}")[1]
     except BadSpec as error:
         raise BadCommand(f"{{{name}:{text}}}: {error}") from None
 

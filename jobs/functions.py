@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 Value = str | int | float
 MOST_CELLS = 10_000
 LONGEST = 200  # characters of an axis' value
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+RANGE = re.compile(rf"\s*({NUMBER.pattern})\s*\.\.\s*({NUMBER.pattern})\s*(:\s*log\s*)?")
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")  # pkg.train:objective
 ATTRIBUTE = re.compile(r"([^:\0]{1,3000}\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")  # train.py:Model.objective
 TRIAL = "trial"  # a parameter of this name gets the trial; without it the function needs a declared space
@@ -389,20 +390,25 @@ def value_of(word: str) -> Value:
 
 
 def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
-    """Parses `lr=1e-5:1e-1:log`, `layers=1:4` (whole numbers stay whole) or `opt=adam,sgd`. Raises BadSpec."""
+    """Parses `lr=1e-5:1e-1:log`, `layers=1:4` (whole numbers stay whole) or `opt=adam,sgd`. Raises BadSpec.
+
+    1..4 is the same as 1:4, as commands write it.
+    """
     name, equals, listed = text.partition("=")
     name = name.strip()
+    if ends := RANGE.fullmatch(listed):
+        listed = f"{ends[1]}:{ends[2]}" + (":log" if ends[3] else "")
     expected = "expected NAME=A,B or NAME=LOW:HIGH, with :log behind it for a log scale"
     if not equals or not is_name(name):
         raise BadSpec(f"{text!r} is no parameter, {expected}")
     if ":" not in listed:
         _, values = parse_axis(text)
         return name, {"kind": "choice", "choices": values}
-    ends = listed.split(":")
-    log = len(ends) == 3 and ends[2].strip() == "log"
-    given = [value_of(end.strip()) for end in ends[:2]]
+    parts = listed.split(":")
+    log = len(parts) == 3 and parts[2].strip() == "log"
+    given = [value_of(part.strip()) for part in parts[:2]]
     numbers = [number for number in given if not isinstance(number, str)]
-    if len(ends) not in (2, 3) or (len(ends) == 3 and not log) or len(numbers) < 2:
+    if len(parts) not in (2, 3) or (len(parts) == 3 and not log) or len(numbers) < 2:
         raise BadSpec(f"{text!r} is no parameter, {expected}")
     whole = all(isinstance(n, int) for n in numbers)
     low, high = numbers if whole else map(float, numbers)

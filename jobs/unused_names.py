@@ -13,7 +13,7 @@ from fts.jobs.api.expression import Expression
 from fts.jobs.api.function import OWN_NAMES, FunctionCell
 from fts.jobs.api.names import variable
 from fts.jobs.api.nearest import nearest
-from fts.jobs.functions import TRIAL, BadObjective, inspect
+from fts.jobs.functions import RANGE, TRIAL, BadObjective, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,19 @@ def unread(cells: Sequence[BareCell]) -> list[str]:
 
 def _of(cell: BareCell) -> list[str]:
     if isinstance(cell, FunctionCell):
-        return _of_function(cell) + _whole(cell)
-    return _of_command(cell) + _whole(cell) if isinstance(cell, CommandCell) else []
+        return _of_function(cell) + _whole(cell) + _ranges(cell)
+    return _of_command(cell) + _whole(cell) + _ranges(cell) if isinstance(cell, CommandCell) else []
+
+
+def _ranges(cell: BareCell) -> list[str]:
+    """Warns about the value of an axis that reads like the range of a parameter: 0.1..1.0, 1e-5:1e-1:log."""
+    found = []
+    for name, value in cell.axes.items():
+        text = re.sub(r":(?!\s*log)", "..", value) if isinstance(value, str) and value.endswith("log") else str(value)
+        if RANGE.fullmatch(text):
+            how = f"--space {name}={text}" if isinstance(cell, FunctionCell) else f"{{{name}:{text}}} in the command"
+            found.append(f"the axis {name} has one value, the text {value}; {how} searches that range")
+    return found
 
 
 def _whole(cell: BareCell) -> list[str]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fts.jobs import commands, functions
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.functions import parse_axis, parse_parameter
+from fts.jobs.unused_names import unread
 from tests.jobs import toy
 
 
@@ -42,3 +44,26 @@ def test_a_cell_whose_value_looks_like_an_option_has_a_name_that_can_be_typed(tm
         assert made.ok("why", name).startswith(f"job {number} "), name
         made.ok("pause", name)
     assert made.one("SELECT count(*) FROM job WHERE status = 'paused'") == 5
+
+
+def test_an_axis_that_reads_like_a_range_is_said(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def objective(trial, lr): return 1.0\n")
+    for value, searches in (
+        ("0.1..1.0", "--space lr=0.1..1.0"),
+        ("1e-5:1e-1:log", "--space lr=1e-5..1e-1:log"),
+        ("1..3:log", "--space lr=1..3:log"),
+        ("16:9", ""),
+        ("log", ""),
+    ):
+        _, values = parse_axis(f"lr={value}")
+        made = functions.cells("train.py:objective", tmp_path, 3, axes={"lr": values})
+        assert [searches in one for one in unread(made)] == [True] * bool(searches), value
+        command = commands.cells(["echo", "{lr}", "{x:0.0..1.0}"], tmp_path, 3, {"lr": values}, metric="loss")
+        assert any("in the command searches" in one for one in unread(command)) is bool(searches)
+
+
+def test_a_range_is_written_with_two_points_or_a_colon() -> None:
+    for points, colon in (("1..4", "1:4"), ("0.1..1.0", "0.1:1.0"), ("1e-5..1e-1:log", "1e-5:1e-1:log")):
+        assert parse_parameter(f"x={points}") == parse_parameter(f"x={colon}")
+        assert commands.parse_place("x", points) == parse_parameter(f"x={colon}")[1]
+    assert parse_parameter("x=a..b")[1]["kind"] == "choice"
