@@ -370,6 +370,8 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
     words = [word.strip() for word in listed.split(",")]
     if not equals or not is_name(name) or not all(words):
         raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
+    if any(is_open(word) for word in words) and not is_open(listed):
+        raise BadSpec(f"{text!r} has a comma inside brackets, and each comma begins a value; expected NAME=A,B,C")
     values = [value_of(word) for word in words]
     for value in values:
         if not isinstance(value, str) and not abs(value) < LARGEST:
@@ -379,6 +381,11 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
     if len(set(values)) < len(values):  # 1 equals 1.0
         raise BadSpec(f"{text!r} names a value twice")
     return name, values
+
+
+def is_open(text: str) -> bool:
+    """Returns whether a bracket in the text has no partner."""
+    return any(text.count(opening) != text.count(closing) for opening, closing in ("()", "[]", "{}"))
 
 
 def value_of(word: str) -> Value:

@@ -14,6 +14,7 @@ from fts.jobs.api.function import OWN_NAMES, FunctionCell
 from fts.jobs.api.names import variable
 from fts.jobs.api.nearest import nearest
 from fts.jobs.functions import RANGE, TRIAL, BadObjective, inspect
+from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,12 +50,15 @@ def _ranges(cell: BareCell) -> list[str]:
 
 
 def _whole(cell: BareCell) -> list[str]:
-    """Warns about integer parameters from 0 to 1: most people mean the numbers between."""
-    return [
-        f"{name} is a whole number from 0 to 1; write 0.0 and 1.0 for the numbers between them"
-        for name, each in (cell.space or {}).items()
-        if (each["kind"], each.get("low"), each.get("high")) == ("int", 0, 1)
-    ]
+    """Warns about integer parameters from 0 to 1 and about a single text: most people mean the numbers between."""
+    found = []
+    for name, each in (cell.space or {}).items():
+        if (each["kind"], each.get("low"), each.get("high")) == ("int", 0, 1):
+            found.append(f"{name} is a whole number from 0 to 1; write 0.0 and 1.0 for the numbers between them")
+        choices = each.get("choices", ())
+        if len(choices) == 1 and isinstance(choices[0], str) and re.search(r"\d", choices[0]):
+            found.append(f"{name} is always the text {quoted(choices[0])}; write LOW:HIGH for the numbers of a range")
+    return found
 
 
 def _of_function(cell: FunctionCell) -> list[str]:

@@ -22,6 +22,8 @@ from tests.jobs import toy
         ("size=a\nb,M", "size is 'a\\nb', expected 1 to 200 printable characters"),
         ("size=\x1b[31mred", "expected 1 to 200 printable characters"),
         ("size=" + "x" * 201, "expected 1 to 200 printable characters"),
+        ("lr=[0.1,1.0]", "has a comma inside brackets"),
+        ("net=conv(3,64),conv(5,64)", "has a comma inside brackets"),
     ],
 )
 def test_a_value_that_no_job_may_have_is_a_wrong_word(text: str, said: str) -> None:
@@ -67,3 +69,12 @@ def test_a_range_is_written_with_two_points_or_a_colon() -> None:
         assert parse_parameter(f"x={points}") == parse_parameter(f"x={colon}")
         assert commands.parse_place("x", points) == parse_parameter(f"x={colon}")[1]
     assert parse_parameter("x=a..b")[1]["kind"] == "choice"
+    assert parse_axis("x=f(3),(") == ("x", ["f(3)", "("]), "no comma is inside brackets"
+
+
+def test_a_range_that_was_written_otherwise_is_said(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def f(lr): return 1.0\n")
+    for words, said in (("lr=0.1-1.0", True), ("lr=adam", False), ("lr=0.1", False), ("lr=0.1-1.0,2", False)):
+        name, parameter = parse_parameter(words)
+        found = unread(functions.cells("train.py:f", tmp_path, 3, space={name: parameter}))
+        assert ["is always the text '0.1-1.0'; write LOW:HIGH" in one for one in found] == [True] * said, words
