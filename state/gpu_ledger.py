@@ -64,8 +64,11 @@ class GpuLedger:
         for gpu, bytes_ in held.items():
             with contextlib.suppress(OSError):
                 fd = self._held.get(gpu)
-                if fd is None and self.folder is not None:
-                    fd = self._held[gpu] = _taken(self._folder_of(gpu) / self._name)
+                if self.folder is not None and (fd is None or os.fstat(fd).st_nlink == 0):  # somebody removed the file
+                    taken = _taken(self._folder_of(gpu) / self._name)
+                    if fd is not None:
+                        os.close(fd)
+                    fd = self._held[gpu] = taken
                 if fd is not None:
                     os.ftruncate(fd, 0)
                     os.pwrite(fd, json.dumps({"bytes": bytes_}).encode(), 0)

@@ -11,6 +11,7 @@ GPUs as if no other process waited.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER = ".waiting"  # no GPU has this name (fts.state.gpu_ledger)
-NEW = ".new"  # suffix of a file that is not locked yet
+NEW = ".new"  # suffix of a file that is not locked, or not written yet
+BLOCK = 4096  # bytes by which a file grows
 MOST = 1 << 20  # bytes that are read of one file
 
 
@@ -111,17 +113,16 @@ class GpuWaits:
         except OSError:  # no trial has ever waited here, or the folder cannot be read
             return found
         for path in paths:
-            if path.name != self.process and not path.name.endswith(NEW):
+            if path.name != self.process:
                 with contextlib.suppress(OSError):  # removed just now, or not one of ours
-                    found += self._read(path)
+                    entries = self._read(path)  # removes what a process left that was killed before it had renamed it
+                    found += [] if path.name.endswith(NEW) else entries
         return found
 
     def close(self) -> None:
         """Takes back what was announced."""
         if self._fd is not None and self._folder is not None:
-            with contextlib.suppress(OSError):
-                (self._folder / self.process).unlink(missing_ok=True)
-            os.close(self._fd)
+            _drop(self._folder / self.process, self._fd)
             self._fd = None
         self._written = {}
 
@@ -135,34 +136,78 @@ class GpuWaits:
         return False
 
     def _write(self, entries: Sequence[dict[str, Any]]) -> None:
-        assert self._folder is not None, "the caller has looked"
-        if self._fd is None:
-            make_folder(self._folder)
-            draft = self._folder / f"{self.process}{NEW}"
-            fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            if not try_lock(fd, tries=1):  # impossible: nobody else opens a draft
-                os.close(fd)
-                return
-            self._fd = fd
-            draft.rename(self._folder / self.process)  # only now others see it, and an unlocked one is of the dead
+        """Writes over the file if that takes no more of the disk, which may be full; else makes another one."""
         text = json.dumps(entries).encode()
-        size = os.fstat(self._fd).st_size
-        os.pwrite(self._fd, text.ljust(size), 0)  # blanks after it: a reader never sees half of the old text
-        os.ftruncate(self._fd, len(text))
+        text = text.ljust(-(-len(text) // BLOCK) * BLOCK)  # a reader never sees half of a longer old text
+        if self._fd is not None and self._is_at_place(self._fd) and os.fstat(self._fd).st_size == len(text):
+            _put(self._fd, text)
+            return
+        assert self._folder is not None, "the caller has looked"
+        make_folder(self._folder)
+        fd = _draft(draft := self._folder / f"{self.process}{NEW}", text)
+        try:
+            draft.rename(self._folder / self.process)  # only now others see it, and an unlocked one is of the dead
+        except BaseException:
+            _drop(draft, fd)
+            raise
+        old, self._fd = self._fd, fd
+        if old is not None:
+            os.close(old)
+
+    def _is_at_place(self, fd: int) -> bool:
+        """Is the file of this process still in the folder? Somebody may have removed either."""
+        assert self._folder is not None, "the caller has looked"
+        return _is_same(fd, self._folder / self.process)
 
     def _read(self, path: Path) -> list[WaitingTrial]:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            if try_lock(fd, tries=1):
-                path.unlink(missing_ok=True)
-                return []
-            return [one for one in _entries(os.pread(fd, MOST, 0), path.name) if self._counts(one)]
-        finally:
-            os.close(fd)
+        for _ in range(2):  # its process may put another file there meanwhile
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if not try_lock(fd, tries=1):
+                    return [one for one in _entries(os.pread(fd, MOST, 0), path.name) if self._counts(one)]
+                if _is_same(fd, path):
+                    path.unlink(missing_ok=True)
+                    return []
+            finally:
+                os.close(fd)
+        return []
 
     def _counts(self, one: WaitingTrial) -> bool:
         left_s = one.until - self.clock()
         return 0 <= left_s <= 86_400.0  # more: a process whose clock is another one, as in some containers
+
+
+def _draft(path: Path, text: bytes) -> int:
+    """Creates a file that is locked until its descriptor is closed or this process dies. Raises OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if not try_lock(fd, tries=1):  # a reader looks just now whether its process is dead
+            raise BlockingIOError(errno.EWOULDBLOCK, "held by another process", str(path))
+        _put(fd, text)
+    except BaseException:
+        _drop(path, fd)
+        raise
+    return fd
+
+
+def _put(fd: int, text: bytes) -> None:
+    if os.pwrite(fd, text, 0) < len(text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _drop(path: Path, fd: int) -> None:
+    """Removes the file before the lock on it ends."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    os.close(fd)
+
+
+def _is_same(fd: int, path: Path) -> bool:
+    """Is this the file at the path?"""
+    try:
+        return os.path.samestat(os.fstat(fd), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _entries(text: bytes, process: str) -> list[WaitingTrial]:

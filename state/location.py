@@ -42,7 +42,11 @@ def require_study(path: Path) -> None:
 
 
 def no_study(path: Path, cure: str) -> str:
-    """Says that the path has no study, and names the nearest one in a folder above or below, else the cure."""
+    """Says that the path has no study, and names the nearest one in a folder above or below, else the cure.
+
+    Raises NotOurDatabase or DatabaseFailed if none can be there.
+    """
+    refuse_other_than_file(path)
     other = nearest_study(Path.cwd()) if path == DEFAULT_PATH or path == Path.cwd() / DEFAULT_PATH else None
     if other is None:
         newest = newest_backup(path)
@@ -84,7 +88,8 @@ def has_study(path: Path) -> bool:
 
 
 def refuse_other_than_file(path: Path) -> None:
-    """Raises NotOurDatabase for a folder, a broken link, or anything else but a file: SQLite would name no cause.
+    """Raises NotOurDatabase for a folder, a broken link, or anything else but a file: SQLite would name no cause. Also
+    if it would lie in something else than a folder: no study could begin there.
 
     Raises DatabaseFailed if this user may not see whether a file is there: "no study here" would be a guess.
     """
@@ -95,6 +100,8 @@ def refuse_other_than_file(path: Path) -> None:
             f"this user may not look into {path.parent}; check the owner and permissions of that folder"
         ) from None
     except OSError:
+        if wrong := not_a_folder(path):
+            raise errors.NotOurDatabase(wrong) from None
         return
     if path.is_dir():
         raise errors.NotOurDatabase(f"{path} is a folder, and the database is a file; {restore_sentence(path)}")
@@ -102,3 +109,14 @@ def refuse_other_than_file(path: Path) -> None:
         raise errors.NotOurDatabase(f"{path} is a link that leads to no file; {restore_sentence(path)}")
     if path.exists() and not path.is_file():
         raise errors.NotOurDatabase(f"{path} is a device or a pipe, and the database is a file; choose another path")
+
+
+def not_a_folder(path: Path) -> str | None:
+    """Says which folder of a path is none, but something else; None: all that are there are folders."""
+    lowest = next((folder for folder in path.parents if os.path.lexists(folder)), None)
+    if lowest is None or lowest.is_dir():
+        return None
+    if lowest.is_symlink() and not lowest.exists():
+        cure = "mount its disk, make that folder, or remove the link"
+        return f"{lowest} is a link to {lowest.readlink()}, which is no folder: {cure}"
+    return f"{lowest} is not a folder, and the database lies in one; choose another path"

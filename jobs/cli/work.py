@@ -27,7 +27,7 @@ from fts.state.db import open_for_reading
 from fts.state.disk import is_full
 from fts.state.errors import StateError
 from fts.state.files import atomic_write, open_log
-from fts.state.location import BEGIN, has_study, no_study
+from fts.state.location import BEGIN, has_study, no_study, refuse_other_than_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,6 +140,7 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     """
     where = where_of(flags)
     settings = worker_settings(**flags, where=where, detached=detached)
+    refuse_other_than_file(here().db)
     if not create and not has_study(here().db):
         cure = f"change to its folder or name it with --db; {BEGIN}, `fts worker --create` an empty one"
         raise NothingThere(no_study(here().db, cure))

@@ -36,6 +36,7 @@ from fts.state import checks, queries, slot_lock, transitions
 from fts.state.db import open_database, open_for_reading
 from fts.state.errors import SchemaTooOld, StateError
 from fts.state.files import no_space, room, shell_path
+from fts.state.location import not_a_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,8 +64,9 @@ class Diagnosis:
 
 def examine(places: Places) -> list[Diagnosis]:
     """Runs all checks and returns their findings."""
+    of_outputs = (unusable,) if not_a_folder(places.db) else (database, exposed, linked, slots, leftovers)
     checks: tuple[Callable[[Places], Iterator[Diagnosis]], ...] = (
-        python, packages, machine, terminal, sensed, messages, database, exposed, linked, slots, leftovers, data,
+        python, packages, machine, terminal, sensed, messages, *of_outputs, data,
     )  # fmt: skip
     return [finding for check in checks for finding in answered(check, places)]
 
@@ -233,6 +235,11 @@ def sensed(places: Places) -> Iterator[Diagnosis]:
 
 
 # ---------------------------------------------------------------- the study
+
+
+def unusable(places: Places) -> Iterator[Diagnosis]:
+    """The outputs folder is something else: one line says so, instead of each check that looks into it."""
+    yield Diagnosis("database", "bad", str(not_a_folder(places.db)))
 
 
 def database(places: Places) -> Iterator[Diagnosis]:

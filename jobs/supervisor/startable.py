@@ -78,18 +78,21 @@ class StartableJobs:
 
         Takes it back for jobs of a study that has answered since.
         """
-        now, news = time.monotonic(), dict[int, str | None]()
+        now, news, again = time.monotonic(), dict[int, str | None](), dict[int, str | None]()
         with self._lock:
             for job_id, why in list(passed.items())[:MOST_TOLD]:
                 told, until = self._told.get(job_id, ("", 0.0))
                 if told != why or until < now:
-                    news[job_id], self._told[job_id] = why, (why, now + TELL_AGAIN_S)
+                    self._told[job_id] = (why, now + TELL_AGAIN_S)
+                    (again if told == why else news)[job_id] = why
             for job_id, (why, _) in list(self._told.items()):
                 if job_id not in passed and why.endswith(SILENT) and self.declared.silent(job_id) is None:
                     news[job_id] = None
                     del self._told[job_id]
         if news:
             transitions.pass_over(self.db, worker_id, news)
+        if again:
+            transitions.pass_over(self.db, worker_id, again, again=True)
 
     def claimed(self, slot: Slot, job_id: int) -> None:
         """Notes that the slot has taken the job, which takes its GPUs in a moment."""

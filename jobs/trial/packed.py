@@ -11,8 +11,9 @@ import errno
 import importlib
 import sys
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fts.installing import installing
@@ -25,6 +26,7 @@ MARK = "$"  # key of a value that JSON cannot express
 PLAIN = (type(None), bool, int, float, str)
 DEEPEST = 100  # levels: Python's own limit of recursion is about four times this
 ALIGNMENT = 64  # bytes, at which torch allocates
+LARGEST_INT = 10_000  # bits; Python writes no more than 4300 digits of a number as JSON
 LARGEST_GAPS = 64 << 20  # bytes; a view that skips more, such as one column of a large matrix, comes back without gaps
 DICTS = (OrderedDict, Counter, defaultdict)
 FACTORIES: dict[str, Any] = {
@@ -56,6 +58,8 @@ class Packed:
     def pack(self, value: Any, where: str, depth: int = 0) -> Any:
         """Converts a value to JSON. Raises BadState with the position of a value that cannot be converted."""
         kind = type(value)
+        if kind is int and value.bit_length() > LARGEST_INT:
+            return {MARK: "int", "hex": hex(value)}
         if kind in PLAIN:
             return value
         if depth > DEEPEST:
@@ -89,6 +93,11 @@ class Packed:
         arrays = () if numpy is None else (numpy.ndarray, numpy.memmap)  # a masked array would lose its mask
         is_scalar = numpy is not None and isinstance(value, numpy.generic)
         if (is_scalar or type(value) in arrays) and not value.dtype.hasobject:
+            if not _comes_back(value):
+                raise BadState(
+                    f"{where} is a numpy.{type(value).__name__} of {value.dtype!r}, which a file of numpy does not "
+                    "keep as it is: save its fields, or its bytes"
+                )
             self.arrays[name := f"a{len(self.arrays)}"] = value
             if is_scalar:
                 return {MARK: "scalar", "name": name}
@@ -99,12 +108,13 @@ class Packed:
         )
 
     def _pack_tensor(self, value: Any, where: str) -> Any:
-        if not _is_dense(value):
-            raise BadState(f"{where} is a sparse or quantized tensor, expected a dense one: save its parts")
+        if (wrong := _not_plain(value)) is not None:
+            raise BadState(f"{where} is {wrong}, expected a dense torch.Tensor: save its parts")
         self.tensors[name := f"t{len(self.tensors)}"] = value
         grad = {"grad": True} if value.requires_grad and value.is_leaf else {}
+        numbers = {"complex": True} if _in_two_parts(value) else {}
         parameter = {"parameter": True} if _is_torch(value, "nn.Parameter") else {}
-        return {MARK: "tensor", "name": name, **_layout_of_tensor(value), **grad, **parameter}
+        return {MARK: "tensor", "name": name, **_layout_of_tensor(value), **numbers, **grad, **parameter}
 
     def unpack(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -122,6 +132,8 @@ class Packed:
             return frozenset(self.unpack(one) for one in value["items"])
         if kind == "dict":
             return self._unpack_dict(value)
+        if kind == "int":
+            return int(value["hex"], 16)
         if kind == "bytes":
             return base64.b64decode(value["base64"])
         if kind == "tensor":
@@ -129,7 +141,9 @@ class Packed:
         array = self.arrays[value["name"]]
         if kind == "scalar":
             return array[()]
-        return _with_gaps(array, value["strides"]) if "strides" in value else array
+        array = _with_gaps(array, value["strides"]) if "strides" in value else array
+        array.flags.writeable = not value.get("readonly", False)
+        return array
 
     def _unpack_dict(self, value: dict[str, Any]) -> dict[Any, Any]:
         items: dict[Any, Any] = {self.unpack(key): self.unpack(one) for key, one in value["items"]}
@@ -148,7 +162,7 @@ class Packed:
                 np.savez(file, **self.arrays)
         if self.tensors:
             save_file = safetensors_torch().save_file
-            dense = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors.items()}
+            dense = {name: _dense(tensor).clone() for name, tensor in self.tensors.items()}
             with replacing(folder / "tensors.safetensors") as draft:
                 try:
                     save_file(dense, draft)
@@ -203,28 +217,69 @@ def _dict_kind(value: Mapping[Any, Any]) -> dict[str, Any]:
 # -- memory layout
 
 
-def _is_dense(tensor: Any) -> bool:
-    return str(tensor.layout) == "torch.strided" and not (tensor.is_quantized or tensor.is_nested or tensor.is_meta)
+def _not_plain(tensor: Any) -> str | None:
+    """Says what a tensor is that a file cannot keep; None: it can."""
+    torch, kind = sys.modules["torch"], type(tensor)
+    if kind not in (torch.Tensor, torch.nn.Parameter):  # others hold more than numbers, or none at all
+        return f"a {kind.__module__}.{kind.__name__}"
+    layout = str(tensor.layout).removeprefix("torch.")
+    kinds = {"quantized": tensor.is_quantized, "nested": tensor.is_nested, "meta": tensor.is_meta}
+    kinds[f"{layout}"] = layout != "strided"
+    for name, holds in kinds.items():
+        if holds:
+            return f"a tensor of the kind {name}"
+    return None if _is_kept(tensor.dtype) else f"a tensor of {tensor.dtype}"
+
+
+@cache
+def _is_kept(dtype: Any) -> bool:
+    """Whether files of safetensors keep numbers of this dtype."""
+    torch = sys.modules["torch"]
+    try:
+        safetensors_torch().save({"x": _dense(torch.empty(1, dtype=dtype)).clone()})
+    except (KeyError, RuntimeError, TypeError, NotImplementedError):
+        return False
+    return True
+
+
+def _dense(tensor: Any) -> Any:
+    """The numbers of a tensor without gaps, complex ones as two real ones: safetensors keeps them only of 64 bits."""
+    dense = tensor.detach().cpu().contiguous()
+    return sys.modules["torch"].view_as_real(dense.resolve_conj()) if _in_two_parts(dense) else dense
+
+
+def _in_two_parts(tensor: Any) -> bool:
+    return bool(tensor.is_complex()) and str(tensor.dtype) != "torch.complex64"
 
 
 def _layout_of_tensor(tensor: Any) -> dict[str, Any]:
     """The strides of a tensor with gaps or in another order, and where it begins between two aligned addresses."""
     if not tensor.numel():
         return {}
-    found = {}
+    found: dict[str, Any] = {}
     strides = list(tensor.stride())
     span = 1 + sum((n - 1) * by for n, by in zip(tensor.shape, strides, strict=True))
-    if not tensor.is_contiguous() and (span - tensor.numel()) * tensor.element_size() <= LARGEST_GAPS:
+    if strides != _usual_strides(tensor.shape) and (span - tensor.numel()) * tensor.element_size() <= LARGEST_GAPS:
         found["strides"] = strides
     if tensor.device.type == "cpu" and (at := tensor.data_ptr() % ALIGNMENT) and at % tensor.element_size() == 0:
         found["at"] = at // tensor.element_size()
     return found
 
 
+def _usual_strides(shape: Sequence[int]) -> list[int]:
+    """Those of a tensor without gaps. A tensor may have others and no gap, but torch computes in another order then."""
+    strides, by = list[int](), 1
+    for n in reversed(shape):
+        strides.insert(0, by)
+        by *= max(n, 1)
+    return strides
+
+
 def _placed_tensor(tensor: Any, like: Mapping[str, Any]) -> Any:
     """Returns the tensor with the layout, and with the kind, that it had when it was saved."""
     import torch  # here: only with tensors
 
+    tensor = torch.view_as_complex(tensor) if like.get("complex") else tensor
     if "strides" in like or "at" in like:
         strides, at = like.get("strides", list(tensor.stride())), like.get("at", 0)
         once = tensor[tuple(slice(0, 1) if by == 0 else slice(None) for by in strides)]  # of what is repeated
@@ -237,11 +292,29 @@ def _placed_tensor(tensor: Any, like: Mapping[str, Any]) -> Any:
 
 
 def _gaps_of_array(array: Any) -> dict[str, Any]:
-    """The strides of an array that a file of numpy does not keep."""
+    """What a file of numpy does not keep: strides, and that nobody may write to the array."""
+    fixed = {} if array.flags.writeable else {"readonly": True}
     contiguous = array.flags.c_contiguous or array.flags.f_contiguous
     if contiguous or not array.size or _ends(array.shape, array.strides)[1] - array.nbytes > LARGEST_GAPS:
-        return {}
-    return {"strides": list(array.strides)}
+        return fixed
+    return {"strides": list(array.strides), **fixed}
+
+
+def _comes_back(value: Any) -> bool:
+    """Whether a file of numpy keeps this array or scalar as it is."""
+    from numpy.lib.format import descr_to_dtype, dtype_to_descr
+
+    if value.dtype.kind == "V":
+        try:
+            again = descr_to_dtype(dtype_to_descr(value.dtype))
+        except ValueError:  # fields that overlap
+            return False
+        if again != value.dtype or again.type is not value.dtype.type:
+            return False
+    if value.ndim or type(value) in (sys.modules["numpy"].ndarray, sys.modules["numpy"].memmap):
+        return True
+    again = sys.modules["numpy"].asarray(value)[()]  # without the zeros at the end of a text
+    return type(again) is type(value) and again.tobytes() == value.tobytes()
 
 
 def _with_gaps(array: Any, strides: list[int]) -> Any:

@@ -27,7 +27,7 @@ from fts.state.transitions.base import (
 )
 from fts.state.transitions.retrying import recount
 from fts.state.values import Cause, Claim, Verb
-from fts.state.values.job import LEFT_SLOT, PASSED
+from fts.state.values.job import LEFT_SLOT, PASSED, own_message, passed_message
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -114,8 +114,8 @@ def _claim(db: Database, job: Row, worker_id: int, lease_s: float) -> Claim:
 def _park(db: Database, job: Row, worker_id: int) -> None:
     cause = job["cause"] or Cause.LOST_WORKER.value
     message = f"{job['idle_attempts']} attempts without an epoch; the last one ended with: {cause}"
-    if job["message"]:
-        message += f" ({job['message']})"
+    if own := own_message(job["message"]):
+        message += f" ({own})"
     message += f"; `fts retry {job['id']}` continues the same trials"
     ended = db.now()
     changed = change_job(db, job, status="failed", cause=cause, message=short(message), ended_at=ended)
@@ -129,31 +129,40 @@ def _park_unreadable(db: Database, job: Row, worker_id: int, odd: str) -> None:
     emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
 
 
-def pass_over(db: Database, worker_id: int, reasons: Mapping[int, str | None]) -> None:
+def pass_over(db: Database, worker_id: int, reasons: Mapping[int, str | None], *, again: bool = False) -> None:
     """Records why a worker starts later jobs before these waiting ones: in their messages, and one event per reason.
 
-    None: the reason is gone. A job that has left a slot keeps its message, which says more.
+    None: the reason is gone. A job that has left a slot keeps its message, which says more. `again`: this worker has
+    recorded these reasons before, so that of another worker stays; otherwise two would overwrite each other for ever.
     """
     for why in dict.fromkeys(reasons.values()):
         ids = [job_id for job_id, reason in reasons.items() if reason == why]
         for at in range(0, len(ids), PASSED_AT_ONCE):
-            _pass_over(db, worker_id, ids[at : at + PASSED_AT_ONCE], why)
+            _pass_over(db, worker_id, ids[at : at + PASSED_AT_ONCE], why, again)
 
 
-def _pass_over(db: Database, worker_id: int, job_ids: list[int], why: str | None) -> None:
-    message = None if why is None else f"{why}; {PASSED}"
+def _pass_over(db: Database, worker_id: int, job_ids: list[int], why: str | None, again: bool) -> None:
+    def keeps(message: str) -> bool:
+        return why is not None and (LEFT_SLOT in message or (again and PASSED in message))
+
+    def told(message: str | None) -> str | None:
+        before = own_message(message)
+        return before if why is None else short(passed_message(why, before))
+
     with transaction(db):
         there = JobRow.select(JobRow.id, JobRow.message).where(JobRow.id.in_(job_ids), SQL(WAITS_SQL))
         old = {
             row["id"]: row["message"]
             for row in db.rows(there.order_by(JobRow.rank, JobRow.id))
-            if row["message"] != message
-            and (PASSED in (row["message"] or "") if why is None else LEFT_SLOT not in (row["message"] or ""))
+            if row["message"] != told(row["message"]) and not keeps(row["message"] or "")
         }
         if not old:
             return
-        JobRow.update(message=message).where(JobRow.id.in_(list(old))).execute(db)
-        words = f"{numbers(old)}: {message or 'no longer passed over'}"
+        new = {job_id: told(message) for job_id, message in old.items()}
+        for message in dict.fromkeys(new.values()):
+            alike = [job_id for job_id in old if new[job_id] == message]
+            JobRow.update(message=message).where(JobRow.id.in_(alike)).execute(db)
+        words = f"{numbers(old)}: {'no longer passed over' if why is None else passed_message(why, None)}"
         changes = [{"job_id": job_id, "old": {"message": text}} for job_id, text in old.items()]
         data, one = {"worker_id": worker_id, "changes": changes}, next(iter(old)) if len(old) == 1 else None
         emit(db, Verb.PASSED_OVER, f"worker {worker_id}", words, job_id=one, data=data, limit=MAX_CHANGE)

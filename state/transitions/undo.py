@@ -42,6 +42,7 @@ from fts.state.transitions.operator import has_died, set_flag
 from fts.state.transitions.respecify import MAY_CHANGE
 from fts.state.transitions.retrying import restore
 from fts.state.values import Change, Verb
+from fts.state.values.job import own_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,6 +174,8 @@ def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
     job = get_job(db, int(entry["id"]))
     changes = dict(entry["set"])
+    if "message" in changes:  # whether a worker still passes it over is for the worker to say
+        changes["message"] = own_message(changes["message"])
     for name, value in sorted(dict(entry["expect"]).items(), key=lambda pair: pair[0] != "status"):
         if job[name] != value:
             raise CannotUndo(_why_not(job, name, value))

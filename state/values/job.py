@@ -14,8 +14,19 @@ if TYPE_CHECKING:
 
 LEFT_SLOT = "it left its slot to job"  # in the message of a job whose trial waits for a GPU or a node
 PASSED = "later jobs may start before it"  # in the message of a waiting job that a worker has passed over
+AND_BEFORE = "; its last message: "  # after that, if the job had a message before
 SILENT = "has not said yet what its trials need"  # a study, in the message of a job that is passed over for it
 MOST_STEPS = 10**9  # of a trial; fts writes no larger number into a specification
+
+
+def passed_message(why: str, before: str | None) -> str:
+    """The message of a job that is passed over, with what its message said before."""
+    return f"{why}; {PASSED}" + (f"{AND_BEFORE}{before}" if before else "")
+
+
+def own_message(message: str | None) -> str | None:
+    """Returns the message of a job without what a worker added when it passed the job over."""
+    return message.partition(PASSED)[2].removeprefix(AND_BEFORE) or None if message and PASSED in message else message
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -467,6 +467,34 @@ def test_a_folder_that_this_user_may_not_look_into_is_named(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path / "removed")
     (tmp_path / "removed").rmdir()
     assert errors.sentence_of(PermissionError(errno.EACCES, "Permission denied", "a")) == "a: Permission denied"
+
+
+def test_outputs_that_are_no_folder_are_named_instead_of_a_study_that_could_begin_there(fts, tmp_path: Path) -> None:
+    made: dict[str, Callable[[Path], object]] = {
+        "is a link to gone, which is no folder": lambda path: path.symlink_to("gone"),
+        "is a link to outputs, which is no folder": lambda path: path.symlink_to("outputs"),
+        "is not a folder, and the database lies in one": lambda path: path.write_text(""),
+        "is not a folder, and the database lies in one;": os.mkfifo,
+        "is a device or a pipe, and the database is a file": lambda path: (path.mkdir(), os.mkfifo(path / "fts.db")),
+        "is a link that leads to no file": lambda path: (path.mkdir(), (path / "fts.db").symlink_to("gone")),
+    }
+    for n, (words, make) in enumerate(made.items()):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        make(folder / "outputs")
+        for command in (
+            "status",
+            "results",
+            "worker --create",
+            "worker",
+            "enqueue --metric a --stdout -- true",
+            "doctor",
+        ):
+            asked = fts("--db", str(folder / "outputs" / "fts.db"), *command.split())
+            said = asked.out if command == "doctor" else asked.err
+            assert asked.code == 1 and words in said and "Traceback" not in said, (command, said)
+            assert command == "doctor" or said.count("fts: ") == 1, (command, said)
+            assert "cannot be checked" not in said and "no study" not in said, (command, said)
 
 
 def test_a_name_that_is_not_utf_8_is_refused_before_a_database_is_made(tmp_path: Path) -> None:

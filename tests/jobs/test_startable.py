@@ -27,7 +27,7 @@ from fts.jobs.worker import worker
 from fts.jobs.worker.console import Console
 from fts.state import queries, replay, transitions
 from fts.state.db import open_database
-from fts.state.values.job import LEFT_SLOT, PASSED
+from fts.state.values.job import LEFT_SLOT, PASSED, passed_message
 from fts.tui.data.view import View
 from fts.tui.widgets import queue_table
 from tests.fts_process import Study, wait_until
@@ -202,6 +202,69 @@ def test_a_job_that_was_passed_over_is_not_called_next(tmp_path: Path) -> None:
         assert transitions.claim(db, crew, 60.0, excluded={2}) and not queries.job(db, 1).message
         transitions.pass_over(db, crew, {1: why})
         assert not queries.job(db, 1).message, "it runs"
+
+
+def test_a_job_that_is_passed_over_keeps_its_own_message_and_two_workers_do_not_take_turns(tmp_path: Path) -> None:
+    study, failed = Study(tmp_path, **ENVIRON), "the driver of the GPU does not answer"
+    (tmp_path / "train.py").write_text(FILE)
+    for name in ("first", "second", "third"):
+        study.ok("enqueue", "train.py:short", "--name", name, *PLAIN)
+    with contextlib.closing(open_database(study.outputs / "fts.db")) as db:
+
+        def messages() -> list[str | None]:
+            return [job.message for job in queries.jobs(db)]
+
+        crew, other = (
+            transitions.register_worker(db, socket.gethostname(), os.getpid(), time.time(), n) for n in (1, 2)
+        )
+        claim = transitions.claim(db, crew, 60.0)
+        assert claim is not None
+        transitions.release_job(db, claim, "machine error", failed)
+        jobs = [1, 2]
+        told = [passed_message(lack(1), failed), passed_message(lack(1), None), None]
+        transitions.pass_over(db, crew, dict.fromkeys(jobs, lack(1)))
+        assert messages() == told and failed in study.ok("why", "1")
+        before, events = db.now(), len(queries.events(db))
+        time.sleep(0.01)
+        for _ in range(3):
+            transitions.pass_over(db, other, dict.fromkeys(jobs, lack(0)), again=True)
+            transitions.pass_over(db, crew, dict.fromkeys(jobs, lack(1)), again=True)
+        assert messages() == told and len(queries.events(db)) == events, "what a worker has said stays"
+        transitions.pass_over(db, other, dict.fromkeys(jobs, lack(0)))
+        assert messages() == [passed_message(lack(0), failed), passed_message(lack(0), None), None]
+        assert [job.message for job in replay.rebuild(db, before).jobs] == told
+        transitions.pause(db, jobs)
+        transitions.undo(db)
+        assert messages() == [failed, None, None], "whether it is passed over, a worker says again"
+        transitions.pass_over(db, crew, dict.fromkeys(jobs, lack(1)), again=True)
+        assert messages() == told
+        transitions.pass_over(db, crew, dict.fromkeys(jobs))
+        assert messages() == [failed, None, None]
+        transitions.pass_over(db, crew, {1: lack(1)})
+        db.execute_sql("UPDATE job SET idle_attempts = 99 WHERE id = 1")
+        assert transitions.claim(db, crew, 60.0, excluded=(2, 3)) is None
+        parked = str(queries.job(db, 1).message)
+        assert f"({failed});" in parked and PASSED not in parked
+
+
+def test_two_workers_with_different_reasons_write_one_event_each_and_repair_what_somebody_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fts.jobs.supervisor.startable.TELL_AGAIN_S", -1.0)
+    study = Study(tmp_path, **ENVIRON)
+    (tmp_path / "train.py").write_text(FILE)
+    study.ok("enqueue", "train.py:short", "--name", "first", *PLAIN)
+    with contextlib.closing(open_database(study.outputs / "fts.db")) as db:
+        crew = [transitions.register_worker(db, socket.gethostname(), os.getpid(), time.time(), n) for n in (1, 2)]
+        both = [StartableJobs(db, WorkerSettings(1)) for _ in crew]
+        for _ in range(3):
+            for n, jobs in enumerate(both):
+                jobs.tell({1: lack(n)}, crew[n])
+        assert queries.job(db, 1).message == passed_message(lack(1), None)
+        assert [event.verb for event in queries.events(db)].count("passed_over") == 2
+        db.execute_sql("UPDATE job SET message = NULL")
+        both[0].tell({1: lack(0)}, crew[0])
+        assert queries.job(db, 1).message == passed_message(lack(0), None)
 
 
 def test_the_first_slot_of_a_parallel_job_stays_with_it_while_another_trial_of_it_runs(tmp_path: Path) -> None:

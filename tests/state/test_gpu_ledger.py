@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,16 @@ def test_a_dead_process_holds_nothing_and_its_file_goes(tmp_path: Path) -> None:
     holder.wait()
     assert take(pool, 0, RoomWant(gpus=2)) == ["GPU-a", "GPU-b"]
     assert len(list((tmp_path / "GPU-a").iterdir())) == 2, "the lock, and what this process holds"
+
+
+def test_a_gpu_counts_as_held_again_once_its_process_writes_after_somebody_removed_the_folder(tmp_path: Path) -> None:
+    one, other = pools(tmp_path)
+    assert take(one, 0, RoomWant(gpus=1)) == ["GPU-a"]
+    shutil.rmtree(tmp_path)
+    assert take(one, 1, RoomWant(gpus=1)) == ["GPU-b"]
+    assert take(other, 0, RoomWant(gpus=1)) is None
+    one.release(0)
+    assert take(other, 0, RoomWant(gpus=1)) == ["GPU-a"]
 
 
 def test_without_a_folder_to_write_to_each_process_is_on_its_own(tmp_path: Path) -> None:

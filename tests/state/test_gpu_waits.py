@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from fts.jobs.devices import Gpu
 from fts.jobs.supervisor.memory_pool import MemoryPool, Obstacle, RoomWant
@@ -213,6 +216,47 @@ def test_a_file_that_is_no_list_of_waiting_trials_is_passed_over(tmp_path: Path)
     readonly = GpuWaits(Path("/proc/nowhere"), "z")
     readonly.announce([entry])
     assert readonly.elsewhere() == []
+
+
+def test_the_order_heals_after_whatever_happened_to_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs, folder = GpuWaits(tmp_path, "x"), GpuWaits(tmp_path, "y"), tmp_path / FOLDER
+    entry = theirs.renewed(theirs.of(0, 1, ["GPU-a"], 1.0, None), 0.0)
+
+    def rename_fails() -> None:
+        theirs.close()
+        monkeypatch.setattr(Path, "rename", lambda *_: os.close(-1))
+
+    def file_cannot_grow() -> None:
+        theirs.close()
+        monkeypatch.setattr(os, "pwrite", lambda *_: 0)
+
+    def read_while_it_is_closed() -> None:
+        seen = [os.open(folder / theirs.process, os.O_RDWR)]
+        theirs.close()
+        theirs.announce([replace(entry, rank=9.0)])
+        monkeypatch.setattr(os, "open", lambda path, *rest: seen.pop() if seen else opens(path, *rest))
+        assert [one.rank for one in mine.elsewhere()] == [9.0], "the file that it has read is of the past"
+
+    opens = os.open
+    accidents: list[Callable[[], object]] = [
+        lambda: shutil.rmtree(tmp_path), lambda: shutil.rmtree(folder), lambda: (folder / theirs.process).unlink(),
+        lambda: (folder / theirs.process).write_text("{"), rename_fails, file_cannot_grow, read_while_it_is_closed,
+    ]  # fmt: skip
+    for n, happens in enumerate(accidents):
+        theirs.announce([entry])
+        assert mine.elsewhere() == [entry]
+        happens()
+        theirs.announce([replace(entry, rank=n + 0.5)])
+        monkeypatch.undo()
+        theirs.announce([replace(entry, rank=float(n + 1))])
+        assert [one.rank for one in mine.elsewhere()] == [n + 1.0], n
+        assert [path.name for path in folder.iterdir()] == [theirs.process]
+    many = [replace(entry, slot=slot) for slot in range(100)]
+    for now in (many, many[:1]):
+        theirs.announce(now)
+        assert mine.elsewhere() == now
+    (folder / "1.killed.new").write_text("[]")
+    assert mine.elsewhere() == many[:1] and not (folder / "1.killed.new").exists()
 
 
 def test_a_waiting_trial_writes_its_file_only_when_something_changes(tmp_path: Path) -> None:

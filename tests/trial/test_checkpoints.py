@@ -88,6 +88,52 @@ def test_tensors_and_arrays_come_back_with_layout_and_alignment_so_that_their_su
     assert torch.equal(Checkpoint(tmp_path / "gaps", None).load()["x"], torch.ones(2))
 
 
+def test_odd_kinds_of_values_come_back_exactly_or_are_refused_when_they_are_saved(tmp_path: Path) -> None:
+    drawn = torch.Generator().manual_seed(0)
+    complex_ones = torch.randn(4, 5, dtype=torch.complex128, generator=drawn)
+    fixed = np.arange(5.0)
+    fixed.flags.writeable = False
+    kept: dict[str, Any] = {
+        "complex": complex_ones, "turned": complex_ones.T[::2], "conjugate": complex_ones.conj(),
+        "none": complex_ones[:0], "short complex": complex_ones.to(torch.complex64).to(torch.complex32),
+        "imaginary": complex_ones.conj().imag,
+        "eighths": torch.randn(4, 5, generator=drawn).to(torch.float8_e4m3fn).T[::2], "long": 10**5000,
+        "minus": -(7**9000), "one channel": torch.randn(32, generator=drawn).as_strided((2, 1, 4, 4), (16, 1, 4, 1)),
+        "fixed": fixed, "windows": torch.arange(10.0).unfold(0, 4, 1),
+        "overlap": torch.arange(20.0).as_strided((4, 4), (1, 2), 2),
+        "read": np.lib.stride_tricks.sliding_window_view(fixed, 3), "big-endian": np.arange(4, dtype=">f8")[::2],
+        "fields": np.zeros(2, [("a", "i4"), ("b", "f8"), ("c", "i2")])[["a", "c"]],
+        "days": np.array(["2020-01-01", "NaT"], "M8[D]"),
+    }  # fmt: skip
+    for name, value in kept.items():
+        Checkpoint(tmp_path / name, None).save(value)
+        again = Checkpoint(tmp_path / name, None).load()
+        assert type(again) is type(value), name
+        if isinstance(value, torch.Tensor):
+            assert (again.dtype, again.shape) == (value.dtype, value.shape), name
+            assert not value.numel() or again.stride() == value.stride(), name
+            assert again.resolve_conj().tolist() == value.resolve_conj().tolist(), name
+        elif isinstance(value, np.ndarray):
+            assert (again.dtype, again.strides, again.tolist()) == (value.dtype, value.strides, value.tolist()), name
+            assert again.flags.writeable == value.flags.writeable, name
+        else:
+            assert again == value, name
+
+    class Own(torch.Tensor):
+        pass
+
+    lazy = torch.nn.LazyLinear(2).weight
+    refused = [
+        torch.ones(2).as_subclass(Own), lazy, torch.empty(2, device="meta"), torch.eye(2).to_sparse(),
+        torch.nested.nested_tensor([torch.ones(1), torch.ones(2)]), torch.empty(2, dtype=torch.int4),
+        torch.empty(2, dtype=torch.bits8), np.bytes_(b"a\0"), np.str_("a\0"), np.zeros(2, (np.record, [("a", "i4")])),
+        np.zeros(2, {"names": ["a", "b"], "formats": ["i4", "i2"], "offsets": [0, 0]}),
+    ]  # fmt: skip
+    for value in refused:
+        with pytest.raises(BadState, match=r"^state\['state'\]\['odd'\] is a .* save its"):
+            Checkpoint(tmp_path / "odd", None).save({"odd": value})
+
+
 def test_what_a_value_can_do_comes_back_too(tmp_path: Path) -> None:
     weight, factor = torch.nn.Parameter(torch.ones(2)), torch.ones(2, requires_grad=True)
     seen: defaultdict[str, list[int]] = defaultdict(list, {"a": [1]})
