@@ -145,11 +145,21 @@ def test_the_winner_as_words_as_python_and_as_json(toy: Database, capsys: pytest
     run_trial(toy, claim(toy), 0, 0.8, {"lr": 1e-4, "optimizer": "a b"})
     assert command(toy.path, capsys, "best", "mnist/S")[1] == "--lr=0.0001 '--optimizer=a b'\n"
     code, out, err = command(toy.path, capsys, "best", "1", "--python")
-    assert (code, out, err) == (0, "dict(lr=0.0001, optimizer='a b')\n", "t0 of mnist/S: acc 0.8000\n")
+    so_far = "t0 of mnist/S: acc 0.8000; so far: 1 of 3 trials have ended\n"
+    assert (code, out, err) == (0, "dict(lr=0.0001, optimizer='a b')\n", so_far)
     found = json.loads(command(toy.path, capsys, "best", "1", "--json")[1])["best"]
     assert (found["value"], found["trial"], found["axes"]) == (0.8, 0, {"data": "mnist", "size": "S"})
     code, out, err = command(toy.path, capsys, "best", "2")
     assert (code, out) == (6, "") and "job 2 (mnist/M) has no best trial: no complete trial yet; `fts trials 2`" in err
+
+
+def test_the_winner_is_not_called_alone_where_others_are_as_good(
+    toy: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claimed = claim(toy)
+    for number, value in enumerate((0.8, 0.5, 0.8)):
+        run_trial(toy, claimed, number, value)
+    assert command(toy.path, capsys, "best", "1")[2] == "t0 of mnist/S: acc 0.8000; as good: 1 other\n"
 
 
 # ---------------------------------------------------------------- a script that calls optimize
