@@ -10,8 +10,8 @@ from fts.jobs.status.concern import (
     Concern,
     Word,
     cause_of,
+    crew_words,
     failed_again,
-    guard_word,
     is_seen,
     name_of,
     step_of,
@@ -52,7 +52,7 @@ def decisions(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Conc
         if not is_seen(job) and not failed_again(snapshot, job):
             name, cause = name_of(snapshot, job), cause_of(job)
             worker = worker_words(snapshot, now)
-            others = f"{worker}, guard {guard_word(snapshot)}{_fine(fine, 'other cell')}."
+            others = f"{crew_words(snapshot, now)}{_fine(fine, 'other cell')}."
             brief = "Worker alive" if "alive" in worker else worker
             log = f"{by('5', surface, job.id)} shows the log"
             retries = job.retry_refusal(snapshot.again.get(job.id, ())) is None
