@@ -17,7 +17,7 @@ from fts.jobs.status.concern import (
     step_of,
     worker_words,
 )
-from fts.jobs.status.conditions import runnable, running, step_seconds
+from fts.jobs.status.conditions import is_live, runnable, running, step_seconds
 from fts.jobs.status.event_groups import GUARDED
 from fts.jobs.status.forecast import slip
 from fts.jobs.status.gaps import gaps
@@ -121,7 +121,7 @@ def _stuck(snapshot: Snapshot, now: float) -> Iterator[Concern]:
             len(epochs) // 2 - 1
         ]  # without the first, which may include a resume
         quiet = now - max(epochs[-1].at, _resumed_at(snapshot, trial))
-        frozen = any(w.guard in GUARDED for w in snapshot.workers)
+        frozen = any(w.guard in GUARDED for w in snapshot.workers if is_live(w, now))
         if quiet > max(STUCK_AT_LEAST_S, STUCK_EPOCHS * usual) and not frozen:
             step = step_of(snapshot, trial.job_id, "epoch")
             reason = f"no {step} for {formatting.spell(quiet)}, usually {formatting.spell(usual)}"

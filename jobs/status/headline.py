@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.status import declared, formatting
 from fts.jobs.status.absence import NOW, Away, Timeline
 from fts.jobs.status.concern import Word
-from fts.jobs.status.conditions import runnable, running
+from fts.jobs.status.conditions import is_live, runnable, running
 from fts.jobs.status.event_groups import GUARDED
 from fts.jobs.status.summary import Glance, timeline_of, timeline_start
 from fts.jobs.status.surface import Surface, by, seen
@@ -165,7 +165,7 @@ def _pocket_first(glance: Glance, width: int) -> Line:
 
 
 def _pocket_second(glance: Glance, width: int) -> Line:
-    guard = [w for w in glance.snapshot.workers if w.guard in GUARDED]
+    guard = [w for w in glance.snapshot.workers if w.guard in GUARDED and is_live(w, glance.now)]
     if guard:
         return fill([(f"guard {guard[0].guard}: {guard[0].guard_message or 'too warm'}", "paused")], (), width)
     if glance.is_missing:

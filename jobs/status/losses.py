@@ -201,7 +201,8 @@ def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> 
 
 def _guard(snapshot: Snapshot, now: float) -> Iterator[Concern]:
     for worker in snapshot.workers:
-        if worker.status != "running" or worker.guard not in GUARDED:
+        # a dead one guards nothing any more
+        if worker.guard not in GUARDED or not is_live(worker, now, silent_beats=12):
             continue
         began = guard_since(snapshot.journal, worker)
         seconds = now - began if began else 0.0
