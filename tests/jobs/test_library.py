@@ -408,6 +408,8 @@ def test_trials_of_optuna_become_history_and_a_function_goes_on_from_it(
         assert old.state.name != "COMPLETE" or old.value == new.value
     assert after.best_trial.number == before.best_trial.number == fts.load(path).cells.records()[0]["best_trial"]
     assert fts.load(path).trials.records("new")[0]["started_at"] == before.trials[0].datetime_start.timestamp()
+    failed = fts.load(path).trials.records("new")[1]
+    assert (failed["status"], failed["value"]) == ("failed", None), "its last report is no value"
     assert "nothing is left to run" in command(path, capsys, "retry", "new")[2]
     assert "there is a study 'new' here (job 1)" in command(path, capsys, "import", url, "--name", "new")[2]
     more = ("enqueue", "train.py:objective", "--name", "new", "--direction", "maximize", "--trials", "9")
