@@ -48,7 +48,7 @@ def _study(glance: Glance) -> list[Family]:
     paused = Family("fts_queue_paused", "1: no new job starts.")
     finish = Family(
         "fts_finish_timestamp_seconds",
-        "When the queue will be done, with the 80 % interval; absent while the queue is paused or no worker is alive.",
+        "When the queue will be done, with the 80 % interval; absent while it is paused or no worker stays.",
     )
     bad = Family("fts_unreadable_rows", "Rows that cannot be read; fts doctor says what to do.")
     for word in Word:
@@ -58,8 +58,9 @@ def _study(glance: Glance) -> list[Family]:
         jobs.add(sum(job.status is status for job in snapshot.jobs), state=status)
     paused.add(snapshot.queue_paused)
     eta = glance.forecast
+    goes_on = _moves(glance, snapshot.jobs) and glance.will_go_on
     for bound, at in (("low", eta.low), ("middle", eta.finish_at), ("high", eta.high)):
-        finish.add(at if _moves(glance, snapshot.jobs) else None, bound=bound)
+        finish.add(at if goes_on else None, bound=bound)
     bad.add(len(snapshot.unreadable))
     return [verdict, decisions, jobs, paused, finish, bad]
 
