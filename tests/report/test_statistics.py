@@ -171,6 +171,34 @@ def test_equal_values_have_no_interval_and_no_single_best(study: StudyReport):
     assert f"(trial t{first.best.number} and 2 others)" in answer(several)
 
 
+def test_cells_that_only_repeat_one_difference_measure_no_curse(study: StudyReport):
+    """Cells share the seeds of their trials, so that the same noise may come back in each of them."""
+    cells = []
+    for cell in study.cells:
+        assert cell.replicates is not None and cell.best is not None and cell.best.value is not None
+        mean = cell.best.value + 0.02
+        found = replace(cell.replicates, interval=replace(cell.replicates.interval, value=mean))
+        cells.append(replace(cell, replicates=replace(found, curse=mean - cell.best.value)))
+    text = said(replace(study, cells=tuple(cells)))
+    assert "overstate" not in text and "which count as independent here although they share the seeds" in said(study)
+
+
+def test_a_baseline_that_the_winner_beats_by_luck_alone_is_named(study: StudyReport):
+    first = study.cells[0]
+    assert first.replicates is not None and first.baseline is not None and first.best is not None
+    mean, best = first.replicates.interval.value, first.best.value
+    assert best is not None and best < mean
+    lucky = replace(first, baseline=replace(first.baseline, value=(best + mean) / 2))
+    text = said(replace(study, cells=(lucky,)))
+    assert "The best trial is better than the baseline." in text
+    assert (
+        "With other seeds its mean is not better than the baseline: the best trial was chosen for being good." in text
+    )
+    assert "its mean is not better" not in said(
+        replace(study, cells=(replace(first, baseline=replace(first.baseline, value=mean + 1)),))
+    )
+
+
 def test_the_time_of_a_trial_is_that_of_the_search(study: StudyReport):
     """The hours include replicates and baselines, which are no trials of the search."""
     cell = study.cells[0]
