@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peewee import SQL, IntegrityError, fn
+from peewee import IntegrityError, fn
 
 from fts.frozen import dataclass
 from fts.state import schema, tickets
@@ -19,8 +19,9 @@ from fts.state.identity import sidecar, stat_of
 from fts.state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
 from fts.state.transitions.base import transaction
 from fts.state.transitions.jobs import interrupt_live_trials
+from fts.state.transitions.retrying import COUNTS, best_trial, counts_of
 from fts.state.unreadable import unreadable_of
-from fts.state.values import Cause
+from fts.state.values import Cause, Direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
 LISTED = 20  # most unreadable rows that are listed one by one
 STALE_S = 300.0  # a running worker without a heartbeat for this long is reported; it keeps its jobs
 WAL_LIMIT = 64 * 2**20
+AHEAD_S = 60.0  # a heartbeat so far in the future is from before the clock was set back
+NETWORK = (  # file systems of several machines, and parts of the names of such
+    "nfs", "cifs", "smb", "afp", "webdav", "fuse.sshfs", "9p", "gluster", "fuse.gluster", "lustre", "ceph", "fuse.ceph",
+    "beegfs", "gpfs", "ocfs2", "gfs2", "orangefs", "pvfs2", "afs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "wekafs",
+)  # fmt: skip
+LOCAL = {
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "reiserfs", "bcachefs", "nilfs2", "overlay", "tmpfs",
+    "ramfs", "apfs", "hfs", "ufs", "vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Finding:
     fixable: bool = False  # `fts doctor --fix` repairs it without risk
     grave: bool = False  # it can cost the study
     cure: str | None = None  # what to do, if the sentence does not say it
+    known: bool = True  # False: it could not be determined; then `ok` says nothing
 
 
 def check_all(db: Database) -> list[Finding]:
@@ -108,8 +119,13 @@ def sqlite_version(_db: Database | None = None) -> list[Finding]:
 
 
 def location(db: Database) -> list[Finding]:
-    warning = synced_folder_warning(db.path)
-    return [Finding(False, warning, grave=True)] if warning else [Finding(True, f"{db.path} is on a local disk")]
+    if warning := synced_folder_warning(db.path):
+        return [Finding(False, warning, grave=True)]
+    kind = _filesystem(db.path.absolute())
+    if kind in LOCAL:
+        return [Finding(True, f"{db.path} is on a local disk ({kind})")]
+    sentence = f"not known whether {db.path} is on a local disk: its file system is {kind or 'not known'}"
+    return [Finding(True, sentence, cure="two machines must not write it: use one, or a local disk", known=False)]
 
 
 def synced_folder_warning(path: Path) -> str | None:
@@ -122,7 +138,7 @@ def synced_folder_warning(path: Path) -> str | None:
                 "written. Put it on a local disk and set FTS_DB."
             )
     kind = _filesystem(place)
-    if kind and kind.startswith(("nfs", "cifs", "smb", "afp", "webdav", "fuse.sshfs", "9p", "glusterfs", "lustre")):
+    if kind and kind.startswith(NETWORK):
         return (
             f"{place} lies on a network file system ({kind}): SQLite's write-ahead log needs shared memory on one "
             "machine, so two machines would corrupt it. Put it on a local disk and set FTS_DB."
@@ -214,13 +230,19 @@ def backups(db: Database) -> list[Finding]:
 
 
 def quiet_workers(db: Database) -> list[Finding]:
-    quiet = WorkerRow.select(ALL).where(WorkerRow.status == "running", WorkerRow.heartbeat_at < db.now() - STALE_S)
+    running, now = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running")), db.now()
     found = []
-    for worker in db.rows(quiet):
-        age = (db.now() - worker["heartbeat_at"]) / 60
-        words = f"worker {worker['id']} on {worker['host']} (pid {worker['pid']}) sent no heartbeat for {age:.0f} min"
-        found.append(Finding(False, f"{words}; if it has died, the next worker takes over its jobs"))
-    return found or [Finding(True, "every worker sends its heartbeat")]
+    for worker in running:
+        name, age_s = f"worker {worker['id']} on {worker['host']} (pid {worker['pid']})", now - worker["heartbeat_at"]
+        over = "if it has died, the next worker takes over its jobs"
+        if age_s > STALE_S:
+            found.append(Finding(False, f"{name} sent no heartbeat for {age_s / 60:.0f} min; {over}"))
+        elif age_s < -AHEAD_S:
+            ahead = f"its last heartbeat lies {-age_s / 60:.0f} min in the future, so a clock was changed"
+            found.append(Finding(False, f"not known whether {name} is alive: {ahead}; {over}"))
+    if not running:
+        return [Finding(True, "no worker is recorded as running")]
+    return found or [Finding(True, f"no worker has been without a heartbeat for {STALE_S / 60:.0f} min")]
 
 
 def lost_tickets(db: Database) -> list[Finding]:
@@ -246,13 +268,20 @@ def _jobs_with_orphans(db: Database) -> list[int]:
 
 
 def drifted_counts(db: Database) -> list[Finding]:
-    """Compares each job's count of complete trials with its trials. A difference means that a person changed rows by
-    hand: fts recomputes the counts at each claim."""
-    counted = SQL("(SELECT COUNT(*) FROM trial WHERE trial.job_id = t1.id AND trial.status = 'complete')")
-    drifted = db.rows(JobRow.select(JobRow.id).where(JobRow.trials_complete != counted))
-    if drifted:
-        return [Finding(False, f"job {row['id']} has a wrong count of its complete trials") for row in drifted]
-    return [Finding(True, "the trial counts of every job are right")]
+    """Compares each job's counts of trials and its best trial with its trials. A difference means that a person changed
+    rows by hand: fts recomputes both at each claim."""
+    found = []
+    for job in db.rows(JobRow.select(ALL).order_by(JobRow.id)):
+        counted = counts_of(db, job["id"])
+        if wrong := [status for status, column in COUNTS.items() if job[column] != counted[column]]:
+            found.append(Finding(False, f"job {job['id']} has a wrong count of its {' and '.join(wrong)} trials"))
+        if job["direction"] not in list(Direction):
+            continue  # an unreadable row, which `unreadable_rows` reports
+        best = best_trial(db, job["id"], Direction(job["direction"]))
+        if (best and best["number"], best and best["value"]) != (job["best_trial"], job["best_value"]):
+            right = "it has none" if best is None else f"it is t{best['number']}"
+            found.append(Finding(False, f"job {job['id']} has a wrong best trial: by its trials, {right}"))
+    return found or [Finding(True, "the trial counts and the best trial of every job are right")]
 
 
 def quarantined(db: Database) -> list[Finding]:

@@ -45,6 +45,7 @@ KILL_AFTER = 2  # reports
 SHARE_OF_FIRST = 0.3  # part of a cell's patience for its first run: two more runs and a part of one follow
 SLACK = 3.0  # a second run may take this many times as long as the first, because the machine may be busy
 LEAST_S = 10.0
+NOTICED_S = 0.5  # a trial that goes on for so long after its second report could have been killed there
 AT_ONCE_S = 0.001  # reports closer than this count as simultaneous
 LONG_S = 600.0  # a longer trial that a kill throws away is a problem
 RESUMED = "resumed from checkpoint"  # fts.checkpoint writes this into the log
@@ -202,6 +203,8 @@ class Examination:
 
     def _memory(self, seen: Seen) -> None:
         text = f"{formatting.size(seen.peak_bytes)} at most"
+        if seen.cut:
+            text = f"{formatting.size(seen.peak_bytes)} until it was ended here; what it takes later is not known"
         if seen.checkpoints and (largest := max(int(one.get("bytes") or 0) for one in seen.checkpoints)):
             text += f"; a checkpoint has {formatting.size(largest)}"
         promised = self.cell.memory_bytes
@@ -302,6 +305,10 @@ class Examination:
             return enough or (first.cut and len(seen.reports) >= len(first.reports))
 
         killed = stage.run(spec, limit_s, reached)
+        if killed.ended and keeps and killed.took_s - killed.reached_s(KILL_AFTER) >= NOTICED_S:
+            text = f"its first checkpoint came at its end, after {seconds(killed.took_s)}"
+            self._starts_again(f"{text}: a trial that is killed before starts again, {costs}")
+            return
         if killed.ended:
             self.found.resumable = True
             self.found.add("resumable", OK, f"a trial is over before a kill can reach it ({seconds(killed.took_s)})")
@@ -334,7 +341,7 @@ class Examination:
             **killed.reports, **goes_on.reports
         }  # fmt: skip
         goes_on.params = {**killed.params, **goes_on.params}
-        self._judge(first, goes_on, resumed, killed_after, keeps, costs)
+        self._judge(first, goes_on, resumed, killed_after, killed.keeps, costs)
 
     def _too_short(self, first: Seen) -> None:
         text = f"not known: the first run was ended here after {formatting.count(len(first.reports), 'report')}"
@@ -346,7 +353,8 @@ class Examination:
         killed = f"killed with -9 after {formatting.count(killed_after, 'report')}"
         differs = first_difference(first, end, deciding(self.cell))
         if not resumed:
-            why = "it has no checkpoint" if not keeps else "it wrote a checkpoint and did not continue from it"
+            none = "it had no checkpoint by then" if first.cut or first.keeps else "it has no checkpoint"
+            why = "it wrote a checkpoint and did not continue from it" if keeps else none
             text = f"{killed}, it started again: {why}; {costs}"
             if differs is not None and self.found.repeatable:
                 self.found.add("resumable", BAD, f"{text}; and it ended differently: {differs.told}")
@@ -399,8 +407,12 @@ class Examination:
 
     # -- files of its own
 
-    def _files(self, changed: list[str]) -> None:
-        if changed:
+    def _files(self, changed: list[str] | None) -> None:
+        if changed is None:
+            text = "not known whether it writes where you stand"
+            text = f"{text}: {files.MOST:,} files or more are there, too many to compare"
+            self.found.add("files", WARN, text)
+        elif changed:
             shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
             where = (
                 "fts.checkpoint(trial).dir" if isinstance(self.cell, FunctionCell) else "{folder} or {checkpoint_dir}"

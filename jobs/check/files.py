@@ -39,8 +39,8 @@ def identity(descriptor: int) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def changes(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> list[str]:
-    """Returns new and changed files, sorted by name; none if a snapshot was incomplete."""
+def changes(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> list[str] | None:
+    """Returns new and changed files, sorted by name; None if a snapshot was incomplete, so that they are unknown."""
     if len(before) >= MOST or len(after) >= MOST:
-        return []
+        return None
     return sorted(name for name, found in after.items() if before.get(name) != found)

@@ -5,6 +5,7 @@ Writes nothing into the user's folder or the outputs folder. Keeps what the tria
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,6 +79,10 @@ class Seen:
     @property
     def first_report_s(self) -> float | None:
         return self.report_times[0] if self.report_times else None
+
+    def reached_s(self, reports: int) -> float:
+        """Returns the seconds until that many reports; infinite if it made fewer."""
+        return self.report_times[reports - 1] if len(self.report_times) >= reports else math.inf
 
     @property
     def step_s(self) -> float | None:

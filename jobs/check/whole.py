@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.command import BareStudy, CommandCell, filled
+from fts.jobs.check import words
 from fts.jobs.check.examine import Examination, Examined
 from fts.jobs.check.rehearsal import Seen, Stage
 from fts.jobs.check.words import whole_trial_s
 from fts.jobs.status import formatting
 from fts.jobs.study_file.chosen import chosen as meant
+from fts.jobs.supervisor.attempt import Ended
 from fts.jobs.supervisor.job_runner import drawn
 
 if TYPE_CHECKING:
@@ -59,13 +61,22 @@ class Forecast:
     at_least: bool = False  # the trial of some cell did not run to its end
     peak_bytes: int = 0  # of the largest trial
     memory: int | None = None
+    peak_at_least: bool = False  # a trial did not run to its end, or a cell did not run: it may take more
 
     @property
     def fits(self) -> bool | None:
         """Whether the trials of all slots fit into the machine's memory; None: unknown."""
         if self.memory is None or not self.peak_bytes:
             return None
-        return self.peak_bytes * self.slots <= SHARE_OF_MEMORY * self.memory
+        if self.peak_bytes * self.slots > SHARE_OF_MEMORY * self.memory:
+            return False
+        return None if self.peak_at_least else True
+
+    @property
+    def _others(self) -> str:
+        if self.checked == self.cells:
+            return ""
+        return f", estimated from {formatting.count(self.checked, 'cell')}"
 
     def sentences(self) -> Iterator[str]:
         cells = f"{formatting.count(self.cells, 'cell')}, {formatting.count(self.trials, 'trial')}"
@@ -74,13 +85,13 @@ class Forecast:
             yield f"{cells}: how long they take is not known"
         else:
             least = "at least " if self.at_least else "about "
-            others = "" if self.checked == self.cells else f", estimated from {formatting.count(self.checked, 'cell')}"
-            yield f"{cells}: {least}{formatting.spell(self.seconds)} with {with_slots}, without pruning{others}"
+            yield f"{cells}: {least}{words.seconds(self.seconds)} with {with_slots}, without pruning{self._others}"
         if self.memory is None or not self.peak_bytes:
             return
         need, there = formatting.size(self.peak_bytes * self.slots), formatting.size(self.memory)
-        if self.fits:
-            yield f"memory: {need} with {with_slots}, of {there}"
+        if self.fits is not False:
+            least = "at least " if self.peak_at_least else ""
+            yield f"memory: {least}{need} with {with_slots}, of {there}{self._others}"
         else:
             room = int(SHARE_OF_MEMORY * self.memory // self.peak_bytes)
             cure = f"use --slots {room}" if room else "make the trial smaller"
@@ -148,6 +159,8 @@ def forecast(cells: Sequence[BareCell], checked: Checked, machine: Machine) -> F
     made.peak_bytes = max((one.first.peak_bytes for one in ran if one.first is not None), default=0)
     known = [one for one in ran if one.trial_s is not None]
     made.at_least = len(known) < len(ran)
+    whole = [one for one in ran if one.first is not None and one.first.end.how is Ended.RESULT]
+    made.peak_at_least = len(whole) < len(cells)
     if known:
         by_cell = {id(one.cell): one.trial_s or 0.0 for one in known}
         seen = {id(one.cell): one.first.took_s for one in ran if one.first is not None}

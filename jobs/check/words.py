@@ -11,6 +11,7 @@ from fts.jobs.api.command import CommandCell
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.functions import BadObjective, inspect
 from fts.jobs.status import formatting
+from fts.jobs.supervisor.attempt import Ended
 from fts.jobs.trial.command import ATTEMPTS, REPORT
 from fts.jobs.trial.reports import Lines, Reports, Window
 
@@ -49,8 +50,8 @@ def deciding(cell: BareCell) -> set[str]:
 
 
 def whole_trial_s(cell: BareCell, seen: Seen) -> float | None:
-    """Returns the seconds of a whole trial; None if its number of reports is unknown."""
-    if seen.ended:
+    """Returns the seconds of a whole trial; None if its number of reports is unknown, as after it pruned itself."""
+    if seen.ended and seen.end.how is not Ended.PRUNED:
         return seen.took_s
     if cell.steps is None or seen.first_report_s is None:
         return None

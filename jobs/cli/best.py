@@ -20,10 +20,12 @@ from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import one_cell, only_cell
 from fts.jobs.cli.show import reading
+from fts.jobs.records.trial_roles import search_of
 from fts.jobs.status import formatting, naming, trial_facts
 from fts.raising import quoted
 from fts.state import queries
 from fts.state.pareto_front import first_of, front
+from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +59,8 @@ def best(cell: str | None, form: str | None, by: str | None) -> None:
     with reading() as db:
         jobs = queries.jobs(db)
         job = only_cell(jobs) if cell is None else one_cell(jobs, cell)
-        every = front(job, queries.trials(db, job.id))
+        trials = queries.trials(db, job.id)
+    every = front(job, trials)
     found = best_by(job, every, by)
     if found is None:
         why, lists = formatting.without_best(job), f"`fts trials {job.id}`"
@@ -85,12 +88,25 @@ def best(cell: str | None, form: str | None, by: str | None) -> None:
     if cell_of_command is not None and form != "python" and Path(cell_of_command.folder) != Path.cwd():
         say(f"it runs in {cell_of_command.folder}")
     if len(job.goals) == 1:
-        return say(f"t{found.number} of {naming.cell_name(job)}: {job.metric} {formatting.score(found.value)}")
+        value = formatting.score(found.value)
+        return say(f"t{found.number} of {naming.cell_name(job)}: {job.metric} {value}{equals(job, trials, found)}")
     text = ", ".join(f"{name} {formatting.number(trial_facts.metrics_of(found)[name])}" for name in job.goals)
     say(f"t{found.number} of {naming.cell_name(job)}: {text}")
     numbers = " ".join(f"t{one.number}" for one in every)
     count = formatting.count(len(every), "trial")
     return say(f"front: {count} that no other beats in every goal: {numbers}; --by {list(job.goals)[-1]}, --json")
+
+
+def equals(job: Job, trials: Sequence[Trial], best: Trial) -> str:
+    """Returns `; as good: 2 others`, and how many trials have ended if the search goes on."""
+    same = sum(
+        trial.status is TrialStatus.COMPLETE and trial.is_ranked and trial.value == best.value
+        for trial in search_of(trials)
+    )
+    as_good = f"; as good: {formatting.count(same - 1, 'other')}" if same > 1 else ""
+    left = job.trials_wanted - job.trials_ended
+    so_far = f"; so far: {job.trials_ended} of {job.trials_wanted} trials have ended" if left > 0 else ""
+    return as_good + so_far
 
 
 def best_by(job: Job, found: Sequence[Trial], by: str | None) -> Trial | None:

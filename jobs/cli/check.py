@@ -85,7 +85,7 @@ def check(objective: str, **options: Any) -> int:
     it repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then shows
     a forecast for the whole study. Enqueues nothing and writes nothing into this folder.
 
-    Exit code 0: all is well; 1: there is a problem; 2: the command line is wrong.
+    Exit code 0: no problem was found; 1: there is a problem; 2: the command line is wrong.
 
     Other options: fts check study.toml --help, fts check --help -- COMMAND
     """
@@ -101,7 +101,7 @@ def check_command(words: tuple[str, ...], **options: Any) -> int:
     it repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then shows
     a forecast for the whole study. Enqueues nothing and writes nothing into this folder.
 
-    Exit code 0: all is well; 1: there is a problem; 2: the command line is wrong.
+    Exit code 0: no problem was found; 1: there is a problem; 2: the command line is wrong.
     """
     return run(lambda **options: enqueue_command.cells_of(words, **options), **options)
 
@@ -118,7 +118,7 @@ def check_study(file: Path, settings: tuple[str, ...], warm: tuple[str, ...], na
     it repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then shows
     a forecast for the whole study. Enqueues nothing and writes nothing into this folder.
 
-    Exit code 0: all is well; 1: there is a problem; 2: the file or the command line is wrong.
+    Exit code 0: no problem was found; 1: there is a problem; 2: the file or the command line is wrong.
     """
     return run(lambda: cells_of(StudyFile.read(file, settings).named(name).warmed(warm), here().db), **options)
 
@@ -261,11 +261,15 @@ def formatting_lines(text: str) -> list[str]:
 def print_whole(checked: Checked, study: BareStudy, ignored: Sequence[str]) -> None:
     forecast = checked.forecast
     emit()
+    warned = len(ignored)
     if forecast is not None:
         put(click.style("the whole study", bold=True))
         for sentence in forecast.sentences():
-            status = "bad" if sentence.startswith("memory") and forecast.fits is False else "ok"
-            about, colon, rest = sentence.partition(": ") if sentence.startswith("memory") else ("time", ":", sentence)
+            is_memory = sentence.startswith("memory")
+            status = "ok" if is_memory or forecast.seconds is not None else "warn"  # warn: the time is not known
+            status = "bad" if is_memory and forecast.fits is False else status
+            warned += status == "warn"
+            about, colon, rest = sentence.partition(": ") if is_memory else ("time", ":", sentence)
             print_finding(status, about, rest if colon else sentence)
     for sentence in ignored:
         print_finding("warn", "reads", sentence)
@@ -278,9 +282,11 @@ def print_whole(checked: Checked, study: BareStudy, ignored: Sequence[str]) -> N
     if bad:
         say(f"{formatting.count(bad, 'problem')} found; nothing was enqueued")
     else:
-        warned = len(ignored)
         warned += sum(finding.status == "warn" for cell in checked.cells for finding in cell.findings)
         well = f"No problem; {formatting.count(warned, 'warning')}." if warned else "All is well."
+        if checked.not_checked:
+            some = formatting.count(len(checked.cells), "cell")
+            well = f"No problem in the {some} that ran; {formatting.count(warned, 'warning')}."
         say(f"{well} Replace `check` by `enqueue` to add it to the queue.")
 
 

@@ -13,12 +13,15 @@ from fts.jobs.cli.app import AS_JSON
 from fts.jobs.cli.output import emit_json, emit_table, say, warn_unreadable
 from fts.jobs.cli.show import reading
 from fts.jobs.status import formatting
+from fts.jobs.status.conditions import is_live
 from fts.state import queries
 from fts.state.rows import unreadable_in
 from fts.state.values import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from fts.state.values import Worker
 
 ROWS = 60  # most rows of the table, for any time span
 MOST = 100_000  # samples read for the table: eleven days of one worker; more are thinned evenly
@@ -49,8 +52,7 @@ def hardware(since: str, as_json: bool) -> None:
     if as_json:
         return emit_json("samples", samples, now)
     for worker in workers:
-        text = f": {worker.guard_message}" if worker.guard_message else ""
-        say(f"worker {worker.id} on {worker.host}: guard {worker.guard}{text}")
+        say(f"worker {worker.id} on {worker.host}: {guard_of(worker, now)}")
     if not samples:
         return say(f"no worker has measured anything since {formatting.when(start, now)}; `fts worker` starts one")
     rows_ = reduced(samples, ROWS)
@@ -76,6 +78,13 @@ def hardware(since: str, as_json: bool) -> None:
     if unknown:
         say(f"not measured here: {', '.join(unknown)}")
     return None
+
+
+def guard_of(worker: Worker, now: float) -> str:
+    """Returns `guard ok`; of a worker without a heartbeat its guard is not known, whatever it said last."""
+    if not is_live(worker, now):
+        return f"guard not known, no heartbeat since {formatting.to_the_second(worker.heartbeat_at, now)}"
+    return f"guard {worker.guard}" + (f": {worker.guard_message}" if worker.guard_message else "")
 
 
 MEASURED: dict[str, Callable[[Sample], str | None]] = {

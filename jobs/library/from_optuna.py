@@ -145,6 +145,7 @@ def recorded(trial: FrozenTrial, goals: Mapping[str, Direction]) -> transitions.
     step_of_best = next((step for step, value in reports.items() if value is not None and value == best), None)
     values = list(trial.values or ())
     value = values[0] if status is TrialStatus.COMPLETE and values else best
+    value = None if status is TrialStatus.FAILED else value  # its last report is no value of a trial that failed
     cause = {TrialStatus.COMPLETE: Cause.FINISHED, TrialStatus.PRUNED: Cause.PRUNED}.get(status, Cause.CODE_ERROR)
     message = trial.system_attrs.get("fail_reason") if status is TrialStatus.FAILED else None
     if status is TrialStatus.COMPLETE and not (values and all(finite_or_none(one) is not None for one in values)):

@@ -145,7 +145,12 @@ def messages(places: Places) -> Iterator[Diagnosis]:
         lines = Mailbox.of(mailbox_path(places), 0).lines
         troubles = {each.name: lines[each.name].trouble for each in found if each.name in lines}
         if fine := [each.name for each in found if not troubles.get(each.name)]:
-            yield Diagnosis("messages", "ok", f"sent to {', '.join(fine)}")
+            sent = [name for name in fine if name in lines and lines[name].sent_at]
+            if sent:
+                yield Diagnosis("messages", "ok", f"sent to {', '.join(sent)}")
+            if new := [name for name in fine if name not in sent]:
+                text = f"not known whether messages reach {', '.join(new)}: none was sent yet"
+                yield Diagnosis("messages", "unknown", text, f"fts notify test {new[0]}")
         for name, trouble in troubles.items():
             if trouble:
                 yield Diagnosis("messages", "warn", f"{name} gets none: {trouble}", f"fts notify test {name}")
@@ -154,7 +159,9 @@ def messages(places: Places) -> Iterator[Diagnosis]:
 def _processors() -> Diagnosis:
     cores = cores_in_words(usable_cores())
     try:
-        return Diagnosis("processors", "ok", f"{cores}, trials run on {best_device()}")
+        device = best_device()
+        untried = " (FTS_DEVICE says so, it was not tried)" if os.environ.get("FTS_DEVICE") and device != "cpu" else ""
+        return Diagnosis("processors", "ok", f"{cores}, trials run on {device}{untried}")
     except BadSetting as error:
         cure = "correct FTS_DEVICE or unset it"
         return Diagnosis("processors", "bad", f"{cores}, but no worker can start: {error}", cure)
@@ -231,7 +238,7 @@ def sensed(places: Places) -> Iterator[Diagnosis]:
         used = "" if reading.gpu_memory is None else f", {formatting.size(reading.gpu_memory)} in use"  # None on a Mac
         yield Diagnosis("gpu", "ok", f"{reading.gpu_percent:.0f} % busy{used}")
     else:
-        yield Diagnosis("gpu", "unknown", "no GPU found; trials run on the processor")
+        yield Diagnosis("gpu", "unknown", "not measured: no sensor found a GPU")
 
 
 # ---------------------------------------------------------------- the study
@@ -262,7 +269,7 @@ def database(places: Places) -> Iterator[Diagnosis]:
         return
     try:
         for found in checks.check_all(db)[1:]:  # without the SQLite version, which is reported above
-            state = "ok" if found.ok else "bad" if found.grave else "warn"
+            state = "unknown" if not found.known else "ok" if found.ok else "bad" if found.grave else "warn"
             yield Diagnosis("database", state, found.sentence, found.cure, "state" if found.fixable else None)
         yield from dead_workers(db)
         if paused := queries.flag(db, "queue_paused"):
@@ -389,7 +396,7 @@ def checks_of(made: Study, name: str, places: Places) -> Iterator[Diagnosis]:
             yield Diagnosis("data", status, text, cure)
     except ModuleNotFoundError as missing:  # the study's packages are not installed
         yield Diagnosis(
-            "data", "ok", f"not checked: the study {name} needs {missing.name}", installing(f"fts-hpo[{name}]")
+            "data", "unknown", f"not checked: the study {name} needs {missing.name}", installing(f"fts-hpo[{name}]")
         )
     except Exception as error:  # noqa: BLE001  # the code of another package may raise anything
         text = f"the checks of the study {name} failed: {type(error).__name__}: {clean(str(error))}"

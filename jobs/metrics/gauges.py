@@ -12,6 +12,8 @@ from fts.jobs.status.conditions import is_live
 from fts.state.values import Job, JobStatus, NodeState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fts.jobs.status.summary import Glance
 
 
@@ -44,7 +46,10 @@ def _study(glance: Glance) -> list[Family]:
     decisions = Family("fts_decisions", "Decisions that a person must take.")
     jobs = Family("fts_jobs", "Jobs by state.")
     paused = Family("fts_queue_paused", "1: no new job starts.")
-    finish = Family("fts_finish_timestamp_seconds", "When the queue will be done, with the 80 % interval.")
+    finish = Family(
+        "fts_finish_timestamp_seconds",
+        "When the queue will be done, with the 80 % interval; absent while it is paused or no worker stays.",
+    )
     bad = Family("fts_unreadable_rows", "Rows that cannot be read; fts doctor says what to do.")
     for word in Word:
         verdict.add(word is glance.verdict.word, word=word)
@@ -53,10 +58,17 @@ def _study(glance: Glance) -> list[Family]:
         jobs.add(sum(job.status is status for job in snapshot.jobs), state=status)
     paused.add(snapshot.queue_paused)
     eta = glance.forecast
+    goes_on = _moves(glance, snapshot.jobs) and glance.will_go_on
     for bound, at in (("low", eta.low), ("middle", eta.finish_at), ("high", eta.high)):
-        finish.add(at, bound=bound)
+        finish.add(at if goes_on else None, bound=bound)
     bad.add(len(snapshot.unreadable))
     return [verdict, decisions, jobs, paused, finish, bad]
+
+
+def _moves(glance: Glance, jobs: Sequence[Job]) -> bool:
+    """Returns whether the work of these jobs goes on now; without that, its end moves with the clock."""
+    waits = glance.snapshot.queue_paused and any(job.status is JobStatus.QUEUED for job in jobs)
+    return glance.has_worker and not waits
 
 
 def _cells(glance: Glance) -> list[Family]:
@@ -64,7 +76,7 @@ def _cells(glance: Glance) -> list[Family]:
     trials = Family("fts_cell_trials", "Ended trials of a cell by state.")
     wanted = Family("fts_cell_trials_wanted", "Number of trials that a cell will have.")
     best = Family("fts_cell_best_value", "Best value of a cell so far; the label direction says which way is better.")
-    left = Family("fts_cell_seconds_left", "Seconds until the cell is done.")
+    left = Family("fts_cell_seconds_left", "Seconds until the cell is done; absent while nothing works on it.")
     for job in glance.snapshot.jobs:
         of_cell = _of(job, names[job.id])
         trials.add(job.trials_complete, **of_cell, state="complete")
@@ -72,7 +84,7 @@ def _cells(glance: Glance) -> list[Family]:
         trials.add(job.trials_failed, **of_cell, state="failed")
         wanted.add(job.trials_wanted, **of_cell)
         best.add(job.best_value, **of_cell, metric=job.metric, direction=job.direction)
-        left.add(glance.forecast.seconds_left.get(job.id), **of_cell)
+        left.add(glance.seconds_left(job) if _moves(glance, [job]) else None, **of_cell)
     return [trials, wanted, best, left]
 
 
@@ -83,10 +95,10 @@ def _of(job: Job, name: str) -> dict[str, object]:
 def _trials(glance: Glance) -> list[Family]:
     names = naming.names_of(glance.snapshot.jobs)
     jobs = {job.id: job for job in glance.snapshot.jobs}
-    began = Family("fts_trial_start_timestamp_seconds", "When a live trial began.")
-    steps = Family("fts_trial_steps", "Reports of a live trial.")
-    value = Family("fts_trial_value", "Latest value of the deciding metric of a live trial.")
-    at = Family("fts_trial_report_timestamp_seconds", "When a live trial reported last.")
+    began = Family("fts_trial_start_timestamp_seconds", "When a trial that has not ended began.")
+    steps = Family("fts_trial_steps", "Reports of a trial that has not ended.")
+    value = Family("fts_trial_value", "Latest value of the deciding metric of a trial that has not ended.")
+    at = Family("fts_trial_report_timestamp_seconds", "When a trial that has not ended reported last.")
     for trial in glance.snapshot.trials:
         if trial.ended_at is not None or trial.job_id not in jobs:
             continue
@@ -120,16 +132,19 @@ def _workers(glance: Glance) -> list[Family]:
     alive = Family("fts_worker_up", "1: the worker is alive.")
     beat = Family("fts_worker_heartbeat_timestamp_seconds", "Time of a worker's last heartbeat.")
     slots = Family("fts_worker_slots", "Trials that a worker runs at once.")
-    guard = Family("fts_worker_guard", "1 for the state of the heat and memory guard.")
+    guard = Family("fts_worker_guard", "1 for the state of the heat and memory guard of a live worker.")
     vitals = {field: Family(f"fts_worker_{name}", said) for field, name, said in VITALS}
+    now = glance.now  # a dead worker's last sample tells nothing of its machine now
     samples = {sample.worker_id: sample for sample in glance.snapshot.samples}
     for worker in glance.snapshot.workers:
         if worker.status != "running":
             continue
         labels = {"worker": worker.id, "host": worker.host}
-        alive.add(is_live(worker, glance.now), **labels)
+        alive.add(is_live(worker, now), **labels)
         beat.add(worker.heartbeat_at, **labels)
         slots.add(worker.slots, **labels)
+        if not is_live(worker, now):
+            continue
         guard.add(1, **labels, state=worker.guard)
         for field, family in vitals.items():
             family.add(getattr(samples[worker.id], field) if worker.id in samples else None, **labels)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEVEL = 0.95
+ROUNDING = 1e-12  # a smaller relative difference comes from the arithmetic
 Z = 1.959963984540054  # quantile of the normal distribution for a two-sided 95 % interval
 
 
@@ -31,10 +32,16 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Returns the mean of independent values with Student's t interval (n - 1 degrees of freedom)."""
+    """Returns the mean of independent values with Student's t interval (n - 1 degrees of freedom).
+
+    Equal values (but for rounding) show no spread, as those of a function without chance do: an interval without width
+    would claim that it was measured, so there is none.
+    """
     n = len(values)
     mean = math.fsum(values) / n if n else math.nan
-    if n < 2:
+    if len(set(values)) == 1:
+        mean = values[0]
+    if n < 2 or max(values) - min(values) <= ROUNDING * max(map(abs, values)):
         return Interval(mean, math.nan, math.nan, n, "t")
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = t_quantile((1 + LEVEL) / 2, n - 1) * deviation / math.sqrt(n)

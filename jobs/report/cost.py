@@ -38,9 +38,15 @@ def cost(study: StudyReport) -> Section | None:
     rows = []
     for cell in study.cells:
         peak = max((trial.peak_bytes or 0 for trial in cell.trials), default=0)
-        per = cell.seconds / len(cell.trials) if cell.trials else 0.0
+        of_search = [trial for trial in cell.trials if trial.ended_at is not None and trial.reused_from is None]
+        per = math.fsum(cell.worked.get(trial.number, 0.0) for trial in of_search) / max(len(of_search), 1)
         hours = Sorted(f"{cell.seconds / 3600:.2f}", cell.seconds)
-        row: list[Text] = [cell.name, str(len(cell.trials)), hours, Sorted(formatting.spell(per), per)]
+        row: list[Text] = [
+            cell.name,
+            str(len(cell.trials)),
+            hours,
+            Sorted(formatting.spell(per) if of_search else "—", per),
+        ]
         row.append("—" if not peak else f"{peak / 1e9:.2f}")
         rows.append([*row, *(["—" if cell.energy_wh is None else watt_hours(cell.energy_wh)] if energy else [])])
     head = ["cell", "trials", "hours", "a trial", "peak memory, GB", *(["Wh"] if energy else [])]
@@ -49,7 +55,7 @@ def cost(study: StudyReport) -> Section | None:
     whole = watt_hours(math.fsum(known)) if len(known) == len(study.cells) else "—"
     count = str(sum(len(cell.trials) for cell in study.cells))
     last = ["all", count, f"{whole_hours:.2f}", "", "", *([whole] if energy else [])]
-    note = "Trials are those of the searches; hours include replicates and baselines. " + (
+    note = "Trials, and the time of one, are those of the searches; hours include replicates and baselines. " + (
         "Energy: processor packages and GPU, divided among trials that ran at the same time."
         if energy
         else "No sensor measured the power, so there is no energy."

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from fts.jobs.report.data import CellReport, StudyReport
 
 OPEN_CELLS = 6  # cells with charts of their parameters
-HISTORY = (
-    "A dot is a complete trial, the line is the best value so far, the dashed line the baseline. Values far from all "
-    "others stand at the edge. Point at a dot to see its parameters."
-)
+HISTORY = "A dot is a complete trial, the line is the best value so far{}. {}"
+BASELINE = ", the dashed line the baseline"
+POINT = "Values far from all others stand at the edge. Point at a dot to see its parameters."
 
 CURVES = (
     "A line is a trial, the bold one the best trial of the cell; orange ones were pruned. The best trial was chosen "
@@ -30,7 +29,8 @@ CURVES = (
 def history(study: StudyReport) -> Section | None:
     drawable = sum(len(cell.complete) > 1 for cell in study.cells)
     most = figures.points_each(min(drawable, figures.MOST_CHARTS))
-    return each_cell(study, "history", "History", lambda cell: figures.history(cell, most), HISTORY)
+    note = HISTORY.format(BASELINE if any(cell.baseline for cell in study.cells) else "", POINT)
+    return each_cell(study, "history", "History", lambda cell: figures.history(cell, most), note)
 
 
 def each_cell(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.report import figures
 from fts.jobs.report.data import is_finite
-from fts.jobs.report.sentences import lead, value
+from fts.jobs.report.sentences import as_good, lead, value
 from fts.jobs.report.svg import Chart, pixels, shortened
 from fts.jobs.status import formatting
 from fts.state.pareto_front import front
@@ -49,6 +49,7 @@ def answer(study: StudyReport) -> str:
         return f"All {every:,} complete trials have the same {cell.metric}, {value(cell.best.value)}: none is better."
     which = "lowest" if str(cell.direction) == "minimize" else "highest"
     where = f"trial t{cell.best.number}" + (f" of {shortened(cell.name, LONGEST)}" if len(study.cells) > 1 else "")
+    where += as_good(cell, alike(study, cell)).replace(" of ", " ")
     parts = [f"The {which} {shortened(cell.metric, LONGEST)} is {value(cell.best.value)} ({where})"]
     parts += [after for after in (of_front(cell), of_baseline(cell), of_seeds(cell)) if after]
     return f"{parts[0]}{': ' if len(parts) > 1 else ''}{'; '.join(parts[1:])}."

@@ -132,7 +132,8 @@ def _best(study: StudyReport) -> Iterator[Sentence]:
         yield Sentence(
             FOUND,
             "best value",
-            f"The {which} {metric} is {value(first.best.value)}, of trial t{first.best.number}{where}.{others}",
+            f"The {which} {metric} is {value(first.best.value)}, of trial t{first.best.number}{where}"
+            f"{as_good(first, cells)}.{others}",
         )
         how = " `--seeds 5` runs each winner again." if "folder" in first.job.spec else ""
         if n > 1 and first.replicates is None:
@@ -144,16 +145,27 @@ def _best(study: StudyReport) -> Iterator[Sentence]:
             )
 
 
+def as_good(first: CellReport, cells: Iterable[CellReport]) -> str:
+    """Returns ` and of 8 others`: the trials of these cells with the same value as the best one of `first`."""
+    if first.goals or first.best is None:
+        return ""
+    n = sum(trial.value == first.best.value for cell in cells for trial in cell.complete) - 1
+    return f" and of {formatting.count(n, 'other')}" if n > 0 else ""
+
+
 def _again(study: StudyReport) -> Iterator[Sentence]:
     again = [cell for cell in study.with_result if cell.replicates is not None]
     for cell in again[:MOST_NAMES]:
         assert cell.replicates is not None and cell.best is not None, "chosen for it"
         curse = cell.replicates.curse
         where = f"{cell.name}: " if len(study.cells) > 1 else ""
-        if {trial.value for trial in cell.replicates.trials} == {cell.best.value}:
-            n = len(cell.replicates.trials)
+        values, n = {trial.value for trial in cell.replicates.trials}, len(cell.replicates.trials)
+        if values == {cell.best.value} or (len(values) == 1 and n > 1):
             runs = "one run with another seed" if n == 1 else f"{n} runs with other seeds"
-            text = f"{where}{runs} gave the same {cell.metric} to the last digit: perhaps it uses no seed."
+            same = f"the same {cell.metric} to the last digit"
+            if values != {cell.best.value}:
+                same = f"{same}, {value(cell.replicates.interval.value)}, but not that of the search"
+            text = f"{where}{runs} gave {same}: perhaps it uses no seed."
             yield Sentence(CAUTION, "other seeds", text)
             continue
         than = f"{value(abs(curse))} {'worse' if curse > 0 else 'better'} than" if curse else "the same as"
@@ -164,15 +176,15 @@ def _again(study: StudyReport) -> Iterator[Sentence]:
             f"{than} in the search.",
         )
     mean = mean_curse(study)
+    over = "on average over cells, which count as independent here although they share the seeds of their trials"
     if mean is not None and mean.is_known and mean.high > mean.low:
         if mean.low > 0:
-            text = f"The searches overstate their winners: by {between(mean)} on average over cells."
+            text = f"The searches overstate their winners: by {between(mean)} {over}."
         elif mean.high < 0:
-            text = f"With other seeds the winners did better than in the search: {between(mean)} on average over cells."
+            text = f"With other seeds the winners did better than in the search: {between(mean)} {over}."
         else:
             text = (
-                "It is not shown that the searches overstate their winners: "
-                f"the mean difference over cells is {between(mean)}."
+                f"It is not shown that the searches overstate their winners: the difference is {between(mean)} {over}."
             )
         yield Sentence(FOUND, "winner's curse", text)
 
@@ -194,6 +206,15 @@ def _baseline(study: StudyReport) -> Iterator[Sentence]:
     )
     rest = f"; not in {named(lost)}" if lost and beaten else ""
     yield Sentence(FOUND, "baseline", f"{text}{rest}. This compares single values, without an interval.")
+    luck = [
+        cell
+        for cell in beaten
+        if cell.replicates and cell.baseline
+        and cell.key(cell.replicates.interval.value) >= cell.key(cell.baseline.value or 0.0)
+    ]  # fmt: skip
+    if luck:
+        text = f"With other seeds its mean is not better than the baseline{of_all(len(luck), cells)}"
+        yield Sentence(CAUTION, "baseline", f"{text}{among(luck, study)}: the best trial was chosen for being good.")
 
 
 def _effects(study: StudyReport, effects: Sequence[AxisTest]) -> Iterator[Sentence]:
@@ -349,12 +370,17 @@ def _pruning(study: StudyReport) -> Iterator[Sentence]:
     audits = [one for one in map(audit, study.cells) if one is not None]
     if not audits:
         return
-    pruned, ended = sum(one.pruned for one in audits), sum(one.ended for one in audits)
-    saved = math.fsum(one.saved * one.ended for one in audits) / ended
+    every = [trial for cell in study.cells for trial in cell.trials]
+    pruned = sum(trial.status is TrialStatus.PRUNED for trial in every)
+    ended = pruned + sum(cell.ended for cell in study.cells)
+    spared = sum(one.spared for one in audits)
+    saved = spared / max(sum(trial.epochs for trial in every) + spared, 1)
+    unknown = pruned - sum(one.pruned for one in audits)  # in cells without a complete trial of known length
+    least = f"; what {unknown:,} of them saved is not known" if unknown else ""
     yield Sentence(
         FOUND,
         "pruning",
-        f"{pruned:,} of {ended:,} trials were pruned, which saved about {saved:.0%} of all {study.step}s.",
+        f"{pruned:,} of {ended:,} trials were pruned, which saved about {saved:.0%} of all {study.step}s{least}.",
     )
     weak = [one for one in audits if math.isfinite(one.agreement) and one.agreement < 0.5]
     if weak:

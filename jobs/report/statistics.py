@@ -286,6 +286,7 @@ class PruningAudit:
     pruned: int
     ended: int
     saved: float  # share of all steps, assuming that pruned trials would have run as long as complete ones
+    spared: int  # steps that pruned trials did not run, under the same assumption
     step: int  # the median step at which trials were pruned
     agreement: float  # Spearman's correlation of complete trials' values at that step and at the end
     n: int  # number of complete trials for `agreement`
@@ -300,7 +301,7 @@ def audit(cell: CellReport) -> PruningAudit | None:
         return None
     usual = lengths[len(lengths) // 2]
     ran = sum(trial.epochs for trial in cell.trials)
-    saved = sum(max(0, usual - trial.epochs) for trial in pruned)
+    spared = sum(max(0, usual - trial.epochs) for trial in pruned)
     last = sorted(max(cell.curves[t.number]) for t in pruned if cell.curves.get(t.number))
     step = last[len(last) // 2] if last else 0
     pairs = [
@@ -310,7 +311,7 @@ def audit(cell: CellReport) -> PruningAudit | None:
     ]
     agreement = spearman([a for a, _ in pairs], [b for _, b in pairs]) if len(pairs) >= 5 else math.nan
     return PruningAudit(
-        cell, len(pruned), len(pruned) + len(complete), saved / (ran + saved) if ran else 0.0, step, agreement,
+        cell, len(pruned), len(pruned) + cell.ended, spared / (ran + spared) if ran else 0.0, spared, step, agreement,
         len(pairs),
     )  # fmt: skip
 

@@ -80,12 +80,13 @@ def worker_words(snapshot: Snapshot, now: float) -> str:
     return f"Worker {live[0].id} alive" if live else "No worker"
 
 
-def guard_word(snapshot: Snapshot) -> str:
-    words_ = {w.guard for w in snapshot.workers if w.status == "running"}
-    for word in ("cooling", "frozen", "warm", "unknown"):
-        if word in words_:
-            return word
-    return "ok"
+def crew_words(snapshot: Snapshot, now: float) -> str:
+    """Returns `Worker 1 alive, guard ok`; without a live worker nothing is guarded, so no guard is named."""
+    guards = {w.guard for w in snapshot.workers if is_live(w, now)}
+    if not guards:
+        return worker_words(snapshot, now)
+    worst = next((word for word in ("cooling", "frozen", "warm", "unknown") if word in guards), "ok")
+    return f"{worker_words(snapshot, now)}, guard {worst}"
 
 
 def is_seen(job: Job) -> bool:
@@ -101,4 +102,6 @@ def failed_again(snapshot: Snapshot, job: Job) -> bool:
 def cause_of(job: Job, brief: bool = False) -> str:
     if job.cause is Cause.OUT_OF_MEMORY and brief:
         return "OOM"
+    if job.cause is Cause.FINISHED:  # all its trials have ended, and none has a result
+        return "no result"
     return str(job.cause) if job.cause else formatting.cut(job.message or "no cause recorded", 40)

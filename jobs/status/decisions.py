@@ -10,14 +10,14 @@ from fts.jobs.status.concern import (
     Concern,
     Word,
     cause_of,
+    crew_words,
     failed_again,
-    guard_word,
     is_seen,
     name_of,
     step_of,
     worker_words,
 )
-from fts.jobs.status.conditions import runnable, running, step_seconds
+from fts.jobs.status.conditions import is_live, runnable, running, step_seconds
 from fts.jobs.status.event_groups import GUARDED
 from fts.jobs.status.forecast import slip
 from fts.jobs.status.gaps import gaps
@@ -52,7 +52,7 @@ def decisions(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Conc
         if not is_seen(job) and not failed_again(snapshot, job):
             name, cause = name_of(snapshot, job), cause_of(job)
             worker = worker_words(snapshot, now)
-            others = f"{worker}, guard {guard_word(snapshot)}{_fine(fine, 'other cell')}."
+            others = f"{crew_words(snapshot, now)}{_fine(fine, 'other cell')}."
             brief = "Worker alive" if "alive" in worker else worker
             log = f"{by('5', surface, job.id)} shows the log"
             retries = job.retry_refusal(snapshot.again.get(job.id, ())) is None
@@ -121,7 +121,7 @@ def _stuck(snapshot: Snapshot, now: float) -> Iterator[Concern]:
             len(epochs) // 2 - 1
         ]  # without the first, which may include a resume
         quiet = now - max(epochs[-1].at, _resumed_at(snapshot, trial))
-        frozen = any(w.guard in GUARDED for w in snapshot.workers)
+        frozen = any(w.guard in GUARDED for w in snapshot.workers if is_live(w, now))
         if quiet > max(STUCK_AT_LEAST_S, STUCK_EPOCHS * usual) and not frozen:
             step = step_of(snapshot, trial.job_id, "epoch")
             reason = f"no {step} for {formatting.spell(quiet)}, usually {formatting.spell(usual)}"

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.jobs.status.conditions import running_trials, step_seconds
+from fts.jobs.status.conditions import is_live, runnable, running, running_trials, step_seconds
 from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, Verb, Worker, WorkerOrder
 
 if TYPE_CHECKING:
@@ -22,6 +22,19 @@ LEAVES = {
 def draining(snapshot: Snapshot) -> list[Worker]:
     """Returns the running workers that were asked to stop, by drain or stop."""
     return [w for w in snapshot.workers if w.status == "running" and not w.gone and w.asked in LEAVES]
+
+
+def will_go_on(snapshot: Snapshot, now: float) -> bool:
+    """Returns whether live workers will do all the work that is left, instead of leaving some of it behind."""
+    live = [worker for worker in snapshot.workers if is_live(worker, now)]
+    if any(worker.asked not in LEAVES for worker in live):
+        return True
+    if not live or runnable(snapshot):
+        return False
+    if all(worker.asked == WorkerOrder.DRAIN_JOB for worker in live):
+        return True
+    left = ((job.trials_wanted - job.trials_ended, len(running_trials(snapshot, job))) for job in running(snapshot))
+    return all(trials <= begun for trials, begun in left) and all(w.asked != WorkerOrder.STOP for w in live)
 
 
 def header(snapshot: Snapshot, seconds_left: Mapping[int, float], now: float) -> str:

@@ -31,10 +31,14 @@ def why(job: Job, snapshot: Snapshot) -> list[str]:
 def _running(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
     worker = next((w for w in snapshot.workers if w.id == job.worker_id), None)
     died = worker is not None and worker.gone
+    silent = worker is not None and not died and not is_live(worker, now)
     told = [
-        _whether_it_runs(job, name, snapshot, died),
-        f"worker {job.worker_id} {'ran' if died else 'runs'} it, attempt {job.attempt}",
+        _whether_it_runs(job, name, snapshot, died)
+        if not silent or worker is None
+        else _of_silent_worker(name, worker, now),
+        f"worker {job.worker_id} {'ran' if died or silent else 'runs'} it, attempt {job.attempt}",
     ]
+    died = died or silent  # what follows is about a worker that works
     if job.parallel > 1 and not died:
         told.append(_side_by_side(job, snapshot))
     if job.lease_until is not None:
@@ -56,6 +60,12 @@ def _running(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
     if job.asked:
         told.append(f"it was asked to {job.asked}; it does so at its next step")
     return told
+
+
+def _of_silent_worker(name: str, worker: Worker, now: float) -> str:
+    quiet_s = now - worker.heartbeat_at
+    quiet = f"for {formatting.spell(quiet_s)}" if quiet_s > 0 else "since the clock was set back"
+    return f"not known whether {name} is running: worker {worker.id} on {worker.host} is silent {quiet}"
 
 
 def _whether_it_runs(job: Job, name: str, snapshot: Snapshot, died: bool) -> str:

@@ -128,10 +128,15 @@ def without_best(job: Job) -> str:
 
 
 def left(seconds: float | None) -> str:
-    """Formats the remaining time in at most five characters: 45s, 41m, 6h12, 17h, 2d4h, 31d; a dash when unknown."""
+    """Formats the remaining time in at most five characters: 45s, 41m, 6h12, 17h, 2d4h, 31d; a dash when unknown.
+
+    Never `0s` while something is left.
+    """
     if seconds is None or not math.isfinite(seconds):
         return "—"
     seconds = max(seconds, 0)
+    if 0 < seconds < 0.5:
+        return "<1s"
     if seconds < 55:
         return f"{seconds:.0f}s"
     minutes = round(seconds / MINUTE)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.status import declared, formatting
 from fts.jobs.status.absence import NOW, Away, Timeline
 from fts.jobs.status.concern import Word
-from fts.jobs.status.conditions import runnable, running
+from fts.jobs.status.conditions import is_live, runnable, running
 from fts.jobs.status.event_groups import GUARDED
 from fts.jobs.status.summary import Glance, timeline_of, timeline_start
 from fts.jobs.status.surface import Surface, by, seen
@@ -107,7 +107,7 @@ def finish_text(glance: Glance) -> str:
         return "" if not _is_work_left(glance) or glance.is_blind else "finish not known yet"
     if glance.is_blind and not glance.has_worker:
         return ""
-    done = "done" if glance.has_worker else "if started now"
+    done = "done" if glance.will_go_on else "if continued" if glance.has_worker else "if started now"
     return f"{done} {_moment(eta.finish_rounded, glance.now)} ±{formatting.plus_minus(eta.half_width_s)}"
 
 
@@ -165,7 +165,7 @@ def _pocket_first(glance: Glance, width: int) -> Line:
 
 
 def _pocket_second(glance: Glance, width: int) -> Line:
-    guard = [w for w in glance.snapshot.workers if w.guard in GUARDED]
+    guard = [w for w in glance.snapshot.workers if w.guard in GUARDED and is_live(w, glance.now)]
     if guard:
         return fill([(f"guard {guard[0].guard}: {guard[0].guard_message or 'too warm'}", "paused")], (), width)
     if glance.is_missing:
@@ -228,7 +228,8 @@ def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
         left = _is_work_left(glance)
         return [(_unseen(glance) if left else "nothing is left to run", "dim")]
     low, high = (_moment(formatting.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
-    record = eta.record if glance.has_worker else "if a worker starts now"
+    record = "if a worker continues after the drain" if glance.has_worker else "if a worker starts now"
+    record = eta.record if glance.will_go_on else record
     said = (_moment(eta.finish_rounded, glance.now), "strong")
     interval = f"{low} … {high}" if low != high else "within the same minute"
     return [("finish ", "dim"), said, (f"  (80%: {interval}; {record})", "dim")]

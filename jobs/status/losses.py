@@ -60,7 +60,7 @@ def losses(
     if locked_by != FULL_DISK:
         yield from _disk(snapshot, kept, surface)
     yield from _guard(snapshot, now)
-    lost = [e for e in snapshot.journal if e.verb in WORKER_LOST and now - e.at < formatting.HOUR]
+    lost = [e for e in snapshot.journal if e.verb in WORKER_LOST and abs(now - e.at) < formatting.HOUR]
     if len(lost) >= CRASH_LOOP and (running(snapshot) or runnable(snapshot)):
         yield Concern(Word.ACT, f"crash loop: {len(lost)} workers lost within an hour", "crash loop", "7")
     yield from _restarts(snapshot, now)
@@ -88,7 +88,7 @@ def _restarts(snapshot: Snapshot, now: float) -> Iterator[Concern]:
     """Reports trials that restart again and again from the same checkpoint."""
     found: dict[int | None, list[Event]] = {}
     for event in snapshot.journal:
-        if event.verb in TRIAL_RESTARTED and now - event.at < formatting.HOUR:
+        if event.verb in TRIAL_RESTARTED and abs(now - event.at) < formatting.HOUR:
             found.setdefault(event.job_id, []).append(event)
     for job in (*running(snapshot), *runnable(snapshot)) if found else ():
         events = found.get(job.id, [])
@@ -201,7 +201,8 @@ def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> 
 
 def _guard(snapshot: Snapshot, now: float) -> Iterator[Concern]:
     for worker in snapshot.workers:
-        if worker.status != "running" or worker.guard not in GUARDED:
+        # a dead one guards nothing any more
+        if worker.guard not in GUARDED or not is_live(worker, now, silent_beats=12):
             continue
         began = guard_since(snapshot.journal, worker)
         seconds = now - began if began else 0.0

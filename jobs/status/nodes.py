@@ -20,9 +20,11 @@ SILENT_S = 60.0  # an older row belongs to a worker that died
 def state_of(node: Node, now: float) -> str:
     """Returns the state of a node: `up`, `silent 40 s`, `quarantined`."""
     quiet_s = now - node.heard_at if node.heard_at is not None else None
-    left = node.state in (NodeState.UP, NodeState.SILENT) and now - node.at > SILENT_S
+    # a row in the future is older than a clock that was set back: a live worker would have written another since
+    left = node.state in (NodeState.UP, NodeState.SILENT) and abs(now - node.at) > SILENT_S
     if node.state is NodeState.SILENT or left:
-        return f"silent {formatting.spell(quiet_s if quiet_s is not None else now - node.at)}"
+        silent_s = quiet_s if quiet_s is not None else now - node.at
+        return f"silent {formatting.spell(silent_s)}" if silent_s >= 0 else "silent since the clock was set back"
     return node.state.value
 
 

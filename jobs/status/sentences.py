@@ -126,8 +126,10 @@ def finish(glance: Glance) -> str:
     ):
         when = f"{_moment(eta.finish_rounded, glance.now)}, plus or minus {formatting.spell(eta.half_width_s)}"
         record = f"; {eta.record}" if eta.judged else ""
-        if glance.has_worker:
+        if glance.will_go_on:
             return f"the work will be done {when}{record}"
+        if glance.has_worker:
+            return f"every worker stops before the end; if one continues at once, the work will be done {when}"
         return f"no worker is alive; if one starts now, the work will be done {when}"
     if glance.is_blind:
         return "the end is not known, because the database cannot be read"

@@ -96,6 +96,11 @@ class Glance:
         """Whether a worker is alive; if not, forecasts assume that one starts now."""
         return any(is_live(worker, self.now) for worker in self.snapshot.workers)
 
+    @property
+    def will_go_on(self) -> bool:
+        """Whether live workers will do all that is left; if they leave before, forecasts assume that one continues."""
+        return drain.will_go_on(self.snapshot, self.now)
+
 
 def look(
     snapshot: Snapshot,
@@ -169,6 +174,7 @@ def as_dict(glance: Glance) -> dict[str, Any]:
             "held": eta.held,
             "judged": eta.judged,
             "has_worker": glance.has_worker,
+            "will_go_on": glance.will_go_on,
             "queue_paused": glance.snapshot.queue_paused,
         },
         "acknowledged": _acknowledged(glance),

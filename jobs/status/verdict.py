@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.status import drain, formatting
-from fts.jobs.status.concern import About, Concern, Word, guard_word, name_of, worker_words
+from fts.jobs.status.concern import About, Concern, Word, crew_words, name_of
 from fts.jobs.status.conditions import runnable, running
 from fts.jobs.status.decisions import decisions
 from fts.jobs.status.event_groups import waiting_since
@@ -164,7 +164,7 @@ def _well(snapshot: Snapshot, now: float) -> Concern:
             Word.WELL, f"DRAINING: {text}. {names} running, {waiting} waiting.", f"DRAINING, {names} running"
         )
     doing, brief = _doing(snapshot, busy)
-    reason = f"{doing} {waiting} waiting. {worker_words(snapshot, now)}, guard {guard_word(snapshot)}."
+    reason = f"{doing} {waiting} waiting. {crew_words(snapshot, now)}."
     return Concern(Word.WELL, reason, brief)
 
 

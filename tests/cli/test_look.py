@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fts.jobs.cli.hardware import guard_of
 from fts.jobs.cli.watch import jobs_without_worker
 from fts.state import transitions
 from fts.state.db import Database
@@ -21,6 +22,7 @@ from fts.state.user import this_person
 from fts.state.values import Cause
 from fts.tui.data.reader import Reader, ReadRequest
 from tests.cli.study import add_epoch, claim, failed_cell, finished_cell, places_of, start_trial, start_worker
+from tests.tui.values import NOW, make_worker
 
 HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x1b[2J[/bold][@click=app.quit]\u202egpj.exe\r\nowned"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -468,3 +470,13 @@ def test_an_absence_of_thousands_of_trials_is_counted_in_full_and_judged_from_ol
         again = "INSERT INTO event (at, who, verb, message, data) SELECT at, who, verb, message, data FROM event"
         db.execute_sql(f"{again} ORDER BY id DESC LIMIT 1")
     reader.close()
+
+
+def test_the_guard_of_a_worker_without_a_heartbeat_is_not_known():
+    for heard, expected in (
+        (NOW, "guard ok: 61 °C"),
+        (NOW - 600, "guard not known, no heartbeat since 08:04:00"),
+        (NOW + 600, "guard not known, no heartbeat since 08:24:00"),
+    ):
+        worker = make_worker(guard="ok", guard_message="61 °C", heartbeat_at=heard)
+        assert re.sub(r"\d\d(?=:\d\d:\d\d)", "08", guard_of(worker, NOW)) == expected

@@ -27,6 +27,9 @@ def test_all_nodes_in_one_line() -> None:
     ]
     assert line(nodes, now) == ("4 nodes, 3/9 slots, 1 silent 40 s, 1 silent 8 min, 1 quarantined: it runs another fts")
     assert line([], now) == "" and state_of(nodes[0], now) == "up"
+    ahead = Node("e", NodeState.UP, now + 3600, heard_at=now + 3600)
+    assert state_of(ahead, now) == "silent since the clock was set back"
+    assert state_of(Node("f", NodeState.SILENT, now + 9, heard_at=now + 9), now).startswith("silent since")
 
 
 def test_where_a_trial_ran_with_its_epochs() -> None:

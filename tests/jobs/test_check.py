@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fts.jobs import functions
-from fts.jobs.check import causes, examine, whole
+from fts.jobs.check import causes, examine, files, whole
 from fts.jobs.check.examine import Examination, Examined
 from fts.jobs.check.whole import Forecast
 from fts.jobs.settings import Places
@@ -87,6 +87,26 @@ WRITES = """
             trial.report(1.0, epoch)
             trial.should_prune()
         return trial.suggest_float("x", 0.0, 1.0)
+"""
+
+
+LATE = """
+    import time, fts
+    def objective(trial, n=1):
+        x, checkpoint = trial.suggest_float("x", 0.0, 1.0), fts.checkpoint(trial)
+        for epoch in range(6):
+            time.sleep(0.2)
+            trial.report(x, epoch)
+        checkpoint.save({"done": True})
+        return x
+"""
+ITS_OWN_PRUNER = """
+    import optuna
+    def objective(trial):
+        trial.suggest_float("x", 0.0, 1.0)
+        for epoch in range(3):
+            trial.report(1.0, epoch)
+        raise optuna.TrialPruned
 """
 
 
@@ -346,6 +366,42 @@ def test_what_a_run_did_not_reach_is_not_called_equal(tmp_path: Path, monkeypatc
     ):
         own = body.replace("COUNT", str(count)).replace("RUN", str(run)).replace("STEP", str(step))
         assert told(examined(tmp_path / f"{count}_{run}_{step}", own), about) == expected
+
+
+def test_nothing_is_said_of_what_a_run_did_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that only the end writes, memory and time of a run that was not whole, files that are too many."""
+    monkeypatch.setattr(files, "MOST", 3)
+    for name, body, reports, about, expected in (
+        ("late", LATE, None, "resumable", "its first checkpoint came at its end"),
+        ("late", LATE, None, "files", "not known whether it writes where you stand"),
+        ("cut", LATE, 3, "memory", "until it was ended here; what it takes later is not known"),
+        ("cut", LATE, 3, "resumable", "it had no checkpoint by then"),
+        ("pruned", ITS_OWN_PRUNER, None, "runs", "it ended itself as pruned"),
+    ):
+        for n in range(3 if name == "late" else 0):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{n}.txt").touch()
+        found = examined(tmp_path / name, body, reports=reports)
+        assert expected in told(found, about)[1]
+        assert name != "late" or found.resumable is False, "a kill before the checkpoint costs the whole trial"
+        assert name == "late" or found.trial_s is None, "nobody saw a whole trial"
+
+
+def test_a_forecast_of_memory_is_no_larger_than_what_ran() -> None:
+    whole_ones = Forecast(2, 8, 2, 1, 5.0, peak_bytes=1 << 30, memory=8 << 30)
+    assert whole_ones.fits is True and "memory: 1.0 GB with 1 slot, of 8.0 GB" in list(whole_ones.sentences())
+    part = Forecast(2, 8, 1, 1, 5.0, peak_bytes=1 << 30, memory=8 << 30, peak_at_least=True)
+    assert part.fits is None
+    assert "memory: at least 1.0 GB with 1 slot, of 8.0 GB, estimated from 1 cell" in list(part.sentences())
+    assert Forecast(2, 8, 1, 1, 5.0, peak_bytes=8 << 30, memory=8 << 30, peak_at_least=True).fits is False
+
+
+def test_all_is_well_is_said_of_cells_that_ran(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study")
+    (study.folder / "train.py").write_text(textwrap.dedent(LATE))
+    words = ("train.py:objective", "-m", "n=1,2", "--trials", "2")
+    said = study.fts("check", *words, "--patience", "1s").err
+    assert "not checked, because --patience ran out: n=2" in said and "No problem in the 1 cell that ran" in said
 
 
 def test_a_run_that_was_ended_early_says_how_to_learn_more(tmp_path: Path) -> None:

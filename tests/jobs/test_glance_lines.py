@@ -12,6 +12,7 @@ from fts.jobs.actions import by_id
 from fts.jobs.status import formatting
 from fts.jobs.status import headline as glance_lines
 from fts.jobs.status import summary as glances
+from fts.jobs.status.sentences import finish
 from tests.tui.values import NOW, make_job, make_snapshot, make_worker, picture
 
 TABS = ("Queue", "Trials", "Curves", "Hardware", "Logs", "Results", "Events")
@@ -120,6 +121,27 @@ def said(snapshot, width=120, height=40, **facts):
 
 def with_worker(asked):
     return replace(picture(), workers=(make_worker(asked=asked),))
+
+
+def test_workers_that_leave_before_the_end_are_not_said_to_reach_it():
+    """After the trial, after the job with others waiting, at once; not if another worker stays or nothing is left."""
+    alone = (make_job(1, status="running", worker_id=1, lease_until=NOW + 50, trials_wanted=50, trials_complete=9,
+                      started_at=NOW - 3600, spec=picture().jobs[0].spec),)  # fmt: skip
+    for asked, changed, reaches in (
+        (None, {}, True),
+        ("drain_trial", {}, False),
+        ("drain_job", {}, False),
+        ("stop", {}, False),
+        ("drain_job", {"jobs": alone}, True),
+        ("drain_trial", {"jobs": alone}, False),
+        ("drain_trial", {"workers": (make_worker(asked="drain_trial"), make_worker(2))}, True),
+        ("drain_trial", {"workers": (make_worker(asked="drain_trial"), make_worker(2, gone=True))}, False),
+    ):
+        glance = glances.look(replace(with_worker(asked), **changed), NOW)
+        assert glance.will_go_on is reaches and glances.as_dict(glance)["finish"]["will_go_on"] is reaches
+        if glance.forecast.finish_at is not None:
+            assert finish(glance).startswith("the work will be done") is reaches
+    assert "if a worker continues after the drain" in "\n".join(said(with_worker("drain_trial")))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fts.jobs.status.concern import Word
+from fts.jobs.status.concern import About, Word
 from fts.jobs.status.conditions import silent_worker
 from fts.jobs.status.disk_usage import Kept
 from fts.jobs.status.formatting import MB
@@ -70,6 +70,11 @@ SITUATIONS = {
         healthy(workers=(make_worker(heartbeat_at=NOW - 180),)), Word.ACT, "silent for 3 min"),
     "a worker that died before the clock was set back": (
         healthy(workers=(make_worker(heartbeat_at=NOW + 3 * HOUR),)), Word.ACT, "silent since the clock was set back"),
+    "a guard that was cooling when its worker died": (
+        healthy(workers=(make_worker(heartbeat_at=NOW - 600, guard="cooling", guard_message="86 °C"),)),
+        Word.ACT, "silent for 10 min"),
+    "restarts of yesterday, after the clock was set back": (
+        healthy(events=restarts(4, ago=-24 * HOUR)), Word.WELL, "running"),
     "a silent worker with nothing to do": (
         make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 5),),
                       workers=(make_worker(heartbeat_at=NOW - 999),)),
@@ -319,3 +324,19 @@ def test_a_job_whose_trial_waits_is_not_said_to_run():
     assert found.reason.startswith("2M/h5 running; 2M/h1 since 08:13: ") and found.short == "2M/h5 running, 2M/h1 waits"
     several = replace(healthy().jobs[0], spec={**healthy().jobs[0].spec, "parallel": 4})
     assert judge(healthy(jobs=(several,), events=(wait,)), NOW).short == "2M/h1 running"
+
+
+def test_a_guard_is_named_that_a_live_worker_is_and_a_cause_that_is_one():
+    """Nobody guards a machine without a worker; `failed: finished` names no cause."""
+    gone = make_worker(2, status="stopped", guard="ok")
+    dead = make_worker(3, heartbeat_at=NOW - 600, guard="cooling")
+    lost = failed(), make_job(4, status="done", ended_at=NOW - HOUR)
+    for workers, expected in (
+        ((), "No worker, 1 other cell fine."),
+        ((gone, dead), "No worker, 1 other cell fine."),
+        ((make_worker(guard="ok"), dead), "Worker 1 alive, guard ok, 1 other cell fine."),
+    ):
+        assert judge(make_snapshot(jobs=lost, workers=workers), NOW).reason.endswith(expected)
+    none = replace(failed(), cause=Cause.FINISHED)
+    assert judge(make_snapshot(jobs=(none,)), NOW).reason.startswith("20M/h5 failed: no result (")
+    assert not [c for c in judge(make_snapshot(jobs=lost, workers=(dead,)), NOW).concerns if c.about is About.GUARD]

@@ -12,7 +12,8 @@ from tests.tui.values import make_job
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(5, "5s"), (54, "54s"), (56, "1m"), (41 * 60, "41m"), (6 * 3600 + 12 * 60, "6h12"), (17 * 3600, "17h"),
-     (29 * 3600, "1d5h"), (52 * 3600, "2d4h"), (31 * 86400, "31d"), (None, "—"), (math.inf, "—"), (-3, "0s")],
+     (29 * 3600, "1d5h"), (52 * 3600, "2d4h"), (31 * 86400, "31d"), (None, "—"), (math.inf, "—"), (-3, "0s"),
+     (0.2, "<1s")],
 )  # fmt: skip
 def test_time_to_go_takes_at_most_five_characters(seconds, said):
     assert formatting.left(seconds) == said

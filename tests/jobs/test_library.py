@@ -145,11 +145,21 @@ def test_the_winner_as_words_as_python_and_as_json(toy: Database, capsys: pytest
     run_trial(toy, claim(toy), 0, 0.8, {"lr": 1e-4, "optimizer": "a b"})
     assert command(toy.path, capsys, "best", "mnist/S")[1] == "--lr=0.0001 '--optimizer=a b'\n"
     code, out, err = command(toy.path, capsys, "best", "1", "--python")
-    assert (code, out, err) == (0, "dict(lr=0.0001, optimizer='a b')\n", "t0 of mnist/S: acc 0.8000\n")
+    so_far = "t0 of mnist/S: acc 0.8000; so far: 1 of 3 trials have ended\n"
+    assert (code, out, err) == (0, "dict(lr=0.0001, optimizer='a b')\n", so_far)
     found = json.loads(command(toy.path, capsys, "best", "1", "--json")[1])["best"]
     assert (found["value"], found["trial"], found["axes"]) == (0.8, 0, {"data": "mnist", "size": "S"})
     code, out, err = command(toy.path, capsys, "best", "2")
     assert (code, out) == (6, "") and "job 2 (mnist/M) has no best trial: no complete trial yet; `fts trials 2`" in err
+
+
+def test_the_winner_is_not_called_alone_where_others_are_as_good(
+    toy: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claimed = claim(toy)
+    for number, value in enumerate((0.8, 0.5, 0.8)):
+        run_trial(toy, claimed, number, value)
+    assert command(toy.path, capsys, "best", "1")[2] == "t0 of mnist/S: acc 0.8000; as good: 1 other\n"
 
 
 # ---------------------------------------------------------------- a script that calls optimize
@@ -398,6 +408,8 @@ def test_trials_of_optuna_become_history_and_a_function_goes_on_from_it(
         assert old.state.name != "COMPLETE" or old.value == new.value
     assert after.best_trial.number == before.best_trial.number == fts.load(path).cells.records()[0]["best_trial"]
     assert fts.load(path).trials.records("new")[0]["started_at"] == before.trials[0].datetime_start.timestamp()
+    failed = fts.load(path).trials.records("new")[1]
+    assert (failed["status"], failed["value"]) == ("failed", None), "its last report is no value"
     assert "nothing is left to run" in command(path, capsys, "retry", "new")[2]
     assert "there is a study 'new' here (job 1)" in command(path, capsys, "import", url, "--name", "new")[2]
     more = ("enqueue", "train.py:objective", "--name", "new", "--direction", "maximize", "--trials", "9")

@@ -45,6 +45,16 @@ def test_a_job_whose_worker_has_died_does_not_run():
     assert second == "worker 1 ran it, attempt 2" and not any("DRAINING" in text or "guard" in text for text in rest)
 
 
+def test_a_job_whose_worker_is_silent_is_not_said_to_run():
+    for silent, how in (
+        (make_worker(heartbeat_at=NOW - 600, guard="frozen"), "for 10 min"),
+        (make_worker(heartbeat_at=NOW + HOUR), "since the clock was set back"),
+    ):
+        told = why(JOB, replace(SNAPSHOT, workers=(silent,)))
+        assert told[0] == f"not known whether job 1 (2M/h1) is running: worker 1 on spark is silent {how}"
+        assert told[1] == "worker 1 ran it, attempt 2" and not any("guard" in one for one in told)
+
+
 def test_a_trial_that_pauses_after_a_fault_of_the_machine_is_told_of_until_it_runs_again():
     events = (make_event(6, NOW - 30, "trial_resumed", 1, trial_id=3), WAIT, make_event(8, NOW - 5, "worker_asked", 1))
     first, *rest = why(JOB, replace(SNAPSHOT, events=events))

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from fts.jobs.metrics.exposition import Family, text_of
+from fts.jobs.metrics.server import Board
 from fts.state import transitions
 from tests.cli.study import Said, places_of
 from tests.fts_process import Study, wait_until
@@ -51,6 +52,15 @@ def get(port: int, path: str, **headers: str) -> tuple[int, str, str]:
             return answer.status, answer.read().decode(), answer.headers["Content-Type"]
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(), error.headers["Content-Type"]
+
+
+def gauges_text(folder: Path) -> str:
+    """The page, read once without a server."""
+    board = Board(places_of(folder))
+    try:
+        return board.look().metrics
+    finally:
+        board.close()
 
 
 def parsed(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -112,6 +122,26 @@ def test_health_is_503_while_compute_is_lost_and_when_nobody_knows(
         for path in (tmp_path / "away").iterdir():
             path.rename(places_of(tmp_path).outputs / path.name)
         wait_until(lambda: get(port, "/healthz")[0] == 200)
+
+
+def test_what_no_worker_measures_now_and_when_nothing_works_is_absent(made: Made, tmp_path: Path) -> None:
+    """A scraper takes each number for one of now: the last ones of a dead worker and an end that moves are left out."""
+    db, _, _ = made
+    transitions.add_sample(db, 1, cpu_percent=90.0, trial_rss=1 << 20)
+    of_now = ("fts_worker_cpu_percent", "fts_worker_trial_memory_bytes", "fts_worker_guard")
+    ends = ("fts_finish_timestamp_seconds", "fts_cell_seconds_left")
+
+    def page() -> set[str]:
+        db.execute_sql("UPDATE worker SET heartbeat_at = ?", (db.now() - silent_s,))
+        return {name for name, _ in parsed(gauges_text(tmp_path))}
+
+    silent_s = 0.0
+    assert {*of_now, *ends} <= page()
+    transitions.pause_queue(db, "lunch")
+    assert not page() & {"fts_finish_timestamp_seconds"} and set(of_now) <= page()
+    transitions.resume_queue(db)
+    silent_s = 600.0
+    assert not page() & {*of_now, *ends} and "fts_worker_up" in page()
 
 
 def test_foreign_pages_odd_requests_and_a_crowd_do_no_harm(made: Made, tmp_path: Path) -> None:

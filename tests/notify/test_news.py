@@ -269,12 +269,14 @@ def test_a_target_that_gets_nothing_is_shown_so(
     monkeypatch.chdir(tmp_path)
     targets.write(Settings((Target("desk", "command: true"), Target("wall", "command: false"))))
     sender = Notifier(places_of(tmp_path), 0)
+    where = ["--db", str(places_of(tmp_path).db)]
+    main([*where, "doctor"])
+    assert "not known whether messages reach desk, wall: none was sent yet" in capsys.readouterr().out
     finished_cell(db)
     sender.step()
     time.sleep(0.01)
     sender.step()
     sender.db.close()
-    where = ["--db", str(places_of(tmp_path).db)]
     assert main([*where, "notify", "list", "--json"]) == 0
     desk, wall = json.loads(capsys.readouterr().out)["notify"]["targets"]
     assert desk["last_sent"] and not desk["failed_tries"] and wall["last_sent"] is None and wall["failed_tries"]

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from fts.jobs.records.trial_roles import replicates_of
 from fts.jobs.report import predicted, statistics
-from fts.jobs.report.data import StudyReport, study_report
+from fts.jobs.report.cost import cost
+from fts.jobs.report.data import CellReport, StudyReport, study_report
+from fts.jobs.report.opening import answer
 from fts.jobs.report.sentences import sentences
 from fts.state.db import Database
+from fts.state.values import TrialStatus
 from tests.cli.study import places_of
 from tests.report.planted import planted
 
@@ -125,6 +129,82 @@ def test_pruning_is_audited_by_the_trials_that_survived(study: StudyReport):
     found = statistics.audit(study.cells[0])
     assert found is not None and found.pruned == 2 and found.step == 1
     assert found.ended == 17 and 0.05 < found.saved < 0.1 and found.agreement == pytest.approx(1.0)
+
+
+def test_what_pruning_saved_is_a_share_of_all_steps_and_trials_of_the_study(study: StudyReport):
+    """Also of cells in which nothing was pruned, and of cells with longer trials."""
+
+    def changed(n: int, cell: CellReport) -> CellReport:
+        kept = [t for t in cell.trials if n < 2 or t.status is not TrialStatus.PRUNED]
+        return replace(cell, trials=tuple(replace(t, epochs=t.epochs * (20 if n == 0 else 1)) for t in kept))
+
+    mixed = replace(study, cells=tuple(changed(n, cell) for n, cell in enumerate(study.cells)))
+    pruned = complete = ran = spared = 0
+    for cell in mixed.cells:
+        of = {status: [t.epochs for t in cell.trials if t.status is status] for status in TrialStatus}
+        usual = sorted(of[TrialStatus.COMPLETE])[len(of[TrialStatus.COMPLETE]) // 2]
+        pruned, complete = pruned + len(of[TrialStatus.PRUNED]), complete + len(of[TrialStatus.COMPLETE])
+        ran += sum(t.epochs for t in cell.trials)
+        spared += sum(max(usual - epochs, 0) for epochs in of[TrialStatus.PRUNED])
+    share = spared / (ran + spared)
+    told = f"{pruned} of {pruned + complete} trials were pruned, which saved about {share:.0%} of all {mixed.step}s."
+    assert told in said(mixed)
+    without = tuple(replace(t, status=TrialStatus.PRUNED) for t in study.cells[1].trials[:3])
+    unknown = replace(study, cells=(study.cells[0], replace(study.cells[1], trials=without)))
+    assert "; what 3 of them saved is not known." in said(unknown)
+
+
+def test_equal_values_have_no_interval_and_no_single_best(study: StudyReport):
+    """Runs that gave the same value to the last digit measured no spread; of equal trials none is the best alone."""
+    first = study.cells[0]
+    assert first.best is not None and first.replicates is not None
+    for same in (first.best.value, 0.625):
+        again = tuple(replace(t, value=same) for t in first.replicates.trials)
+        found = replicates_of(first.best, again)
+        assert found is not None and not found.interval.is_known and found.interval.value == same
+        text = said(replace(study, cells=(replace(first, replicates=found),)))
+        assert "3 runs with other seeds gave the same" in text and "Student's t" not in text
+    ranked = [t for t in first.complete if t.number != first.best.number][:2]
+    tied = tuple(replace(t, value=first.best.value) if t in ranked else t for t in first.trials)
+    several = replace(study, cells=(replace(first, trials=tied),))
+    assert f"of trial t{first.best.number} and of 2 others." in said(several)
+    assert f"(trial t{first.best.number} and 2 others)" in answer(several)
+
+
+def test_cells_that_only_repeat_one_difference_measure_no_curse(study: StudyReport):
+    """Cells share the seeds of their trials, so that the same noise may come back in each of them."""
+    cells = []
+    for cell in study.cells:
+        assert cell.replicates is not None and cell.best is not None and cell.best.value is not None
+        mean = cell.best.value + 0.02
+        found = replace(cell.replicates, interval=replace(cell.replicates.interval, value=mean))
+        cells.append(replace(cell, replicates=replace(found, curse=mean - cell.best.value)))
+    text = said(replace(study, cells=tuple(cells)))
+    assert "overstate" not in text and "which count as independent here although they share the seeds" in said(study)
+
+
+def test_a_baseline_that_the_winner_beats_by_luck_alone_is_named(study: StudyReport):
+    first = study.cells[0]
+    assert first.replicates is not None and first.baseline is not None and first.best is not None
+    mean, best = first.replicates.interval.value, first.best.value
+    assert best is not None and best < mean
+    lucky = replace(first, baseline=replace(first.baseline, value=(best + mean) / 2))
+    text = said(replace(study, cells=(lucky,)))
+    assert "The best trial is better than the baseline." in text
+    assert (
+        "With other seeds its mean is not better than the baseline: the best trial was chosen for being good." in text
+    )
+    assert "its mean is not better" not in said(
+        replace(study, cells=(replace(first, baseline=replace(first.baseline, value=mean + 1)),))
+    )
+
+
+def test_the_time_of_a_trial_is_that_of_the_search(study: StudyReport):
+    """The hours include replicates and baselines, which are no trials of the search."""
+    cell = study.cells[0]
+    worked = {t.number: 60.0 for t in cell.trials} | dict.fromkeys(range(100, 110), 3600.0)
+    section = cost(replace(study, cells=(replace(cell, worked=worked),)))
+    assert section is not None and ">60 s<" in section.body
 
 
 def test_an_edge_is_told_on_the_scale_on_which_it_was_drawn():

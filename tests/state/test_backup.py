@@ -15,7 +15,7 @@ from fts.state.backup import backup, check_file
 from fts.state.damage import copies, newest_backup
 from fts.state.db import Database, open_database
 from fts.state.errors import DatabaseCorrupt, DatabaseFailed, NoDatabase, NotOurDatabase, StateError, WrongStatus
-from fts.state.models import TicketRow
+from fts.state.models import JobRow, TicketRow
 from fts.state.restore import restore
 from fts.state.values import Cause
 from tests.state.helpers import LEASE_S, claimed, enqueued, spec, started, worker
@@ -253,6 +253,46 @@ def test_a_count_changed_by_hand_is_found(db: Database) -> None:
     transitions.enqueue(db, [spec(1)])
     db.execute_sql("UPDATE job SET trials_complete = 7")
     assert "job 1 has a wrong count of its complete trials" in [f.sentence for f in checks.drifted_counts(db)]
+
+
+def test_doctor_calls_right_only_what_it_compared(db: Database) -> None:
+    """Each change by hand that a screen would show is named; a good sentence is no larger than its comparison."""
+    enqueued(db)
+    claim = claimed(db)
+    transitions.finish_trial(db, claim, started(db, claim), "complete", Cause.FINISHED, value=0.5)
+    rest = {"trials_pruned": 0, "trials_failed": 0, "best_value": 0.5, "best_trial": 0}
+    for changed, expected in (
+        ({}, "the trial counts and the best trial of every job are right"),
+        ({"trials_pruned": 3, "trials_failed": 7}, "job 1 has a wrong count of its pruned and failed trials"),
+        ({"best_value": -99.0}, "job 1 has a wrong best trial: by its trials, it is t0"),
+        ({"best_value": None, "best_trial": None}, "job 1 has a wrong best trial: by its trials, it is t0"),
+    ):
+        JobRow.update(rest | changed).execute(db)
+        assert [found.sentence for found in checks.drifted_counts(db)] == [expected]
+
+
+def test_doctor_calls_no_worker_alive_that_it_cannot_judge(db: Database) -> None:
+    def said() -> str:
+        return checks.quiet_workers(db)[0].sentence
+
+    assert said() == "no worker is recorded as running"
+    worker(db, pid=77)
+    assert said() == "no worker has been without a heartbeat for 5 min"
+    db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at + 86400")
+    assert said().startswith("not known whether worker 1 on lab (pid 77) is alive")
+
+
+def test_doctor_calls_a_disk_local_that_it_knows(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, ok, known, words in (
+        ("ext4", True, True, "is on a local disk (ext4)"),
+        ("ceph", False, True, "lies on a network file system (ceph)"),
+        ("beegfs_nodev", False, True, "lies on a network file system"),
+        ("fuse.unheard", True, False, "not known whether"),
+        (None, True, False, "its file system is not known"),
+    ):
+        monkeypatch.setattr(checks, "_filesystem", lambda _, kind=kind: kind)
+        (found,) = checks.location(db)
+        assert (found.ok, found.known) == (ok, known) and words in found.sentence
 
 
 def test_doctor_sees_the_log_of_a_database_behind_a_link(db: Database, tmp_path: Path) -> None:
