@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.lag import parallel_of, seen_below
+from fts.jobs.api.load import installed
 from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
@@ -34,6 +35,7 @@ from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.machine_errors import DISK_ERRORS
 from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft
+from fts.jobs.supervisor.study_calls import CalledStudy
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.trial.death import log_tail
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -85,6 +87,13 @@ class JobRunner:
         self.owed = PendingExports(db, places) if owed is None else owed  # not `owed or ...`: an empty one is false
         self.job = claim.job
         self.study = load_study(self.job.study)
+        if self.job.study in installed():  # code of a user, which may not return
+            self.study = CalledStudy(  # type: ignore[assignment]  # it has the methods of the study
+                self.study,
+                settings.stuck_s,
+                lambda: ordered(self.job.id),
+                lambda: backoff is not None and backoff.others_wait(db, settings.outage_pause_s, self.job.id),
+            )
         self.cell = checked_cell(self.study, self.job)
         self.most = most_trials(self.cell)
         self.parallel = parallel_of(self.cell)
