@@ -33,6 +33,14 @@ class S(BareStudy):
         while number == 1 and Path("hangs").exists():
             time.sleep(0.05)
         return super().params(cell, number)
+
+    def after_trial(self, finished):
+        if Path("hooks_fail").exists():
+            raise KeyError("of a trial")
+
+    def after_job(self, finished):
+        if Path("hooks_fail").exists():
+            raise ValueError("of a job")
 """
 
 
@@ -76,6 +84,35 @@ def test_a_study_that_hangs_in_a_slot_lets_other_jobs_pass_and_continues_when_it
     assert worker.wait(60) == 0
     assert study.one("SELECT status FROM job WHERE id = 1") == "done"
     assert trials(study, 1) == trials(study, 3), "nothing is lost or drawn again"
+
+
+def test_a_hook_that_raises_takes_no_result_and_that_of_a_job_runs_again(tmp_path: Path) -> None:
+    study = own_study(tmp_path)
+    for name in ("first", "twin"):
+        study.ok("enqueue", "train.py:f", "--name", name, "--trials", "2")
+    of_own(study, 1)
+    (study.folder / "hooks_fail").touch()
+    study.ok("worker", "--until-empty")
+    (job, twin) = study.query("SELECT status, message, attempt FROM job ORDER BY id")
+    assert (job["status"], job["attempt"], twin["status"]) == ("failed", 1, "done")
+    assert job["message"] == (
+        "after_job() of the study own failed: of a job (ValueError, own_study.py line 23); all trials have ended and "
+        "keep their results; repair it, then `fts retry 1` calls it again"
+    )
+    warned = study.query("SELECT message FROM event WHERE verb = 'warned' ORDER BY id")
+    assert [one["message"].rpartition("; ")[2] for one in warned] == [
+        f"t{n} keeps its result, and the job continues without this call" for n in (0, 1)
+    ]
+    assert (
+        "after_trial() of the study own failed: 'of a trial' (KeyError, own_study.py line 19)" in warned[0]["message"]
+    )
+    before = trials(study, 1)
+    assert before == trials(study, 2)
+    assert study.ok("best", "first") == study.ok("best", "twin")
+    (study.folder / "hooks_fail").unlink()
+    assert "nothing is left to run" in study.ok("retry", "1")
+    study.ok("worker", "--until-empty")
+    assert study.one("SELECT status FROM job WHERE id = 1") == "done" and trials(study, 1) == before
 
 
 class Asked:
