@@ -1,19 +1,23 @@
 """Starts a thread, or raises an OSError that says why this machine allows no more of them, as it does for a process.
 
-`repeat` is the loop of a thread that must live as long as its process.
+`repeat` is the loop of a thread that must live as long as its process. `place_of` and `stack_of` say where a thread is.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
+import sys
 import threading
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.raising import chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 log = logging.getLogger("fts.worker")
 
@@ -71,6 +75,25 @@ def repeat(
                 log.warning("%s: %s", what, str(error) or logged, exc_info=not isinstance(error, foreseen))
         if wait_s is None or over.wait(wait_s):
             return
+
+
+def stack_of(frame: FrameType) -> str:
+    """Returns the lines of a stack, outermost first, without their source: its file may be on the disk that hangs."""
+    codes = [(each.f_code, line) for each, line in traceback.walk_stack(frame)]
+    return "\n".join(f'  File "{code.co_filename}", line {line}, in {code.co_name}' for code, line in reversed(codes))
+
+
+def place_of(frame: FrameType) -> str:
+    """Says where a thread is: `in wait (subprocess.py, line 1264), called by reap (supervisor/child.py, line 358)`."""
+    caller: FrameType | None = frame
+    while caller is not None and caller.f_globals.get("__name__", "").split(".")[0] in sys.stdlib_module_names:
+        caller = caller.f_back
+    text = f"in {_named(frame)}"
+    return text if caller is None or caller is frame else f"{text}, called by {_named(caller)}"
+
+
+def _named(frame: FrameType) -> str:
+    return f"{frame.f_code.co_name} ({'/'.join(Path(frame.f_code.co_filename).parts[-2:])}, line {frame.f_lineno})"
 
 
 class _Started(threading.Event):

@@ -351,7 +351,8 @@ TIMES = {
     "busy_s": "how long a worker waits for the write lock before it says so and asks again",
     "checkpoint_every_s": "how often a trial may write a checkpoint; 0.001: at every step, whatever it costs",
     "outage_pause_s": "pause before the third try after the machine failed a trial twice; doubles up to a minute",
-    "stuck_s": "a slot whose thread does nothing for this time, and the 120 s of a stop, is reported",
+    "stuck_s": "a slot whose thread does nothing for this time, and the 120 s of a stop, is reported; it leaves a "
+    "question to an installed study that has not returned for this time, if other jobs wait",
     "node_lease_s": "a node that was silent for so long is lost",
     "launch_s": "how long an agent on a named node may take to come up",
 }

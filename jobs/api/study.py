@@ -294,13 +294,22 @@ class Study:
     # -- afterwards
 
     def after_trial(self, finished: Finished) -> None:
-        """Called after a trial has ended and is recorded."""
+        """Called after a trial has ended and is recorded, at most once: a kill before the call leaves it out.
+
+        An error in this code is reported as an event of the trial; the trial keeps its result and the job continues.
+        """
 
     def after_job(self, finished: Finished) -> None:
-        """Called when all trials of a job have ended, before the job is set to done."""
+        """Called when all trials of a job have ended, before the job is set to done. After a kill it is called again.
+
+        An error in this code fails the job. Its trials keep their results, and `fts retry` calls this method again.
+        """
 
     def on_result(self, finished: Finished, facts: Mapping[str, Any]) -> None:
-        """Called when a trial has reported its result, before the result is recorded."""
+        """Called when a trial has reported its result, before the result is recorded. After a kill it is called again.
+
+        An error in this code interrupts the trial; the third one in a row fails the job.
+        """
 
     # -- for people
 

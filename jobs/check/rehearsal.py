@@ -110,7 +110,7 @@ class Stage:
         return TrialSpec(
             cell=self.cell,
             number=number,
-            params=drawn(self.study, self.cell, number, tuple).params,
+            params=first_params(self.study, self.cell, number),
             seed=self.study.seed(self.cell, number),
             threads=self.threads,
             device=self.device,
@@ -196,3 +196,8 @@ def take(seen: Seen, fact: dict[str, Any], at: float, metric: str) -> None:
 
 def holds_files(folder: Path) -> bool:
     return any(path.is_file() for path in folder.rglob("*"))
+
+
+def first_params(study: Study, cell: BareCell, number: int) -> dict[str, Any]:
+    """Returns what a trial without a history draws, sorted by name as in a worker's record: the order of {args}."""
+    return dict(sorted(drawn(study, cell, number, tuple).params.items()))

@@ -13,12 +13,11 @@ from fts.frozen import dataclass
 from fts.jobs.api.command import BareStudy, CommandCell, filled
 from fts.jobs.check import words
 from fts.jobs.check.examine import Examination, Examined
-from fts.jobs.check.rehearsal import Seen, Stage
+from fts.jobs.check.rehearsal import Seen, Stage, first_params
 from fts.jobs.check.words import whole_trial_s
 from fts.jobs.status import formatting
 from fts.jobs.study_file.chosen import chosen as meant
 from fts.jobs.supervisor.attempt import Ended
-from fts.jobs.supervisor.job_runner import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -204,7 +203,7 @@ def shown(cell: BareCell, machine: Machine, root: Path, number: int) -> Shown:
         seen = on.run(on.spec(number), FIRST_DRAWS_S, lambda seen: bool(seen.reports))
         problem = None if seen.ended or seen.cut else seen.message
         return Shown(cell, number, seen.params, problem=problem)
-    params = drawn(study, cell, number, tuple).params
+    params = first_params(study, cell, number)
     if not isinstance(cell, CommandCell):
         return Shown(cell, number, params)
     return Shown(cell, number, params, command_line(cell, params, number))

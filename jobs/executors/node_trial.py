@@ -22,7 +22,7 @@ from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fts.jobs.sensors.reading import Sensors
@@ -63,8 +63,9 @@ class NodeTrial:
         self._files_after = 0.0  # monotonic
         self._measures = False  # its step times are comparable
         self._early: list[str] | None = None  # STOP frames for a process that is still being started; None: no start
-        self._lock = threading.Lock()  # protects _early: one thread receives frames, another starts the process
+        self._lock = threading.Lock()  # one thread receives frames, another starts the process and sends its files
         self._read_by = float("inf")  # monotonic
+        self._stays_frozen = False  # an order has frozen it
         self._oom_kills = 0  # of the machine before the process was started
         self._asked_to_end = False  # it was asked to end: not the node's fault if it never becomes ready
         self._over = False  # the trial has failed because of its files: later facts are ignored
@@ -88,6 +89,7 @@ class NodeTrial:
             raise
         keep_within(child, self.watchdog.limits)
         self._read_by, self._asked_to_end, self._oom_kills = float("inf"), False, child.oom_kills()
+        self._stays_frozen = False
         with self._lock:
             self.child = child
             early, self._early = self._early or [], None
@@ -142,6 +144,8 @@ class NodeTrial:
             if self._early is not None:
                 self._early.append(how)
                 return
+            if how in ("freeze", "thaw"):
+                self._stays_frozen = how == "freeze"
         if (child := self.child) is not None:
             self._asked_to_end |= how in ("ask", "insist", "kill", "stdin")
             if how == "ask":
@@ -229,11 +233,29 @@ class NodeTrial:
         if not hurry and time.monotonic() < self._files_after:
             return
         began = time.monotonic()
-        attempt.files.send(self.writer, {"token": attempt.token}, again=hurry)
+        if not attempt.files.is_torn:
+            attempt.files.send(self.writer, {"token": attempt.token}, again=hurry)
+        if attempt.files.is_torn:
+            with self._standing():
+                attempt.files.send(self.writer, {"token": attempt.token}, again=hurry)
         self._files_after = time.monotonic() + (time.monotonic() - began) / SHARE
         if attempt.files.links_left and not attempt.warned_of_link:
             attempt.warned_of_link = True
             self._explain(attempt, LINK_STAYS.format(attempt.files.links_left[0]))
+
+    @contextlib.contextmanager
+    def _standing(self) -> Iterator[None]:
+        """Stops the trial's processes meanwhile: their files are then as a kill would leave them, and do not change."""
+        child = self.child
+        if child is None or child.frozen or not child.freeze():
+            yield
+            return
+        try:
+            yield
+        finally:
+            with self._lock:
+                if not self._stays_frozen:
+                    child.thaw()
 
     def _explain(self, attempt: Attempt, text: str) -> None:
         """Adds a line to the trial's log at the head, unless metrics are read from it."""

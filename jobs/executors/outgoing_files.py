@@ -65,6 +65,7 @@ class OutgoingFiles:
         self.folder, self.store = folder, store
         self.sent: dict[str, State] = {}
         self.lags = False  # a checkpoint kept changing during the last call: the other side has an older one
+        self.is_torn = False  # likewise, and the other side has dropped what it got during the last call
         self.links_left: list[str] = []  # links among the checkpoints that the last scan left out
 
     def mark_all_sent(self) -> None:
@@ -80,7 +81,7 @@ class OutgoingFiles:
         Raises BadFile, before anything is sent, for files that the other side would refuse.
         """
         total, until = 0, time.monotonic() + AGAIN_S
-        self.lags = False
+        self.lags = self.is_torn = False
         for look in range(LOOKS + again):
             now = self._still()
             now |= {name: state for name, state in self.sent.items() if name not in now and self._is_locked(name)}
@@ -115,6 +116,7 @@ class OutgoingFiles:
                 before = {name: self.sent[name] for name in files.missing if name in self.sent}
                 self.sent = {name: state for name, state in now.items() if name not in files.missing} | before
             if whole or not again:
+                self.is_torn = not whole
                 return total
             self.lags = time.monotonic() > until
         return total  # the next call sends them

@@ -31,7 +31,8 @@ SHOWN = (  # fields of a trial that become user attributes in Optuna
 )  # fmt: skip
 OF_SPEC = ("dataset", "data_md5", "code_md5")  # fields of a job's specification that become user attributes
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
-JOB = "job"  # user attribute of every study that fts has written
+JOB = "job"  # user attribute of every study that fts has written since 2026-11-23
+BEFORE = {"budget", "horizon", "task", "tier", "data_md5"}  # the user attributes of one that it wrote before
 SQLITE = "sqlite:///"
 SQLITE_FILE = re.compile(r"sqlite(?:\+\w+)?:///(?:file:)?([^?]*)")
 SECRET = re.compile(r"(?<=://)[^:/@]*(:[^@]*)?@")  # user and password of an address
@@ -121,7 +122,8 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
 
 def is_ours(study: optuna.study.StudySummary) -> bool:
     """Returns whether an export may replace the study: fts has written it, or it is empty, as after a kill."""
-    return JOB in study.user_attrs or not (study.n_trials or study.user_attrs)
+    attributes = set(study.user_attrs)
+    return JOB in attributes or attributes == BEFORE or not (study.n_trials or attributes)
 
 
 def name_of(job: Job, cells: Sequence[Job]) -> str:

@@ -9,7 +9,6 @@ from fts.jobs.status.conditions import is_live, running_trials, taken_slots
 from fts.jobs.status.event_groups import GUARDED, stuck_sentence, stuck_slots, waiting_since
 from fts.state.scheduling import QueueContext, runnable_reason
 from fts.state.values import Job, JobStatus, Snapshot, Worker
-from fts.state.values.job import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +111,7 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         sentences.append(f"DRAINING: {asked}")
     elif job.is_passed_over:
         sentences.append(f"{name} is not running: {job.message}")
-        if SILENT in (job.message or ""):
+        if job.waits_for_study:
             sentences.append(f"it starts once the study has answered; `fts pause {job.id}` takes it out of the queue")
         else:
             sentences.append("it starts once a slot and what it waits for are free; until then slots run later jobs")

@@ -37,7 +37,6 @@ from fts.jobs.status.event_groups import (
 from fts.jobs.status.surface import Surface, by
 from fts.state.scheduling import FULL_DISK, OF_DISK, resumes_by_itself
 from fts.state.values import Event, JobStatus, Snapshot, Worker
-from fts.state.values.job import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,8 +101,8 @@ def _restarts(snapshot: Snapshot, now: float) -> Iterator[Concern]:
 
 
 def _silent_studies(snapshot: Snapshot) -> Iterator[Concern]:
-    """Reports jobs that cannot start because their study does not say what a trial needs."""
-    silent = [job for job in runnable(snapshot) if job.is_passed_over and SILENT in (job.message or "")]
+    """Reports jobs that cannot start because their study does not answer."""
+    silent = [job for job in runnable(snapshot) if job.waits_for_study]
     if silent:
         first = silent[0]
         more = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""

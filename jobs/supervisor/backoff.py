@@ -11,6 +11,7 @@ from fts.jobs.supervisor.machine_errors import pause_s
 from fts.jobs.supervisor.retry_limits import tries_without_progress
 from fts.jobs.watchdog.stop_request import StopReason
 from fts.state import queries
+from fts.state.ticket_rows import next_runnable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,10 @@ class Backoff:
     def excluded(self, db: Database, first_s: float) -> frozenset[int]:
         """Returns the queued jobs that may not be claimed yet, also those that another worker has tried last."""
         return self.jobs | jobs_in_backoff(db, first_s)
+
+    def others_wait(self, db: Database, first_s: float, job_id: int) -> bool:
+        """Could a slot run another job than this one?"""
+        return next_runnable(db, self.excluded(db, first_s) | {job_id}) is not None
 
     def any_ended(self) -> bool:
         """Has any wait ended since the last call?"""

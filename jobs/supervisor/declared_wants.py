@@ -60,6 +60,8 @@ class DeclaredWants:
         self._asked: dict[str, dict[int, Row]] = {}  # study -> jobs that its thread has not answered yet, in order
         self._late: set[str] = set()  # studies for which a claim has waited in vain, and that still owe answers
         self._has_answered = False  # a late one, since the last call of any_answered
+        # job id -> its study, why its slot has left it, and the thread that the study has not returned from
+        self._left: dict[int, tuple[str, str, threading.Thread]] = {}
 
     def of(self, job_id: int, md5: str) -> Want | None:
         """Returns what the job declares; None: not known for this specification."""
@@ -93,15 +95,30 @@ class DeclaredWants:
         return known[1] if known is not None else None
 
     def silent(self, job_id: int) -> str | None:
-        """Returns the study that owes the answer for this job and for which a claim has waited in vain."""
+        """Returns the study that owes an answer for this job, for which a claim or a slot has waited in vain."""
         with self._changed:
+            if job_id in self._left:
+                return self._left[job_id][0]
             return next((study for study in self._late if job_id in self._asked.get(study, {})), None)
 
     def any_answered(self) -> bool:
-        """Has a study answered since the last call after a claim had waited for it in vain?"""
+        """Has a study answered since the last call, for which a claim or a slot had waited in vain?"""
         with self._changed:
+            returned = [job_id for job_id, (_, _, thread) in self._left.items() if not thread.is_alive()]
+            for job_id in returned:
+                del self._left[job_id]
             before, self._has_answered = self._has_answered, False
-            return before
+            return before or bool(returned)
+
+    def leaves(self, job_id: int, study: str, why: str, thread: threading.Thread) -> None:
+        """Notes that a slot has left the job, because its study has not returned from a question in this thread."""
+        with self._changed:
+            self._left[job_id] = (study, why, thread)
+
+    def not_returned(self, job_id: int) -> str | None:
+        """Returns why a slot has left the job, while its study has not returned yet."""
+        left = self._left.get(job_id)  # without the lock, as above
+        return None if left is None else left[1]
 
     def _owes(self, row: Row) -> bool:
         return self._asked.get(row[1], {}).get(row[0]) == row

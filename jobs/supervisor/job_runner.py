@@ -7,6 +7,7 @@ writes carry the claim's token, so that a supervisor which lost its claim gets S
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.lag import parallel_of, seen_below
+from fts.jobs.api.load import installed
 from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
@@ -33,12 +35,15 @@ from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.machine_errors import DISK_ERRORS
 from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
-from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft
+from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
+from fts.jobs.supervisor.study_calls import CalledStudy
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
+from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.death import log_tail
+from fts.jobs.trial.error_text import sentence_of
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions, trial_usage
-from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
+from fts.state.errors import DatabaseCorrupt, StateError, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
 from fts.state.scheduling import OF_DISK
 from fts.state.transitions.jobs import ALL_ENDED
@@ -57,6 +62,8 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.slot import Slot
     from fts.jobs.supervisor.startable import StartableJobs
     from fts.state.db import Database
+
+log = logging.getLogger("fts.worker")
 
 LOG_TAIL = 65_536  # bytes
 # what a score was measured on: a reused one is shown with it, too (lesson 1)
@@ -85,6 +92,13 @@ class JobRunner:
         self.owed = PendingExports(db, places) if owed is None else owed  # not `owed or ...`: an empty one is false
         self.job = claim.job
         self.study = load_study(self.job.study)
+        if self.job.study in installed():  # code of a user, which may not return
+            self.study = CalledStudy(  # type: ignore[assignment]  # it has the methods of the study
+                self.study,
+                settings.stuck_s,
+                lambda: ordered(self.job.id),
+                lambda: backoff is not None and backoff.others_wait(db, settings.outage_pause_s, self.job.id),
+            )
         self.cell = checked_cell(self.study, self.job)
         self.most = most_trials(self.cell)
         self.parallel = parallel_of(self.cell)
@@ -148,7 +162,14 @@ class JobRunner:
         """Runs all wanted trials, also those that a person adds while the last one ends, and finishes the job."""
         while self._run_trials():
             finished = self._finished()
-            self.study.after_job(finished)
+            try:
+                self.study.after_job(finished)
+            except Exception as error:  # noqa: BLE001  # a study's own code
+                fault = self._fault_of("after_job", error)
+                kept = "all trials have ended and keep their results"
+                again = f"repair it, then `fts retry {self.job.id}` calls it again"
+                self._fail(Cause.CODE_ERROR, f"{fault}; {kept}; {again}")
+                return
             ended = self._time_is_up
             if ended is None and self.most is not None and self.most < self.cell.trials:
                 ended = f"all {self.most} points of the grid have been tried"
@@ -188,7 +209,13 @@ class JobRunner:
         """Runs hooks and exports after a trial has ended; returns the request to leave the job, or None."""
         self.history.refresh()
         ended = self._reread(trial)
-        self.study.after_trial(self._finished())
+        try:
+            self.study.after_trial(self._finished())
+        except Exception as error:  # noqa: BLE001  # a study's own code
+            fault = self._fault_of("after_trial", error)
+            text = f"{fault}; t{ended.number} keeps its result, and the job continues without this call"
+            transitions.record_intervention(self.db, self.claim, "warned", text, {}, trial_id=ended.id)
+            self.tell(Note(text, self.job))
         self._export_trial(ended.number)
         hopeless = ended.cause == Cause.DATA_ERROR or self.history.fails_after(len(self.history)) is not None
         if self.parallel == 1 and hopeless:
@@ -196,6 +223,13 @@ class JobRunner:
             return StopRequest(StopReason.PARK)
         order = self._ordered(self.job.id)
         return None if order is None else StopRequest(order)
+
+    def _fault_of(self, hook: str, error: Exception) -> str:
+        """Says that code of the study failed in a hook. Raises the error again if it is one of disk or database."""
+        if isinstance(error, StateError) or cause_of(error) != Cause.CODE_ERROR:
+            raise error
+        log.error("%s() of the study %s failed", hook, self.job.study, exc_info=error)
+        return f"{hook}() of the study {self.job.study} failed: {sentence_of(error)}"
 
     # -- how a job is left
 

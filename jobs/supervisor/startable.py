@@ -17,7 +17,7 @@ from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.declared_wants import DeclaredWants
 from fts.state import transitions
 from fts.state.ticket_rows import runnable, spec_md5
-from fts.state.values.job import SILENT
+from fts.state.values.job import SILENT, is_of_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -86,7 +86,7 @@ class StartableJobs:
                     self._told[job_id] = (why, now + TELL_AGAIN_S)
                     (again if told == why else news)[job_id] = why
             for job_id, (why, _) in list(self._told.items()):
-                if job_id not in passed and why.endswith(SILENT) and self.declared.silent(job_id) is None:
+                if job_id not in passed and is_of_study(why) and self.declared.silent(job_id) is None:
                     news[job_id] = None
                     del self._told[job_id]
         if news:
@@ -161,11 +161,14 @@ class StartableJobs:
         return wants
 
     def _known(self, job_id: int, md5: str) -> Want | None:
+        if self.declared.not_returned(job_id) is not None:
+            return None
         left = self._left.get(job_id)  # without the lock, as DeclaredWants.of
         return left.want if left is not None and left.md5 == md5 else self.declared.of(job_id, md5)
 
     def _silence(self, job_id: int) -> str:
-        return f"the study {self.declared.silent(job_id) or ''} {SILENT}"
+        why = self.declared.not_returned(job_id)
+        return f"the study {self.declared.silent(job_id) or ''} {SILENT}" if why is None else why
 
 
 @cache  # for 10,000 jobs a look

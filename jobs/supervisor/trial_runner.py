@@ -35,7 +35,6 @@ from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions, trial_usage
 from fts.state.errors import BadRow, StaleToken
-from fts.state.ticket_rows import next_runnable
 from fts.state.values import Cause, Claim, Direction, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -248,11 +247,7 @@ class TrialRunner:
     def _others_wait(self) -> bool:
         """Is another job runnable in this slot?"""
         backoff = self.work.backoff
-        if backoff is None:
-            return False
-        return (
-            next_runnable(self.db, backoff.excluded(self.db, self.settings.outage_pause_s) | {self.job.id}) is not None
-        )
+        return backoff is not None and backoff.others_wait(self.db, self.settings.outage_pause_s, self.job.id)
 
     def _tries_without_progress(self) -> Sequence[Tried]:
         """Returns the tries, of any worker, that machine faults ended since the trial's last progress."""

@@ -15,6 +15,7 @@ from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.backoff import Backoff
 from fts.jobs.supervisor.machine_errors import DISK_FAILS, is_disk_trouble, pause_s
 from fts.jobs.supervisor.progress_events import JobLeft, Note
+from fts.jobs.supervisor.study_calls import NotReturned
 from fts.jobs.threads import no_room
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.error_text import sentence_of
@@ -80,7 +81,7 @@ class Emergency:
         if fails:
             self._write_with_retries(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return
-        cause = Cause.DRAINED if isinstance(error, DatabaseBusy) else Cause(cause_of(error))
+        cause = Cause.DRAINED if isinstance(error, DatabaseBusy | NotReturned) else Cause(cause_of(error))
         if cause is Cause.OUT_OF_MEMORY or no_room(error) is not None:  # in this worker: no fault of the trials
             cause = Cause.MACHINE_ERROR
         if is_disk_trouble(error):

@@ -1,7 +1,8 @@
 """Reports a slot whose thread does nothing for long, such as in a call to a disk or a driver that does not return.
 
 A thread that works or waits looks for orders several times a second (Orders.looks). One that no longer does would keep
-its job `running` for ever, while the heartbeats of its worker go on.
+its job `running` for ever, while the heartbeats of its worker go on. A thread that waits for a call of a study's code
+counts as doing nothing, although it looks for orders (supervisor/study_calls.py).
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ import logging
 import sys
 import threading
 import time
-import traceback
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status.event_groups import SLOT_STUCK, SLOT_WORKS
 from fts.jobs.status.formatting import spell
+from fts.jobs.supervisor.study_calls import CALLS
+from fts.jobs.threads import place_of, stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from fts.jobs.supervisor.orders import Orders
 
@@ -64,21 +64,23 @@ class SlotWatch:
             self._report_works(self._ended[0])
             del self._ended[0]
         for thread, one in list(self._watched.items()):
-            looks = self.orders.looks[thread]
-            if looks != one.looks:
+            call, looks = CALLS.get(thread), self.orders.looks[thread]
+            if looks != one.looks if call is None else call.n != one.call:
                 if one.reported:
                     self._report_works(one)
-                one.looks, one.quiet_s, one.reported = looks, 0.0, False
+                one.quiet_s, one.reported = 0.0, False
+                one.looks, one.call = looks, None if call is None else call.n
                 continue
             one.quiet_s += passed_s
             if one.quiet_s >= self.stuck_s and not one.reported:
                 self._report_stuck(thread, one)
 
     def _report_stuck(self, thread: int, one: _Thread) -> None:
-        frame = sys._current_frames().get(thread)
+        call = CALLS.get(thread)
+        frame = sys._current_frames().get(thread if call is None else call.thread)
         if frame is None:
             return
-        place = place_of(frame)
+        place = place_of(frame) if call is None else f"in {call.words}, {place_of(frame)}"
         text = f"slot {one.slot} has done nothing for {spell(one.quiet_s)}: it is {place}"
         self.report(SLOT_STUCK, text, {"slot": one.slot, "quiet_s": one.quiet_s, "place": place})
         one.reported = True
@@ -92,24 +94,6 @@ class SlotWatch:
 class _Thread:
     def __init__(self, slot: int, looks: int) -> None:
         self.slot, self.looks = slot, looks
+        self.call: int | None = None  # that it waited for at the last look
         self.quiet_s = 0.0  # observed time in which it did not look for orders
         self.reported = False
-
-
-def stack_of(frame: FrameType) -> str:
-    """Returns the lines of a stack, outermost first, without their source: its file may be on the disk that hangs."""
-    codes = [(each.f_code, line) for each, line in traceback.walk_stack(frame)]
-    return "\n".join(f'  File "{code.co_filename}", line {line}, in {code.co_name}' for code, line in reversed(codes))
-
-
-def place_of(frame: FrameType) -> str:
-    """Says where a thread is: `in wait (subprocess.py, line 1264), called by reap (supervisor/child.py, line 358)`."""
-    caller: FrameType | None = frame
-    while caller is not None and caller.f_globals.get("__name__", "").split(".")[0] in sys.stdlib_module_names:
-        caller = caller.f_back
-    text = f"in {_named(frame)}"
-    return text if caller is None or caller is frame else f"{text}, called by {_named(caller)}"
-
-
-def _named(frame: FrameType) -> str:
-    return f"{frame.f_code.co_name} ({'/'.join(Path(frame.f_code.co_filename).parts[-2:])}, line {frame.f_lineno})"

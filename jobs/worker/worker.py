@@ -34,6 +34,7 @@ from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobLeft, JobStarted, Note
 from fts.jobs.supervisor.startable import StartableJobs
+from fts.jobs.supervisor.study_calls import NotReturned
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.threads import begin, repeat
 from fts.jobs.worker import messages
@@ -391,6 +392,8 @@ class Worker:
         except StaleToken as refused:
             slot.close()
             self.progress.tell(JobLeft(job, f"no longer this worker's: {refused}"))
+        except NotReturned as left:
+            self._leave_study(slot, claim, left)
         except Exception as error:  # the only catch-all: after any error no job may stay `running` without a worker
             if not is_foreseen(error):
                 log.exception("job %d (%s) is released after an unexpected error", job.id, job.experiment)
@@ -405,6 +408,14 @@ class Worker:
             self._shared.ends(claim)
             self.orders.ends(job.id)
             self.startable.ended(slot)
+
+    def _leave_study(self, slot: Slot, claim: Claim, left: NotReturned) -> None:
+        """Releases the job of a study that has not returned; other jobs pass it until it has."""
+        job = claim.job
+        log.error("job %d (%s): %s\n%s", job.id, job.experiment, left, left.stack)
+        slot.close()
+        self.startable.declared.leaves(job.id, job.study, str(left), left.thread)
+        self.emergency.release_job(claim, left)
 
     def release_unused(self) -> None:
         """Ends the processes of slots that were idle for UNUSED_S, so that a waiting worker uses little memory."""

@@ -16,6 +16,7 @@ LEFT_SLOT = "it left its slot to job"  # in the message of a job whose trial wai
 PASSED = "later jobs may start before it"  # in the message of a waiting job that a worker has passed over
 AND_BEFORE = "; its last message: "  # after that, if the job had a message before
 SILENT = "has not said yet what its trials need"  # a study, in the message of a job that is passed over for it
+NOT_RETURNED = "did not return from"  # a study, likewise: its job has left a slot while the study was asked
 MOST_STEPS = 10**9  # of a trial; fts writes no larger number into a specification
 
 
@@ -27,6 +28,11 @@ def passed_message(why: str, before: str | None) -> str:
 def own_message(message: str | None) -> str | None:
     """Returns the message of a job without what a worker added when it passed the job over."""
     return message.partition(PASSED)[2].removeprefix(AND_BEFORE) or None if message and PASSED in message else message
+
+
+def is_of_study(why: str) -> bool:
+    """Does it say that a study does not answer?"""
+    return SILENT in why or NOT_RETURNED in why
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,11 @@ class Job:
     def is_passed_over(self) -> bool:
         """Do later jobs start before it, because it needs more than a slot? Its message says what."""
         return self.left_slot or (self.status is JobStatus.QUEUED and PASSED in (self.message or ""))
+
+    @property
+    def waits_for_study(self) -> bool:
+        """Is it passed over because its study does not answer?"""
+        return self.is_passed_over and is_of_study((self.message or "").partition(PASSED)[0])
 
     @property
     def parallel(self) -> int:

@@ -32,6 +32,32 @@ loss = { goal = "minimize" }
 """
 
 
+NEVER_STILL = """\
+import json, os, threading, time
+from pathlib import Path
+
+folder = Path(os.environ["FTS_CHECKPOINT_DIR"])
+state, part, pause_s = folder / "state", folder / "state.part", float(os.environ["PAUSE_S"])
+begun = int(state.read_text()) if state.exists() else 0
+print("begins after", begun, flush=True)
+
+def write():
+    with (folder / "noise").open("wb", buffering=0) as noise:
+        noise.truncate(8_000_000)  # its reading takes several milliseconds
+        while True:
+            noise.write(b"x")
+            time.sleep(0.0002)
+
+threading.Thread(target=write, daemon=True).start()
+for step in range(begun + 1, 17):
+    time.sleep(pause_s)
+    with open(os.environ["FTS_REPORT"], "a") as report:
+        report.write(json.dumps({"epoch": step, "loss": 1 / step}) + "\\n")
+    part.write_text(str(step))
+    part.replace(state)
+"""
+
+
 @pytest.fixture(scope="module")
 def peace(tmp_path_factory: pytest.TempPathFactory) -> Crew:
     return undisturbed(tmp_path_factory.mktemp("peace"))
@@ -90,6 +116,23 @@ def test_a_killed_worker_loses_what_is_not_at_home_and_the_next_goes_on(tmp_path
 
 
 READS = 'Path("data/x.txt").read_text(), Path("data/x.txt").resolve()'
+
+
+def test_a_command_that_never_stops_writing_continues_from_files_that_came_home(tmp_path: Path) -> None:
+    """They are sent while it stands still: each scan of its folder finds another file size."""
+    crew = Crew(tmp_path, trials=1)
+    (tmp_path / "run.py").write_text(NEVER_STILL)
+    crew.study.environ["PAUSE_S"] = "0.15"
+    crew.study.ok("enqueue", "--metric", "loss", "--trials", "1", "--", sys.executable, "run.py", "{lr:0.1..1.0}")
+    worker = crew.start("a:1,b:1")
+    came = crew.study.outputs / "trials"
+    wait_until(lambda: any(came.rglob("checkpoint/state")) and crew.strike(signal.SIGKILL))
+    finished(crew, worker)
+    begun = [int(line.rpartition(" ")[2]) for line in crew.printed().splitlines() if line.startswith("begins after")]
+    assert begun[0] == 0 and begun[-1] > 0 and len(begun) == 2
+    assert crew.study.query("SELECT status, epochs, value FROM trial") == [
+        {"status": "complete", "epochs": 16, "value": 1 / 16}
+    ]
 
 
 def test_code_data_and_gpus_that_a_study_file_names_are_on_the_node(tmp_path: Path) -> None:

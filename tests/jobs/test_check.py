@@ -217,6 +217,33 @@ def test_a_command_is_checked_like_a_function(tmp_path: Path) -> None:
     assert [path.name for path in study.folder.iterdir()] == ["train.py"]
 
 
+def test_a_command_is_shown_and_tried_with_the_words_that_a_worker_gives_it(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study")
+    (study.folder / "train.sh").write_text('echo "$@" >> "$TRIED"\necho loss=1\n')
+    (study.folder / "study.toml").write_text(
+        """
+        [study]
+        name = "words"
+        command = "sh train.sh {args} {args_hydra} {params}"
+        [space]
+        zeta = { low = 0.0, high = 1.0 }
+        alpha = { low = 1, high = 4 }
+        mid = ["a", "b"]
+        [budget]
+        trials = 1
+        [metrics]
+        loss = { goal = "minimize", regex = "loss=([0-9]+)" }
+        """
+    )
+    study.environ["TRIED"] = str(tmp_path / "tried")
+    (shown,) = study.json("check", "study.toml", "--show", "1")["trials"]
+    study.fts("check", "study.toml")
+    study.ok("enqueue", "study.toml")
+    study.ok("worker", "--until-empty")
+    tried = [line.split()[:-1] for line in (tmp_path / "tried").read_text().splitlines()]
+    assert len(tried) > 1 and {tuple(words) for words in tried} == {tuple(shown["command"][2:-1])}
+
+
 @pytest.mark.parametrize(("patience_s", "told_s"), [(2.0, 2.0), (300.0, 150.0)])
 def test_the_patience_of_two_cells_is_shared_and_not_exceeded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience_s: float, told_s: float

@@ -504,6 +504,17 @@ def test_neither_import_nor_export_changes_a_file_or_study_of_another_program(
     assert len(optuna.load_study(storage=ours, study_name="train_mnist_S").trials) == 1
     assert shown("postgresql://me:secret@host:5/db") == "postgresql://host:5/db"
 
+    early = ("budget", "horizon", "task", "tier", "data_md5")  # all attributes of an export of before 2026-11-23
+    for attributes, code in ((early, 0), (early[:4], 2), ((*early, "mine"), 2)):
+        optuna.delete_study(storage=ours, study_name="train_mnist_S")
+        earlier = optuna.create_study(storage=ours, study_name="train_mnist_S")
+        for name in attributes:
+            earlier.set_user_attr(name, "2M")
+        earlier.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+        name = f"of{len(attributes)}"
+        assert command(toy.path, capsys, "import", ours, "--study", "train_mnist_S", "--name", name)[0] == 0
+        assert command(toy.path, capsys, "export", "--optuna", ours)[0] == code, attributes
+
 
 def test_attributes_that_are_too_long_to_import_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     url = f"sqlite:///{tmp_path / 'long.db'}"

@@ -11,7 +11,6 @@ from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import is_live, running_trials
 from fts.jobs.status.memoize import Once
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
-from fts.state.values.job import SILENT
 from fts.tui.data import table_rows
 from fts.tui.data.curve_comparison import broken
 from fts.tui.render.text import Line, Span, clip, heading, with_role
@@ -274,7 +273,7 @@ def reasons(view: View, job: Job) -> tuple[str, ...]:
     if job.is_passed_over:
         whole = job.message or ""
         what = whole.partition("; ")[0]
-        if SILENT in what:
+        if job.waits_for_study:
             return whole, what, "its study does not answer", "no answer"
         return whole, what, f"waits {what.partition(' waits ')[2]}" if job.left_slot else what[3:], "waits for GPU/node"
     return ("next",) if ahead == 0 else (f"{ahead} before it",)
