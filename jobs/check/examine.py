@@ -305,7 +305,8 @@ class Examination:
             return enough or (first.cut and len(seen.reports) >= len(first.reports))
 
         killed = stage.run(spec, limit_s, reached)
-        if killed.ended and keeps and killed.took_s - killed.reached_s(KILL_AFTER) >= NOTICED_S:
+        at_end = killed.ended or (first.ended and killed.cut and len(killed.reports) >= len(first.reports))
+        if at_end and keeps and killed.took_s - killed.reached_s(KILL_AFTER) >= NOTICED_S:
             text = f"its first checkpoint came at its end, after {seconds(killed.took_s)}"
             self._starts_again(f"{text}: a trial that is killed before starts again, {costs}")
             return
