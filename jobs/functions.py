@@ -371,7 +371,7 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
     if not equals or not is_name(name) or not all(words):
         raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
     if any(is_open(word) for word in words) and not is_open(listed):
-        raise BadSpec(f"{text!r} has a comma inside brackets, but a comma always ends a value; expected NAME=A,B,C")
+        raise BadSpec(f"{text!r} has a comma inside brackets, but a comma always ends a value; write NAME=A,B instead")
     values = [value_of(word) for word in words]
     for value in values:
         if not isinstance(value, str) and not abs(value) < LARGEST:
