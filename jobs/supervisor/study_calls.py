@@ -81,7 +81,8 @@ class CalledStudy:
 
     def _call(self, name: str, method: Callable[..., Any], *args: Any, **named: Any) -> Any:
         mine = threading.get_ident()
-        CALLS[mine] = Call(next(_numbers), f"{name}() of the study {self._study.name}", mine)
+        words = f"{name}() of the study {self._study.name}, which is not interrupted because it may be writing"
+        CALLS[mine] = Call(next(_numbers), words, mine)
         try:
             return method(*args, **named)
         finally:
