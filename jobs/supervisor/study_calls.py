@@ -99,7 +99,7 @@ class CalledStudy:
             asker.ask(partial(method, *args, **named))
             began = time.monotonic()
             while not asker.has_answered(LOOK_S):
-                if self._leaves(time.monotonic() - began):
+                if not asker.thread.is_alive() or self._leaves(time.monotonic() - began):
                     raise self._not_returned(name, time.monotonic() - began, asker.thread)
         except BaseException:
             asker.end()
