@@ -81,7 +81,8 @@ class CalledStudy:
 
     def _call(self, name: str, method: Callable[..., Any], *args: Any, **named: Any) -> Any:
         mine = threading.get_ident()
-        CALLS[mine] = Call(next(_numbers), f"{name}() of the study {self._study.name}", mine)
+        words = f"{name}() of the study {self._study.name}, which is not interrupted because it may be writing"
+        CALLS[mine] = Call(next(_numbers), words, mine)
         try:
             return method(*args, **named)
         finally:
@@ -98,7 +99,7 @@ class CalledStudy:
             asker.ask(partial(method, *args, **named))
             began = time.monotonic()
             while not asker.has_answered(LOOK_S):
-                if self._leaves(time.monotonic() - began):
+                if not asker.thread.is_alive() or self._leaves(time.monotonic() - began):
                     raise self._not_returned(name, time.monotonic() - began, asker.thread)
         except BaseException:
             asker.end()

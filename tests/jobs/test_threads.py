@@ -154,6 +154,7 @@ MAY_END = {
     "fts.jobs.worker.heartbeat:run": "stops the worker at a checkpoint",
     "fts.jobs.worker.worker:_work_in": "releases the job",
     "fts.jobs.executors.channel:_kill": "runs once",
+    "fts.jobs.supervisor.study_calls:_run": "the slot leaves a question whose thread has ended",
     "fts.jobs.supervisor.declared_wants:_answer_all": "the next look asks the study again",
 }
 
