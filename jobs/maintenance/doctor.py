@@ -347,7 +347,7 @@ def slots(places: Places) -> Iterator[Diagnosis]:
             continue
         if holder is not None:
             taken.append(f"slot {index}: {holder}")
-    yield Diagnosis("slots", "ok", "; ".join(taken) if taken else "no worker on this machine")
+    yield Diagnosis("slots", "ok", "; ".join(taken) if taken else "no worker of this study on this machine")
 
 
 def leftovers(places: Places) -> Iterator[Diagnosis]:
