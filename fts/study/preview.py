@@ -87,7 +87,7 @@ def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "no
     total = max(free)
     factor = math.exp(Z80 * (SD_ONE if plan.recorded else SD_UNSEEN))
     within = f"(80 %: {formatting.spell_range(total / factor, total * factor)})"
-    return f"about {formatting.spell(total)} {within} with {formatting.count(plan.slots, 'slot')}{more}"
+    return f"{formatting.about(total)} {within} with {formatting.count(plan.slots, 'slot')}{more}"
 
 
 def winner_costs(plan: Preview, cells: Sequence[Cell], trials: int, after: float) -> str:

@@ -26,6 +26,7 @@ from fts.state import liveness, queries, replay
 from fts.state.db import open_for_reading
 from fts.state.location import BEGIN, no_study, refuse_other_than_file
 from fts.state.user import this_person
+from fts.state.values import JobStatus
 
 if TYPE_CHECKING:
     from fts.jobs.status.log_excerpt import LastLines
@@ -135,7 +136,9 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     live = len(running_trials(glance.snapshot, job))
     at_once = f"{live} trials at once" if live > 1 and not lost else ""
     note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else at_once)
-    eta = f"in {formatting.left(left):<6} " if left is not None else ""  # an ended job shows its note here
+    waits = glance.snapshot.queue_paused and job.status is not JobStatus.RUNNING
+    when = "in" if glance.has_worker and not waits else "takes"  # nobody works on it, so it has no end yet
+    eta = f"{when} {formatting.left(left):<6} " if left is not None else ""  # an ended job shows its note here
     margin = f"{margin_text(job, glance):<12} " if glance.snapshot.margins else ""
     glyph, state = (formatting.LOST, "lost") if lost else (formatting.glyph_of(job.status), str(job.status))
     return (

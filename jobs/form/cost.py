@@ -211,7 +211,7 @@ def time_of(known: Known, orders: Sequence[Order]) -> str:
     if found.unknown == len(orders):
         return f"time: unknown: no trial of {study} has run yet; `fts check` runs one"
     within = f"80 %: {formatting.spell_range(found.low, found.high)}"
-    about = f"about {formatting.spell(found.seconds)} ({within})"
+    about = f"{formatting.about(found.seconds)} ({within})"
     also = f", and {cells} of unknown duration" if found.unknown else ""
     beside = f" with {slots}{' of the running worker' if known.worker else ''}"
     return f"time: {about}{beside}{also}; {basis(known, study)}"

@@ -47,7 +47,7 @@ class ProgressLine:
         since, before = self._began
         if ended - before < FEW or ended >= wanted:
             return ""
-        return f", about {formatting.spell((time.monotonic() - since) / (ended - before) * (wanted - ended))} left"
+        return f", {formatting.about((time.monotonic() - since) / (ended - before) * (wanted - ended))} left"
 
     def _put(self, line: str) -> None:
         text = clean(line)

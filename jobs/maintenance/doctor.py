@@ -285,13 +285,19 @@ def exposed(places: Places) -> Iterator[Diagnosis]:
     if not places.outputs.stat().st_mode & 0o055:  # others cannot enter the folder
         yield Diagnosis("private", "ok", f"only its owner can read {places.outputs}")
         return
-    open_files = [Path(path) / name for path, _, names in os.walk(places.outputs) for name in names]
+    closed: list[OSError] = []
+    walked = os.walk(places.outputs, onerror=closed.append)
+    open_files = [Path(path) / name for path, _, names in walked for name in names]
     open_files = [path for path in open_files if path.name != ".gitkeep" and others_can_read(path)]
     mode = f"{stat.S_IMODE(places.outputs.stat().st_mode):o}"
     if open_files:
         more = f" and {formatting.count(len(open_files) - 1, 'more file', 'more files')}" if len(open_files) > 1 else ""
         text = f"other users can read {min(open_files)}{more} ({places.outputs} has mode {mode})"
         yield Diagnosis("private", "warn", text, f"chmod -R go-rwx {shell_path(places.outputs)}")
+    elif closed:
+        more = f" and {len(closed) - 1} more" if len(closed) > 1 else ""
+        text = f"not known who can read the files in {closed[0].filename}{more}: {closed[0].strerror}"
+        yield Diagnosis("private", "unknown", text, f"chmod 700 {shell_path(places.outputs)}")
     else:
         text = f"other users can list {places.outputs} (mode {mode}), but cannot read its files"
         yield Diagnosis("private", "warn", text, f"chmod 700 {shell_path(places.outputs)}")
@@ -348,7 +354,7 @@ def slots(places: Places) -> Iterator[Diagnosis]:
             continue
         if holder is not None:
             taken.append(f"slot {index}: {holder}")
-    yield Diagnosis("slots", "ok", "; ".join(taken) if taken else "no worker on this machine")
+    yield Diagnosis("slots", "ok", "; ".join(taken) if taken else "no worker of this study on this machine")
 
 
 def leftovers(places: Places) -> Iterator[Diagnosis]:

@@ -64,7 +64,7 @@ def row(cell: CellReport, trial: Trial, names: Sequence[str], metrics: Sequence[
         f"t{trial.number}",
         measured(trial.value),
         *(measured(results.get(name)) for name in metrics),
-        *(drawn(trial.params.get(name)) for name in names),
+        *(drawn(trial.params[name]) if name in trial.params else "—" for name in names),
         str(trial.status) if trial.status is not TrialStatus.FAILED else f"{trial.status}: {trial.cause or 'unknown'}",
         Sorted(formatting.spell(spent), spent) if trial.ended_at is not None else "—",
     ]
@@ -78,8 +78,7 @@ def measured(one: object) -> Text:
 
 
 def drawn(one: object) -> Text:
-    if one is None:
-        return "—"
+    """Formats a drawn value; None is one, too, unlike a parameter that the trial did not draw."""
     if isinstance(one, float) and math.isfinite(one):
         return Sorted(number(one), one)
     return shortened(str(one), LONGEST)

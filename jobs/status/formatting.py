@@ -153,8 +153,10 @@ def left(seconds: float | None) -> str:
 
 
 def spell(seconds: float) -> str:
-    """Formats a duration for a sentence: 12 s, 22 min, 3 h, 3 h 20 min, 4 days."""
+    """Formats a duration for a sentence: under 1 s, 12 s, 22 min, 3 h, 3 h 20 min, 4 days; `0 s` is nothing at all."""
     seconds = max(seconds, 0)
+    if 0 < seconds < 0.5:
+        return "under 1 s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * MINUTE:
@@ -163,6 +165,12 @@ def spell(seconds: float) -> str:
         hours, minutes = divmod(round(seconds / MINUTE), 60)
         return f"{hours} h {minutes:02d} min" if minutes and hours < 10 else f"{hours + minutes / 60:.0f} h"
     return f"{seconds / DAY:.0f} days"
+
+
+def about(seconds: float) -> str:
+    """Formats an estimate: about 12 s, under 1 s."""
+    text = spell(seconds)
+    return text if text.startswith("under") else f"about {text}"
 
 
 def spell_range(low: float, high: float) -> str:

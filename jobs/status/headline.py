@@ -226,13 +226,26 @@ def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
         return [(never, "dim")]
     if eta.finish_rounded is None or eta.half_width_s is None or eta.low is None or eta.high is None:
         left = _is_work_left(glance)
-        return [(_unseen(glance) if left else "nothing is left to run", "dim")]
+        return [(_unseen(glance) if left else _nothing_runs(glance), "dim")]
     low, high = (_moment(formatting.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
     record = "if a worker continues after the drain" if glance.has_worker else "if a worker starts now"
     record = eta.record if glance.will_go_on else record
     said = (_moment(eta.finish_rounded, glance.now), "strong")
     interval = f"{low} … {high}" if low != high else "within the same minute"
     return [("finish ", "dim"), said, (f"  (80%: {interval}; {record})", "dim")]
+
+
+def _nothing_runs(glance: Glance) -> str:
+    """Returns `nothing is left to run`, or that paused or held jobs wait."""
+    jobs = glance.snapshot.jobs
+    paused = sum(job.status is JobStatus.PAUSED for job in jobs)
+    held = sum(bool(job.hold_reason) and job.status is JobStatus.QUEUED for job in jobs)
+    if not paused and not held:
+        return "nothing is left to run"
+    stopped = " and ".join(
+        f"{formatting.count(n, 'job')} {how}" for n, how in ((paused, "paused"), (held, "held")) if n
+    )
+    return f"no end: {stopped}"
 
 
 def _unseen(glance: Glance) -> str:

@@ -225,7 +225,7 @@ def _job(glance: Glance, job: Job, name: str) -> str:
     if not lost:
         parts += [_at(glance, trial, job) for trial in _live(glance, job)]
         left = glance.seconds_left(job)
-        parts += [f"about {formatting.spell(left)} left"] if left is not None and glance.has_worker else []
+        parts += [f"{formatting.about(left)} left"] if left is not None and glance.has_worker else []
     if job.status is JobStatus.FAILED:
         parts.append(f"the cause: {job.message or job.cause or 'none recorded'}")
     elif job.hold_reason:

@@ -411,6 +411,21 @@ def test_doctor_answers_in_a_folder_it_may_not_write_to(elsewhere: Path) -> None
         assert "slots: " in said.stdout and "leftovers" in said.stdout and "data: " in said.stdout
 
 
+def test_doctor_does_not_call_private_what_it_may_not_look_into(elsewhere: Path) -> None:
+    closed = elsewhere.parent / "logs" / "closed"
+    closed.mkdir(parents=True, exist_ok=True)
+    for path in (elsewhere.parent, *elsewhere.parent.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o600)
+        if os.geteuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
+    if os.geteuid() == 0:
+        os.chown(closed, 0, 0)
+    closed.chmod(0o700 if os.geteuid() == 0 else 0o000)
+    said = as_nobody(elsewhere, "doctor").stdout
+    closed.chmod(0o700)
+    assert f"not known who can read the files in {closed}: " in said and "cannot read its files" not in said
+
+
 def test_doctor_answers_where_the_database_or_its_folder_may_not_be_read(elsewhere: Path) -> None:
     elsewhere.chmod(0o000)
     elsewhere.parent.chmod(0o555)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fts.jobs.actions import by_id
+from fts.jobs.cli.status import job_line
 from fts.jobs.status import formatting
 from fts.jobs.status import headline as glance_lines
 from fts.jobs.status import summary as glances
@@ -113,6 +114,29 @@ def test_without_a_worker_the_finish_says_that_it_needs_one(size):
     assert "done 31 Jul" not in text
     assert "if started now" in text or "if a worker starts now" in text
     assert "if" not in "\n".join("".join(part for part, _ in line) for line in lines(*size)).split()
+
+
+def test_jobs_that_wait_for_a_person_are_left_to_run():
+    paused, held = make_job(1, status="paused"), make_job(2, hold_reason="needs 91 GB")
+    done = make_job(3, status="done", ended_at=NOW)
+    for jobs, expected in (
+        ((done,), "nothing is left to run"),
+        ((done, paused), "no end: 1 job paused"),
+        ((paused, held), "no end: 1 job paused and 1 job held"),
+    ):
+        assert said(make_snapshot(jobs=jobs))[2].startswith(expected)
+
+
+def test_the_time_of_a_job_that_nobody_works_on_is_no_moment():
+    """`in 2h` is when it ends, `takes 2h` how long it needs."""
+    waiting = next(job for job in picture().jobs if job.status == "queued")
+    for changed, word in (
+        ({}, " in "),
+        ({"queue_paused": True}, " takes "),
+        ({"workers": ()}, " takes "),
+    ):
+        glance = glances.look(replace(picture(), **changed), NOW)
+        assert word in job_line(waiting, glance), changed
 
 
 def said(snapshot, width=120, height=40, **facts):

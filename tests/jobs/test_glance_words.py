@@ -22,10 +22,19 @@ def test_time_to_go_takes_at_most_five_characters(seconds, said):
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(12, "12 s"), (22 * 60, "22 min"), (3 * 3600, "3 h"), (3 * 3600 + 20 * 60, "3 h 20 min"), (4 * 86400, "4 days")],
+    [
+        (0, "0 s"),
+        (0.3, "under 1 s"),
+        (12, "12 s"),
+        (22 * 60, "22 min"),
+        (3 * 3600, "3 h"),
+        (3 * 3600 + 20 * 60, "3 h 20 min"),
+        (4 * 86400, "4 days"),
+    ],
 )
 def test_lengths_of_time_in_sentences(seconds, said):
     assert formatting.spell(seconds) == said
+    assert formatting.about(seconds) == (said if said.startswith("under") else f"about {said}")
 
 
 @pytest.mark.parametrize(

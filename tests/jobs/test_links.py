@@ -177,6 +177,7 @@ def test_everything_exported_is_its_owners_only_and_doctor_names_what_is_not(
     modes = {path: stat.S_IMODE(path.lstat().st_mode) for path in places.outputs.rglob("*")}
     assert not {path: oct(mode) for path, mode in modes.items() if mode & 0o077}
     assert [finding.state for finding in doctor.exposed(places)] == ["ok"]
+    assert [finding.text for finding in doctor.slots(places)] == ["no worker of this study on this machine"]
     places.outputs.chmod(0o755)
     (told,) = doctor.exposed(places)
     assert told.state == "warn" and "other users can list" in told.text and "chmod 700" in str(told.cure)

@@ -25,9 +25,11 @@ from fts.jobs.report.script import SCRIPT, hash_of
 from fts.jobs.report.sentences import _again
 from fts.jobs.report.style import STYLE
 from fts.jobs.report.svg import Chart, linear, logarithmic, pixels
+from fts.jobs.report.trials import row
 from fts.jobs.supervisor.extra_trials import next_extra_trial
 from fts.state import queries
 from fts.state.pareto_front import front
+from fts.state.values import TrialStatus
 from fts.tui import pictures
 from tests.cli.study import Said, places_of, runner
 from tests.cli.toy import finished_toy, make_toy
@@ -220,6 +222,14 @@ def test_equal_values_have_no_winner_and_no_importance(tmp_path: Path):
     assert "importance" not in checked(text).ids
     assert "complete trials have the same loss, 0.5000: none is better" in text
     assert "no parameter can be judged" in text and "best of" not in text
+
+
+def test_a_drawn_none_is_not_a_parameter_that_was_not_drawn() -> None:
+    trial: Any = SimpleNamespace(
+        number=0, value=0.5, facts={}, params={"kind": None}, status=TrialStatus.COMPLETE, ended_at=1.0, cause=None
+    )
+    cell: Any = SimpleNamespace(name="S", worked={0: 1.0})
+    assert row(cell, trial, ["kind", "branch"], [], several=False)[2:4] == ["None", "—"]
 
 
 def test_no_name_turns_the_page_around_or_ends_its_data(tmp_path: Path):

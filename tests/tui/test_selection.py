@@ -103,10 +103,15 @@ def test_the_number_of_trials_never_runs_into_the_best_value(width, wanted, best
     assert any(f" {wanted}/{wanted} " in row for row in rows), rows
 
 
-def test_of_equal_cells_the_same_one_stays_the_best_whatever_the_order_of_the_queue():
+def test_equal_cells_are_all_the_best_whatever_the_order_of_the_queue():
     jobs = [make_job(n, budget, best_value=0.5, best_trial=0) for n, budget in ((1, "2M"), (2, "20M"))]
-    for order in (jobs, jobs[::-1]):
-        assert queue_table.best_ids(seen(order)) == {1}
+    worse = make_job(3, "200M", best_value=0.5 - 1e-9, best_trial=0)
+    other = make_job(4, study="train", labels={})
+    for order in ([*jobs, worse, other], [worse, *jobs[::-1], other]):
+        view = seen(order)
+        assert queue_table.best_ids(view) == {1, 2}
+        heading = "".join(text for row in queue_table.paint(view, 120, 14) for text, _ in row)
+        assert "(2M/h1 and 1 more)" in heading
 
 
 @pytest.mark.parametrize("width", [60, 73, 80])

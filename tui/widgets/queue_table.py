@@ -143,8 +143,10 @@ def _sums_of(view: View) -> dict[str, Sums]:
         states = Counter(job.status for job in jobs)
         won = [job for job in jobs if job.id in best]
         text = _best_words(view, jobs)
-        if len(won) == 1:
-            text += f" {declared.short(won[0].best_value)} ({names[won[0].id].removeprefix(study + '/')})"
+        if won and len({job.best_value for job in won}) == 1:
+            first = min(won, key=lambda job: job.id)  # whatever the order of the queue
+            also = f" and {len(won) - 1} more" if len(won) > 1 else ""
+            text += f" {declared.short(first.best_value)} ({names[first.id].removeprefix(study + '/')}{also})"
         fronts = [job for job in jobs if has_front(job) and job.front]
         if len(jobs) == 1 and fronts:
             text = f"{text}: {formatting.count(len(fronts[0].front), 'trial')}"
@@ -209,7 +211,7 @@ def has_heading(view: View, width: int) -> bool:
 
 
 def best_ids(view: View) -> set[int]:
-    """Returns the ids of the best cells: one per study; of the study of daily bars one per task and horizon."""
+    """Returns the ids of the best cells of each study (PatchTST: per task and horizon). Equal ones are all the best."""
     return _winning((view.snapshot.jobs,), None, lambda: _best_ids(view))
 
 
@@ -217,17 +219,17 @@ _winning: Once[set[int]] = Once()
 
 
 def _best_ids(view: View) -> set[int]:
-    best: dict[tuple[str, ...], Job] = {}
+    best: dict[tuple[str, ...], list[Job]] = {}
     for job in view.snapshot.jobs:
         if job.best_value is None or job.kind != "cell" or has_front(job):
             continue
         key = (job.study, job.task, str(job.horizon), job.metric, str(job.direction))
-        held = best.get(key)
-        if held is None or held.best_value is None or job.direction.better(job.best_value, held.best_value):
-            best[key] = job
-        elif job.best_value == held.best_value and job.id < held.id:
-            best[key] = job  # of equal ones always the oldest, whatever the order of the queue
-    return {job.id for job in best.values()}
+        held = best.setdefault(key, [job])[0]
+        if held.best_value is None or job.direction.better(job.best_value, held.best_value):
+            best[key] = [job]
+        elif job.best_value == held.best_value:
+            best[key].append(job)
+    return {job.id for jobs in best.values() for job in jobs}
 
 
 def why(view: View, job: Job, room: int = formatting.ENDLESS) -> str:
