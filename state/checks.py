@@ -24,10 +24,11 @@ from fts.state.unreadable import unreadable_of
 from fts.state.values import Cause, Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fts.state.db import Database
     from fts.state.schema import Difference
+    from fts.state.transitions.base import Row
 
 LISTED = 20  # most unreadable rows that are listed one by one
 STALE_S = 300.0  # a running worker without a heartbeat for this long is reported; it keeps its jobs
@@ -271,17 +272,22 @@ def drifted_counts(db: Database) -> list[Finding]:
     """Compares each job's counts of trials and its best trial with its trials. A difference means that a person changed
     rows by hand: fts recomputes both at each claim."""
     found = []
-    for job in db.rows(JobRow.select(ALL).order_by(JobRow.id)):
-        counted = counts_of(db, job["id"])
-        if wrong := [status for status, column in COUNTS.items() if job[column] != counted[column]]:
-            found.append(Finding(False, f"job {job['id']} has a wrong count of its {' and '.join(wrong)} trials"))
-        if job["direction"] not in list(Direction):
-            continue  # an unreadable row, which `unreadable_rows` reports
-        best = best_trial(db, job["id"], Direction(job["direction"]))
-        if (best and best["number"], best and best["value"]) != (job["best_trial"], job["best_value"]):
-            right = "it has none" if best is None else f"it is t{best['number']}"
-            found.append(Finding(False, f"job {job['id']} has a wrong best trial: by its trials, {right}"))
+    with db.read():  # a worker may record the end of a trial meanwhile
+        for job in db.rows(JobRow.select(ALL).order_by(JobRow.id)):
+            found += _drifted(db, job)
     return found or [Finding(True, "the trial counts and the best trial of every job are right")]
+
+
+def _drifted(db: Database, job: Row) -> Iterator[Finding]:
+    counted = counts_of(db, job["id"])
+    if wrong := [status for status, column in COUNTS.items() if job[column] != counted[column]]:
+        yield Finding(False, f"job {job['id']} has a wrong count of its {' and '.join(wrong)} trials")
+    if job["direction"] not in list(Direction):
+        return  # an unreadable row, which `unreadable_rows` reports
+    best = best_trial(db, job["id"], Direction(job["direction"]))
+    if (best and best["number"], best and best["value"]) != (job["best_trial"], job["best_value"]):
+        right = "it has none" if best is None else f"it is t{best['number']}"
+        yield Finding(False, f"job {job['id']} has a wrong best trial: by its trials, {right}")
 
 
 def quarantined(db: Database) -> list[Finding]:
