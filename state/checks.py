@@ -271,7 +271,7 @@ def _jobs_with_orphans(db: Database) -> list[int]:
 def drifted_counts(db: Database) -> list[Finding]:
     """Compares each job's counts of trials and its best trial with its trials. A difference means that a person changed
     rows by hand: fts recomputes both at each claim."""
-    found = []
+    found: list[Finding] = []
     with db.read():  # a worker may record the end of a trial meanwhile
         for job in db.rows(JobRow.select(ALL).order_by(JobRow.id)):
             found += _drifted(db, job)

@@ -86,7 +86,7 @@ class StartableJobs:
                     self._told[job_id] = (why, now + TELL_AGAIN_S)
                     (again if told == why else news)[job_id] = why
             for job_id, (why, _) in list(self._told.items()):
-                if job_id not in passed and is_of_study(why) and self.declared.silent(job_id) is None:
+                if is_of_study(why) and self.declared.silent(job_id) is None:
                     news[job_id] = None
                     del self._told[job_id]
         if news:

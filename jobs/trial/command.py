@@ -9,6 +9,7 @@ lost when either process is killed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -65,6 +66,8 @@ PYTHON = re.compile(r"python[\d.]*")
 NO_MODULE = re.compile(r"(?:Error|python[\d.]*): No module named '?[\w.]+'?")
 RAISED_BY_DEVICE = re.compile(r"[\w.]*(?:RuntimeError|AssertionError|AcceleratorError|SystemError): ")
 KILLED_IN_SHELL = {128 + number: -number for number in (signal.SIGKILL, signal.SIGTERM)}  # exit codes of a shell
+# errors of a start that comes to the same at every try; others are, say, a lack of memory
+LASTING = {errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENOEXEC, errno.ELOOP}
 
 
 class CannotStart(OSError):
@@ -227,9 +230,10 @@ class CommandTrial:
     def _start(self, words: list[str]) -> Group:
         try:
             return Group(words, self._environment(), self.cell.folder, sys.stdout.fileno())
-        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-            raise CannotStart(f"{words[0]} cannot be started: {error.strerror}") from error
-        except OSError as error:  # argument list too long, no memory, too many processes
+        except OSError as error:
+            if error.errno in LASTING:
+                why = why_not_started(words[0], Path(self.cell.folder), error)
+                raise CannotStart(f"{words[0]} cannot be started: {why}") from error
             raise OSError(error.errno, f"{words[0]} cannot be started: {error.strerror}") from error
 
     def _take(self, lines: Lines, ended: bool) -> None:
@@ -389,6 +393,19 @@ class CommandTrial:
     def _output(self) -> str:
         """Returns the end of the command's output in this attempt."""
         return log_tail({self.log: self.windows["log"][-1].start})
+
+
+def why_not_started(program: str, folder: Path, error: OSError) -> str:
+    """Says why a program cannot be started: the system names neither a missing folder nor an interpreter."""
+    if not folder.is_dir():
+        return f"{folder} is no folder any more; move it back"
+    if error.errno == errno.ENOEXEC:
+        return "it is no program for this machine, and its first line is none such as #!/bin/sh"
+    with contextlib.suppress(OSError), (folder / program).open("rb") as file:
+        first = file.readline(200)
+        if error.errno == errno.ENOENT and first.startswith(b"#!"):
+            return f"its first line names a program that is not there, {first[2:].decode(errors='replace')!r}"
+    return str(error.strerror)
 
 
 def md5_of_script(cell: CommandCell) -> str:

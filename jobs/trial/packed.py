@@ -261,7 +261,7 @@ def _layout_of_tensor(tensor: Any) -> dict[str, Any]:
     span = 1 + sum((n - 1) * by for n, by in zip(tensor.shape, strides, strict=True))
     if strides != _usual_strides(tensor.shape) and (span - tensor.numel()) * tensor.element_size() <= LARGEST_GAPS:
         found["strides"] = strides
-    if tensor.device.type == "cpu" and (at := tensor.data_ptr() % ALIGNMENT) and at % tensor.element_size() == 0:
+    if tensor.device.type == "cpu" and (at := tensor.data_ptr() % ALIGNMENT):
         found["at"] = at // tensor.element_size()
     return found
 
@@ -271,7 +271,7 @@ def _usual_strides(shape: Sequence[int]) -> list[int]:
     strides, by = list[int](), 1
     for n in reversed(shape):
         strides.insert(0, by)
-        by *= max(n, 1)
+        by *= n
     return strides
 
 
@@ -295,7 +295,7 @@ def _gaps_of_array(array: Any) -> dict[str, Any]:
     """What a file of numpy does not keep: strides, and that nobody may write to the array."""
     fixed = {} if array.flags.writeable else {"readonly": True}
     contiguous = array.flags.c_contiguous or array.flags.f_contiguous
-    if contiguous or not array.size or _ends(array.shape, array.strides)[1] - array.nbytes > LARGEST_GAPS:
+    if contiguous or _ends(array.shape, array.strides)[1] - array.nbytes > LARGEST_GAPS:
         return fixed
     return {"strides": list(array.strides), **fixed}
 
@@ -309,7 +309,7 @@ def _comes_back(value: Any) -> bool:
             again = descr_to_dtype(dtype_to_descr(value.dtype))
         except ValueError:  # fields that overlap
             return False
-        if again != value.dtype or again.type is not value.dtype.type:
+        if again.type is not value.dtype.type:
             return False
     if value.ndim or type(value) in (sys.modules["numpy"].ndarray, sys.modules["numpy"].memmap):
         return True

@@ -143,7 +143,7 @@ def pass_over(db: Database, worker_id: int, reasons: Mapping[int, str | None], *
 
 def _pass_over(db: Database, worker_id: int, job_ids: list[int], why: str | None, again: bool) -> None:
     def keeps(message: str) -> bool:
-        return why is not None and (LEFT_SLOT in message or (again and PASSED in message))
+        return LEFT_SLOT in message or (again and PASSED in message)
 
     def told(message: str | None) -> str | None:
         before = own_message(message)

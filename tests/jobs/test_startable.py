@@ -9,6 +9,7 @@ import socket
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -265,6 +266,18 @@ def test_two_workers_with_different_reasons_write_one_event_each_and_repair_what
         db.execute_sql("UPDATE job SET message = NULL")
         both[0].tell({1: lack(0)}, crew[0])
         assert queries.job(db, 1).message == passed_message(lack(0), None)
+        monkeypatch.undo()
+        for claimed in (False, True):
+            both[0].tell({1: lack(0)}, crew[0])
+            db.execute_sql("UPDATE job SET message = NULL")
+            if claimed:
+                both[0].claimed(cast(Slot, SimpleNamespace(is_local=False)), 1)
+            both[0].tell({1: lack(0)}, crew[0])
+            assert bool(queries.job(db, 1).message) == claimed, "a claim has removed it, so it is said at once"
+        left = f"t0 waits until 1 GPU is free; {LEFT_SLOT} 9"
+        db.execute_sql("UPDATE job SET message = ?", (left,))
+        transitions.pass_over(db, crew[0], {1: lack(1)})
+        assert queries.job(db, 1).message == left, "it says more"
 
 
 def test_the_first_slot_of_a_parallel_job_stays_with_it_while_another_trial_of_it_runs(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
+
 from fts.jobs.devices import Gpu
 from fts.jobs.supervisor.memory_pool import MemoryPool, RoomWant
 from fts.state.gpu_ledger import GpuLedger, gpus_folder
@@ -48,6 +50,13 @@ def test_bytes_that_were_promised_are_shared_between_processes(tmp_path: Path) -
     assert take(other, 1, RoomWant(gpus=1, gpu_bytes=12 * GB)) == ["GPU-a"]
 
 
+def test_a_gpu_in_use_is_shared_before_an_empty_one_is(tmp_path: Path) -> None:
+    pool, ten = pools(tmp_path)[0], RoomWant(gpus=1, gpu_bytes=10 * GB)
+    assert take(pool, 0, RoomWant(gpus=1)) == ["GPU-a"] and take(pool, 1, ten) == ["GPU-b"]
+    pool.release(0)
+    assert take(pool, 2, ten) == ["GPU-b"]
+
+
 def test_a_dead_process_holds_nothing_and_its_file_goes(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from fts.state.gpu_ledger import GpuLedger\n"
@@ -67,7 +76,9 @@ def test_a_gpu_counts_as_held_again_once_its_process_writes_after_somebody_remov
     one, other = pools(tmp_path)
     assert take(one, 0, RoomWant(gpus=1)) == ["GPU-a"]
     shutil.rmtree(tmp_path)
+    open_files = psutil.Process().num_fds()
     assert take(one, 1, RoomWant(gpus=1)) == ["GPU-b"]
+    assert psutil.Process().num_fds() == open_files + 1, "the removed file is closed"
     assert take(other, 0, RoomWant(gpus=1)) is None
     one.release(0)
     assert take(other, 0, RoomWant(gpus=1)) == ["GPU-a"]

@@ -119,6 +119,17 @@ def test_odd_kinds_of_values_come_back_exactly_or_are_refused_when_they_are_save
         else:
             assert again == value, name
 
+    Checkpoint(tmp_path / "short", None).save(torch.ones(2, dtype=torch.complex64))
+    assert '"complex"' not in next((tmp_path / "short").rglob("state.json")).read_text(), "an older fts reads it"
+    for far in (torch.empty(40_000_000)[::39_999_999].zero_(), np.zeros(40_000_000, np.float32)[::39_999_999]):
+        Checkpoint(tmp_path / "far", None).save(far)
+        again = Checkpoint(tmp_path / "far", None).load()
+        assert (again.stride() if isinstance(again, torch.Tensor) else again.strides[0] // 4) in (1, (1,))
+        assert again.tolist() == [0, 0]
+    odd = torch.frombuffer(bytearray(range(42)), dtype=torch.float32, offset=1, count=10)
+    Checkpoint(tmp_path / "unaligned", None).save(odd)
+    assert torch.equal(Checkpoint(tmp_path / "unaligned", None).load(), odd)
+
     class Own(torch.Tensor):
         pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from fts.jobs.api.command import BareStudy, CommandCell, filled
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.child import Starter
 from fts.jobs.supervisor.template import CAN_FORK
+from fts.jobs.trial.command import why_not_started
 from tests.trial.harness import PATIENCE_S, Fact, Record, attempt, log_of, spec_of, start
 
 STARTER = Starter(Path(tempfile.mkdtemp()) / "logs" / "trial_process.log")  # a worker's: it forks where that can be
@@ -120,6 +122,38 @@ def test_a_script_gets_words_and_variables_and_its_report_becomes_epochs(tmp_pat
     assert (seen["FTS_PARAM_LR"], seen["FTS_PARAM_LAYERS"], seen["FTS_CELL_SIZE"]) == ("0.25", "2", "S")
     assert (seen["FTS_TRIAL"], seen["FTS_THREADS"]) == ("0", "1") and Path(seen["FTS_CHECKPOINT_DIR"]).is_dir()
     assert json.loads(Path(seen["FTS_PARAMS"]).read_text()) == {"lr": 0.25, "layers": 2, "size": "S"}
+
+
+def test_a_command_that_can_never_start_says_why_and_is_not_tried_again(tmp_path: Path):
+    def makes(text: str, mode: int = 0o755) -> Callable[[Path], None]:
+        def make(folder: Path) -> None:
+            (folder / "fit").write_bytes(text.encode())
+            (folder / "fit").chmod(mode)
+
+        return make
+
+    for n, (make, expected) in enumerate(
+        [
+            (makes("echo 1\n"), "its first line is none such as #!/bin/sh"),
+            (makes(""), "its first line is none such as #!/bin/sh"),
+            (makes("#!/bin/sh\r\n"), r"its first line names a program that is not there, '/bin/sh\r\n'"),
+            (makes("#!/bin/sh\n", 0o644), "Permission denied"),
+            (lambda folder: (folder / "fit").symlink_to("fit"), "Too many levels of symbolic links"),
+            (lambda _: None, "No such file or directory"),
+        ]
+    ):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        makes("#!/bin/sh")(folder)
+        cell = cell_of(folder, "./fit")
+        (folder / "fit").unlink()
+        make(folder)
+        record = ran(cell)
+        assert record.end["lasting"] and record.end["cause"] == "code error", expected
+        assert record.end["message"].startswith("./fit cannot be started: ") and expected in record.end["message"]
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    away = tmp_path / "away"
+    assert why_not_started("sh", away, missing) == f"{away} is no folder any more; move it back"
 
 
 def test_names_may_have_dots_where_the_command_has_declared_them(tmp_path: Path):
