@@ -58,7 +58,8 @@ def test_the_names_of_axes_mean_nothing_to_the_runner(fts: Callable[..., Said], 
     db = make_toy(tmp_path, axes=axes, pruner="median", steps=2)
     for _ in range(3):
         finished_toy(db)
-    run_trial(db, claim(db), 0, 0.7)
+    for worker in queries.workers(db):  # a live one would turn silent meanwhile
+        transitions.stop_worker(db, worker.id)
     commands = (
         "queue", "queue budget:2M", "queue horizon:3", "queue 2M", "queue h1", "trials 1", "curve 1", "why 4", "status",
         "status --plain", "results", "results --json", "best 1", "plan", "unseal 1 -y", "trials 2M/3/up/a", "queue x:y",
