@@ -194,7 +194,7 @@ class Examination:
     def _draws(self, seen: Seen) -> None:
         if not seen.params:
             if seen.ended:
-                self.found.add("draws", WARN, "draws no parameter: every trial is the same")
+                self.found.add("draws", WARN, "draws no parameter: trials differ in their seeds only")
             return
         spans = {name: f" of {span(distribution)}" for name, distribution in seen.distributions.items()}
         shown = [f"{name} {formatting.number(value)}{spans.get(name, '')}" for name, value in seen.params.items()]
