@@ -99,7 +99,11 @@ class Monitor(App[None]):
         self.poller = Poller(path, self.post_message, ReadRequest(user=self.user, at=at))
 
     def get_driver_class(self) -> type[Driver]:
-        return terminal.suspending(self.cost.counting(super().get_driver_class()), self.end_with)
+        return terminal.suspending(self.cost.counting(super().get_driver_class()), self.end_with, self.redraw)
+
+    def redraw(self) -> None:
+        """Sends the whole screen again, once this call has returned."""
+        self.call_later(self.refresh, repaint=True, layout=True)
 
     def end_with(self, error: Exception) -> None:
         """Ends the monitor because of an error in another thread."""

@@ -120,11 +120,11 @@ def waking(wake: Wake) -> type[selectors.SelectSelector]:
 STARTED: list[Any] = []  # drivers that have switched the terminal to the monitor's screen
 
 
-def suspending(kind: type[Driver], ends: Callable[[Exception], object]) -> type[Driver]:
+def suspending(kind: type[Driver], ends: Callable[[Exception], object], redraw: Callable[[], object]) -> type[Driver]:
     """Returns a subclass of Textual's driver that leaves at once and gives the shell its terminal back during ctrl+z.
 
     Textual's own waits up to 0.2 s for its thread that reads keys, and prints a traceback if that thread fails. Here
-    `ends` is called with the error.
+    `ends` is called with the error. `redraw` is called when the monitor continues after a SIGSTOP.
     """
     from textual.drivers import linux_driver  # here, not above: `--help` must not wait for Textual
 
@@ -168,11 +168,12 @@ def suspending(kind: type[Driver], ends: Callable[[Exception], object]) -> type[
         def resume_application_mode(self) -> None:
             """Continues after ctrl+z.
 
-            Does nothing if the monitor was not suspended: SIGCONT also comes after SIGSTOP, and together with SIGHUP
-            from a terminal that closes.
+            Only draws again if the monitor was not suspended: after SIGSTOP the shell has written over its screen.
+            SIGCONT also comes together with SIGHUP, from a terminal that closes.
             """
             silent, self.silent = self.silent, None
             if silent is None:
+                redraw()
                 return
             with contextlib.suppress(termios.error, OSError, ValueError):
                 if silent:

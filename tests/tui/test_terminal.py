@@ -333,6 +333,22 @@ def test_a_change_that_waits_for_the_lock_is_made_also_if_the_terminal_closes(te
             time.sleep(0.1)
 
 
+def test_fg_after_sigstop_brings_the_whole_picture_back(db_path):
+    with Terminal(db_path, (80, 24), drawn=True) as terminal:
+        terminal.wait_ready()
+        before = without_clock(terminal.grid.text)
+        os.kill(terminal.pid, signal.SIGSTOP)
+        assert os.waitpid(terminal.pid, os.WUNTRACED)[1] == 0x137F, "stopped by SIGSTOP (19)"
+        terminal.grid.feed(b"\x1b[2J")  # the shell has written over it
+        os.kill(terminal.pid, signal.SIGCONT)
+        end = time.monotonic() + 30
+        while without_clock(terminal.grid.text) != before:
+            assert time.monotonic() < end, terminal.grid.text
+            time.sleep(0.05)
+        terminal.key("q")
+        assert terminal.gone_within(5)
+
+
 def test_a_monitor_that_was_stopped_and_continued_by_signals_goes_on(terminal):
     for _ in range(2):
         terminal.process.send_signal(signal.SIGSTOP)
