@@ -33,6 +33,7 @@ class Heartbeat:
         self.worker, self.db, self.orders, self.settings = worker, worker.db, worker.orders, worker.settings
         self.over = threading.Event()
         self._beats = 0
+        self._recording = threading.Lock()  # of a signal's order
         self._stop_file_obeyed = False
         self._thread = threading.Thread(target=self.run, name="beat", daemon=True)
 
@@ -117,13 +118,22 @@ class Heartbeat:
             log.warning("%s cannot be removed: %s", file, error.strerror)
         self.worker.progress.tell(Note(f"{file.name} found: the workers stop after their jobs"))
 
-    def record_signal(self) -> None:
-        """Records the order of a signal with an event, so that every screen shows DRAINING."""
-        if (asked := self.orders.unrecorded) is not None:
-            order, who = asked
-            with contextlib.suppress(WrongStatus, NoSuchRow):  # others took us for dead: the next beat handles that
-                transitions.record_request(self.db, order, who, self.worker.id, can_withdraw=False)
-                self.orders.recorded(order)
+    def record_signal(self, wait_s: float = -1) -> None:
+        """Records the order of a signal once, with an event, so that every screen shows DRAINING.
+
+        The beat and a worker that leaves may call this at the same time. `wait_s`: how long one waits for the other,
+        which may be waiting for the database's lock; -1: for as long as that takes.
+        """
+        if not self._recording.acquire(timeout=wait_s):
+            return
+        try:
+            if (asked := self.orders.unrecorded) is not None:
+                order, who = asked
+                with contextlib.suppress(WrongStatus, NoSuchRow):  # others took us for dead: the next beat handles that
+                    transitions.record_request(self.db, order, who, self.worker.id, can_withdraw=False)
+                    self.orders.recorded(order)
+        finally:
+            self._recording.release()
 
     def _sample(self) -> None:
         """Records one reading of the hardware; values that cannot be read stay unknown."""

@@ -254,7 +254,7 @@ class Worker:
             log.warning("some exports could not be written; the next worker or `fts export` writes them")
         self.db.patience_s = GOODBYE_S
         with contextlib.suppress(StateError):
-            self.heartbeat.record_signal()
+            self.heartbeat.record_signal(GOODBYE_S)
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will find that we are gone
             transitions.stop_worker(self.db, self.id)
         self.messages.close()

@@ -148,7 +148,7 @@ def test_a_signal_stops_within_seconds_at_a_checkpoint(study, signum):
 
 
 def test_a_signal_counts_from_the_moment_that_a_worker_can_be_found(tmp_path):
-    """It registers, and gets a signal before its first thread runs."""
+    """It registers, and gets a signal before its first thread runs; it leaves while its beat records the order."""
     for number, detached, told in (
         (signal.SIGHUP, True, None),
         (signal.SIGHUP, False, "stop"),
@@ -160,6 +160,7 @@ def test_a_signal_counts_from_the_moment_that_a_worker_can_be_found(tmp_path):
         (early := study.folder / "early").mkdir()
         (early / "sitecustomize.py").write_text(SIGNALLED_EARLY.format(number=int(number)))
         study.environ |= {"PYTHONPATH": f"{study.environ['PYTHONPATH']}:{early}", forks.CUSTOM: str(early)}
+        study.environ["FTS_POLL_S"] = "0.001"
         study.ok("enqueue", "patient.py:objective", "--trials", "2")
         words = ("worker", "--until-empty", "--slots", "1", *(["--detached"] if detached else []))
         assert study.start(*words).wait(60) == 0, (number, (study.folder / "said.txt").read_text())
@@ -168,7 +169,7 @@ def test_a_signal_counts_from_the_moment_that_a_worker_can_be_found(tmp_path):
 
 
 SIGNALLED_EARLY = """
-import os, sys
+import os, sys, time
 if "worker" in sys.argv:
     from fts.state import transitions
     register = transitions.register_worker
@@ -177,6 +178,11 @@ if "worker" in sys.argv:
         os.kill(os.getpid(), {number})
         return number
     transitions.register_worker = and_signal
+    record = transitions.record_request
+    def slowly(*given, **named):
+        time.sleep(2)
+        return record(*given, **named)
+    transitions.record_request = slowly
 """
 
 
