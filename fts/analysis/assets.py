@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fts.analysis.interval_text import signed
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
@@ -78,6 +80,4 @@ def _gains(
 
 
 def _told(gain: Interval, baseline: str, days: str, seeds: int) -> tuple[str, str, str]:
-    from fts.analysis.tables_page import signed  # here: `held` is also asked by who has no use for pandas
-
     return signed(gain), f"to {baseline}", f"{days}, 1 seed" if seeds == 1 else days

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, cast
 import pandas as pd
 
 from fts.analysis.horizon import at_the_edge, listed, top_trials
+from fts.analysis.interval_text import signed
 from fts.analysis.scaling import FEWEST_SIZES
 from fts.analysis.summarise import SEEDS_TO_CLAIM
-from fts.analysis.tables_page import signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

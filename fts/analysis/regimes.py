@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fts.analysis.tables_page import signed
+from fts.analysis.interval_text import signed
 from fts.scores.dependence import LEVEL, TooFewSamples, block_length
 from fts.scores.folds import fold_days
 from fts.scores.intervals import Interval, resample

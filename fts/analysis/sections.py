@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.analysis import assets, economic_section, regimes
 from fts.analysis.beyond_volatility import BeyondVolatility, strongest_learner
-from fts.analysis.tables_page import ranged, signed
+from fts.analysis.interval_text import ranged, signed
 
 if TYPE_CHECKING:
     from fts.analysis.study_data import BaselineRow, StudyData

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from fts.analysis.interval_text import ends, ranged, signed
 from fts.analysis.tables_machine import PROVENANCE
 
 if TYPE_CHECKING:
     from fts.analysis.study_data import BaselineRow, StudyData
     from fts.analysis.summarise import CellSummary, Group
-    from fts.scores.intervals import Difference, Interval, Scores
+    from fts.scores.intervals import Difference, Scores
 
 NONE = "–"
 NOT_MEASURED = "not measurable here"
@@ -206,11 +207,6 @@ def _versus(gain: Difference | None, cell: CellSummary) -> str:
     return f"{signed(gain.interval)} vs {cell.baseline.result.name}"
 
 
-def signed(gain: Interval) -> str:
-    """Formats `−0.071 [−0.119, −0.033]`, with a typographic minus sign."""
-    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−")
-
-
 def _loss_versus(cell: CellSummary) -> tuple[str, str, str]:
     if cell.loss_gain is None:
         return NONE, "", ""
@@ -223,16 +219,6 @@ def _lowest_versus(cell: CellSummary) -> str:
         return ""
     value, between = ends(cell.lowest_gain.interval)
     return f"to {cell.lowest.result.name}:\n{value}\n{between}"
-
-
-def ends(gain: Interval) -> tuple[str, str]:
-    """Formats `−0.071` and `−0.119 to −0.033`."""
-    value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (gain.value, gain.low, gain.high))
-    return value, f"{low} to {high}"
-
-
-def ranged(interval: Interval, digits: int = 3, count: str = "") -> tuple[str, str, str]:
-    return f"{interval.value:.{digits}f}", f"{interval.low:.3f} to {interval.high:.3f}", count
 
 
 def _short(name: Any, value: Any) -> str:

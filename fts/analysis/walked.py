@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fts.analysis.beyond_volatility import is_forecast
-from fts.analysis.tables_page import ends, ranged
+from fts.analysis.interval_text import ends, ranged
 from fts.scores.dependence import TooFewSamples
 from fts.scores.folds import Luck, fold_days, measured, over_folds, over_seeds, paired
 

@@ -22,7 +22,7 @@ from fts.analysis.figures.look import (
     grid,
     label_edges,
 )
-from fts.analysis.tables_page import signed
+from fts.analysis.interval_text import signed
 from fts.analysis.trials_table import trial_name
 from fts.scores.calibration import rate_intervals
 
