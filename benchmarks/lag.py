@@ -22,10 +22,10 @@ from benchmarks.pruning import Pool, shuffles, upto
 from fts.jobs.api.bare_cell import BareCell
 from fts.jobs.api.halving import HALVING
 from fts.jobs.api.lag import seen_below
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.recorded_study import Rebuilt
-from fts.jobs.search.sampler import PastTrial
 from fts.jobs.search.space import Space
 
 LAGS = (1, 2, 4, 8, 16)

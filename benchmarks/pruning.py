@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks import Row
 from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.pruner import should_prune
-from fts.jobs.search.sampler import PastTrial
 
 if TYPE_CHECKING:
     from fts.jobs.settings import Places

@@ -195,7 +195,8 @@ def _frozen(job: Job, trial: Trial, epochs: tuple[Epoch, ...], draws: Sequence[D
 
     Its distributions are those of its cell's space, or for a define-by-run trial those of its draws.
     """
-    from fts.jobs.search.sampler import PastTrial, frozen
+    from fts.jobs.search.past_trial import PastTrial
+    from fts.jobs.search.sampler import frozen
 
     curve = {epoch.epoch: epoch.value for epoch in epochs if epoch.value is not None and math.isfinite(epoch.value)}
     own = {draw.name: draw.distribution for draw in draws}

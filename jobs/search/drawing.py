@@ -13,10 +13,10 @@ import optuna
 from fts.jobs.api.conditions import drawing_order, forbidden_by, is_drawn
 from fts.jobs.api.goals import goals_of
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import (
     Drawn,
-    PastTrial,
     frozen,
     kept_by,
     study_before,

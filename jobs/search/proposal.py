@@ -16,8 +16,8 @@ from fts.state.values import Direction
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fts.jobs.search.past_trial import PastTrial
     from fts.jobs.search.recorded_study import Rebuilt
-    from fts.jobs.search.sampler import PastTrial
 
 
 def gives_all(cell: Any, fixed: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from fts.state.values import EPOCH_NUMBERS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fts.jobs.search.sampler import PastTrial
+    from fts.jobs.search.past_trial import PastTrial
     from fts.state.values import Epoch, Job, Trial
 
 
@@ -28,8 +28,8 @@ def line_ahead(
     if any(one.id not in curves for one in before):
         return None
     from fts.jobs.api.halving import BEFORE_FREEZING, PERCENTILE, Halving  # here: most cells have no pruner
+    from fts.jobs.search.past_trial import PastTrial
     from fts.jobs.search.pruner import line_ahead as ahead
-    from fts.jobs.search.sampler import PastTrial
 
     rule = job.spec.get("halving")
     history = [PastTrial(one.number, {}, str(one.status), one.value, values(curves[one.id], trial)) for one in before]

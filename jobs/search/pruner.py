@@ -11,7 +11,7 @@ from fts.state.values import Direction, in_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fts.jobs.search.sampler import PastTrial
+    from fts.jobs.search.past_trial import PastTrial
 
 STARTUP, FIRST = 5, 3  # least number of other trials, first epoch at which the median rule prunes
 

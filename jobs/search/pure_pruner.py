@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from optuna.pruners import BasePruner
 
 from fts.jobs.api.halving import HALVING, PERCENTILE, Halving
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.pruner import should_prune
-from fts.jobs.search.sampler import PastTrial
 from fts.raising import quoted
 from fts.state.values import Direction
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from fts.jobs.search.columns import Columns, Table
-    from fts.jobs.search.sampler import PastTrial
+    from fts.jobs.search.past_trial import PastTrial
 
 FILLED = "filled"  # attribute of a storage: (the Rebuilt that filled its study, number of trials)
 

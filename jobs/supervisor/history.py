@@ -12,8 +12,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.trial_roles import role_of
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.recorded_study import Rebuilt
-from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.extra_trials import search_number
 from fts.state import queries
 from fts.state.scheduling import IMPORTED

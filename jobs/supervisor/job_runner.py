@@ -37,7 +37,8 @@ from fts.jobs.supervisor.machine_errors import DISK_ERRORS
 from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.study_calls import CalledStudy
-from fts.jobs.supervisor.trial_runner import TrialRunner, Work
+from fts.jobs.supervisor.trial_runner import TrialRunner
+from fts.jobs.supervisor.work import Work
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.death import log_tail
 from fts.jobs.trial.error_text import sentence_of
@@ -53,8 +54,8 @@ from fts.state.values import Cause, Claim, Job, JobStatus, Trial, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.search.past_trial import PastTrial
     from fts.jobs.search.recorded_study import Rebuilt
-    from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.backoff import Backoff
     from fts.jobs.supervisor.parallel_trials import Live

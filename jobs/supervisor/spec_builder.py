@@ -17,10 +17,10 @@ from fts.state import queries
 
 if TYPE_CHECKING:
     from fts.jobs.executors.base import Placed
-    from fts.jobs.search.sampler import PastTrial
+    from fts.jobs.search.past_trial import PastTrial
     from fts.jobs.supervisor.admission import Admission
     from fts.jobs.supervisor.template import Template
-    from fts.jobs.supervisor.trial_runner import Work
+    from fts.jobs.supervisor.work import Work
     from fts.state.values import Trial
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from fts.jobs.search.sampler import PastTrial
+    from fts.jobs.search.past_trial import PastTrial
 
 
 START_S = 30.0  # time limit for an answer of the template, on a busy machine

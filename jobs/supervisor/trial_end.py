@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fts.jobs.supervisor.trial_record import TrialRecord
-    from fts.jobs.supervisor.trial_runner import Work
+    from fts.jobs.supervisor.work import Work
 
 RESULT_FACTS = (
     "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "badges", "peak_bytes",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from fts.jobs.supervisor.trial_runner import Work
+    from fts.jobs.supervisor.work import Work
     from fts.state.values import Trial
 
 OUT_OF_MEMORY = (StopReason.KILL.value, StopReason.SHRINK.value)  # values of Attempt.how

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.admission import Admission
     from fts.jobs.supervisor.trial_memory import TrialMemory
     from fts.jobs.supervisor.trial_record import TrialRecord
-    from fts.jobs.supervisor.trial_runner import Work
+    from fts.jobs.supervisor.work import Work
     from fts.state.values import Trial
 
 YIELD_S = 2.0  # between two looks for a job that can begin while the trial waits for a node or for GPUs

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fts.jobs.api.study import Cell
     from fts.jobs.executors.base import Placed
     from fts.jobs.supervisor.progress_events import ProgressReporter
-    from fts.jobs.supervisor.trial_runner import Work
+    from fts.jobs.supervisor.work import Work
     from fts.state.values import Trial
 
 log = logging.getLogger("fts.worker")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from dataclasses import field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.frozen import dataclass
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.executors.base import CodeNotSent, OrderReceived
@@ -35,24 +34,17 @@ from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions, trial_usage
 from fts.state.errors import BadRow, StaleToken
-from fts.state.values import Cause, Claim, Direction, Trial, TrialStatus
+from fts.state.values import Cause, Direction, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fts.jobs.api.spec import TrialSpec
-    from fts.jobs.api.study import Cell, Program, Study
+    from fts.jobs.api.study import Program
     from fts.jobs.executors.base import Placed
-    from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
-    from fts.jobs.supervisor.backoff import Backoff
-    from fts.jobs.supervisor.history import JobHistory
-    from fts.jobs.supervisor.learned_memory import Peak
-    from fts.jobs.supervisor.progress_events import Tell
-    from fts.jobs.supervisor.slot import Slot
-    from fts.jobs.supervisor.startable import StartableJobs
+    from fts.jobs.supervisor.work import Work
     from fts.jobs.watchdog.enforcer import Enforcer
-    from fts.state.db import Database
     from fts.state.values import Attempt as Tried
 
 log = logging.getLogger("fts.worker")
@@ -69,26 +61,6 @@ TRIES_IN_MEMORY = 2  # for a trial without a leaner recipe, without an epoch or 
 WORDS = {
     StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed", StopReason.AGAIN: "its last epoch again",
 }  # fmt: skip  # reason -> words in an event
-
-
-@dataclass(frozen=True)
-class Work:
-    """What all parts of the supervisor share for one claim."""
-
-    db: Database
-    places: Places
-    settings: WorkerSettings
-    slot: Slot
-    claim: Claim
-    study: Study
-    cell: Cell
-    ordered: Callable[[int], StopReason | None]  # job id -> why it must stop, None: go on
-    tell: Tell
-    history: JobHistory
-    reported_code: set[str] = field(default_factory=set)  # md5 of changed code that was already reported
-    peaks: dict[int, Peak] = field(default_factory=dict)  # of the latest trials of this claim, by number
-    backoff: Backoff | None = None  # None: other jobs may not use the slot during a pause
-    startable: StartableJobs | None = None  # None: other jobs may not use the slot while a trial waits for a node
 
 
 class TrialRunner:

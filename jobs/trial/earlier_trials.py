@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.lag import seen_below
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.recorded_study import Rebuilt
-from fts.jobs.search.sampler import PastTrial, add_trial, study_before
+from fts.jobs.search.sampler import add_trial, study_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -19,9 +19,9 @@ import pytest
 from fts.jobs.api.bare_cell import BareCell
 from fts.jobs.api.lag import seen_below
 from fts.jobs.api.spec import seed_for
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.pure_sampler import PureSampler
-from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
 from tests import forks
 from tests.fts_process import Study

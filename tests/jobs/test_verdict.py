@@ -16,7 +16,8 @@ import pytest
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.history import JobHistory
-from fts.jobs.supervisor.trial_runner import TrialRunner, Work
+from fts.jobs.supervisor.trial_runner import TrialRunner
+from fts.jobs.supervisor.work import Work
 from fts.jobs.trial import process
 from fts.jobs.trial.process import Commands
 from fts.state import queries

@@ -13,9 +13,9 @@ import optuna
 
 from fts.jobs.api.halving import HALVING
 from fts.jobs.api.spec import seed_for
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.pure_sampler import PureSampler
-from fts.jobs.search.sampler import PastTrial
 from fts.state.values import Direction
 from tests.fts_process import Study
 

@@ -17,8 +17,8 @@ from fts.jobs.api.goals import INFEASIBLE, goals_of, violations
 from fts.jobs.api.grid import most_trials, points
 from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.drawing import draw
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.proposal import drawn_for
-from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.trial_end import goal_outcome
 from fts.state.pareto_front import nondominated
 from fts.state.values import Cause

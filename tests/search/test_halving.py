@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fts.jobs.api.halving import BEFORE_FREEZING, HALVING, BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.pruner import should_prune
-from fts.jobs.search.sampler import PastTrial
 from fts.study.cell import CellSpec
 from tests.search.test_spec import CELL, through_json
 

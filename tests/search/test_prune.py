@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 
 from benchmarks.pruning import Pool, judge, pools, replay, synthetic, waiting
 from fts.jobs.api.halving import Halving
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.pruner import line_ahead, rungs, should_prune
 from fts.jobs.search.pure_pruner import PurePruner
-from fts.jobs.search.sampler import PastTrial
 from fts.state import transitions
 from fts.state.values import Direction
 from fts.study.cell import CellSpec

@@ -8,7 +8,8 @@ import warnings
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from fts.jobs.search.sampler import PastTrial, rebuild_study, suggest
+from fts.jobs.search.past_trial import PastTrial
+from fts.jobs.search.sampler import rebuild_study, suggest
 from fts.jobs.search.space import BadSpace, distribution_of, distributions
 from fts.state.values import Direction
 

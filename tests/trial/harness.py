@@ -21,8 +21,8 @@ from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.spec import TrialSpec, seed_for
 from fts.jobs.python import python
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.pruner import should_prune
-from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.child import ChildError, Starter, TrialProcess
 from fts.jobs.trial import function
 from fts.jobs.trial.stacks import exit_now

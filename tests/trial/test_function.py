@@ -12,7 +12,7 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.python import python
-from fts.jobs.search.sampler import PastTrial
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, Attempt
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.unused_names import unread

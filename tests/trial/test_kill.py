@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fts.jobs.search.sampler import PastTrial
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.supervisor.child import TrialProcess
 from tests.trial.harness import Record, attempt, cell_of, log_of, run_one, spec_of
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 import fts
 from benchmarks.exactness import restarted
-from fts.jobs.search.sampler import PastTrial
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.space import data_of
 from tests.trial.harness import cell_of, run_one
 

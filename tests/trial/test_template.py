@@ -24,10 +24,11 @@ from optuna.trial import FrozenTrial
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.lag import seen_below
 from fts.jobs.python import python
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.recorded_study import Rebuilt
-from fts.jobs.search.sampler import PastTrial, study_before
+from fts.jobs.search.sampler import study_before
 from fts.jobs.supervisor.child import TrialProcess, environment
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.template import CAN_FORK, CannotFork, KnownTrials, Template

@@ -11,8 +11,8 @@ import pytest
 from optuna.trial import FrozenTrial
 
 import fts
+from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.pure_pruner import PurePruner
-from fts.jobs.search.sampler import PastTrial
 from fts.jobs.search.space import data_of
 from tests.trial.harness import Record, attempt, cell_of, run_one, spec_of
 
