@@ -29,8 +29,8 @@ from fts.jobs.api.names import is_name, means_jobs
 from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import NAME, BadSpec, md5_of
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
+from fts.jobs.api.top_names import A_COMMAND, HERE, arguments_of, defined, is_bound, is_value, not_callable
 from fts.jobs.own_search import Tuner, other_tuner, search_at_import
-from fts.jobs.top_names import A_COMMAND, HERE, arguments_of, defined, is_bound, is_value, not_callable
 from fts.raising import quoted
 from fts.state.files import expanded
 

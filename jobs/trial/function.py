@@ -31,11 +31,11 @@ from fts.jobs.api.goals import CONSTRAINTS, OWN_CONSTRAINTS, goals_of, pruning_o
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec, seed_for
+from fts.jobs.api.top_names import arguments_of, defined
 from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.top_names import arguments_of, defined
 from fts.jobs.trial import orphans, pools, process
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, is_foreign, missing_path
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
@@ -387,11 +387,15 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
             raise BadObjective(f"{cell.function} needs {name}, {what_is_known(running)}")
     if not takes_trial and has_kind(parameters, VARIABLE[1]):
         given |= {name: value for name, value in (running.params | running.axes).items() if name not in given}
-    elif not takes_trial and (unused := [name for name in (*running.params, *running.axes) if name not in given]):
-        if not cell.is_baseline:  # which may ignore parameters and axes
-            raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
+    elif not takes_trial and not cell.is_baseline:  # which may ignore parameters and axes
+        refuse_unused(cell, [name for name in (*running.params, *running.axes) if name not in given])
     first = [given.pop(one, parameters[one].default) for one in names if parameters[one].kind is POSITIONAL]
     return trial, lambda: function(*first, **given)
+
+
+def refuse_unused(cell: FunctionCell, unused: list[str]) -> None:
+    if unused:
+        raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
 
 
 def bind_hidden(
@@ -399,7 +403,8 @@ def bind_hidden(
 ) -> tuple[OptunaTrial | None, Callable[[], Any]]:
     """Binds a function that takes `*args`, as one does that a decorator has wrapped without functools.wraps.
 
-    It gets the trial, and the axes by name if it takes them; only the values of its cell, if the `def` in the file does.
+    It gets the trial, and the axes by name if it takes them; if the `def` in the file takes no trial, only the values
+    of its cell.
     """
     below = defined(ast.parse(running.cell.path.read_bytes()), running.cell.function)
     by_name = has_kind(parameters, VARIABLE[1])
