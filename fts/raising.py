@@ -38,6 +38,8 @@ def quoted(value: Any, most: int = 80) -> str:
         text = repr(value)
     except Exception:  # noqa: BLE001  # also of the user's own classes
         return "a value that cannot be shown"
+    if "\n" in text:  # a table of pandas; a message is one line
+        text = " ".join(text.split())
     if len(text) <= most:
         return text
     end = text[-1] if text[-1] in "'\"])}" else ""

@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import subprocess
+import unicodedata
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,15 +21,16 @@ from fts.installing import installing
 from fts.jobs.api.amounts import LARGEST, check_range
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
-from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, made_in_main_block
+from fts.jobs.api.function import OWN_NAMES, TRIAL, FunctionCell, code_md5, made_in_main_block, trial_argument
 from fts.jobs.api.goals import bound_of, goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
 from fts.jobs.api.names import is_name, means_jobs
+from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import NAME, BadSpec, md5_of
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
+from fts.jobs.api.top_names import A_COMMAND, HERE, arguments_of, defined, is_bound, is_value, not_callable
 from fts.jobs.own_search import Tuner, other_tuner, search_at_import
-from fts.jobs.top_names import A_COMMAND, HERE, defined, is_bound, not_callable
 from fts.raising import quoted
 from fts.state.files import expanded
 
@@ -41,14 +43,12 @@ if TYPE_CHECKING:
 Value = str | int | float
 MOST_CELLS = 10_000
 LONGEST = 200  # characters of an axis' value
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-RANGE = re.compile(rf"\s*({NUMBER.pattern})\s*\.\.\s*({NUMBER.pattern})\s*(:\s*log\s*)?")
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+RANGE = re.compile(rf"\s*({NUMBER.pattern})\s*\.\.\s*({NUMBER.pattern})\s*(:\s*log\s*)?", re.ASCII)
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")  # pkg.train:objective
 ATTRIBUTE = re.compile(r"([^:\0]{1,3000}\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")  # train.py:Model.objective
-TRIAL = "trial"  # a parameter of this name gets the trial; without it the function needs a declared space
 OLDEST = (3, 11)  # oldest Python for a trial process
 SHORT = "run"  # name of the function in a message
-SEED = "seed"  # a parameter of this name gets the trial's seed
 
 
 class BadObjective(BadSpec):
@@ -66,6 +66,17 @@ class Function:
     required: tuple[str, ...]  # parameters without a default
     any_name: bool  # it takes **kwargs, or its parameters are unknown
     tuner: Tuner | None = None  # another program that gives it its parameters
+    fixed: tuple[str, ...] = ()  # parameters that cannot be the trial
+    takes_value: bool = False  # its first parameter is a value, as the code shows, and not a trial
+
+    def trial_argument(self, given: Iterable[str], space: Mapping[str, Any] | None) -> str | None:
+        """Returns the parameter that gets the trial; None: none does. `given`: the names of the axes."""
+        return trial_argument(self.parameters, self.fixed, {*given, *OWN_NAMES}, space is not None)
+
+    def needs_optuna(self, axes: Iterable[str], space: Mapping[str, Any] | None) -> bool:
+        """Does it get a trial of Optuna, as far as its parameters are known?"""
+        is_unknown = not self.parameters and self.any_name and space is None
+        return is_unknown or self.trial_argument(axes, space) is not None
 
 
 def cells(
@@ -84,7 +95,7 @@ def cells(
     axes = axes or {}
     space = fields.get("space")
     if fields.get("python") is not None:
-        check_interpreter(fields["python"], folder, needs_optuna=space is None or TRIAL in found.parameters)
+        check_interpreter(fields["python"], folder, needs_optuna=found.needs_optuna(axes, space))
     check_parameters(found, list(axes), space)
     made = []
     for values in combinations(axes):
@@ -98,12 +109,12 @@ def check_baseline(baseline: str | None, folder: Path, axes: Sequence[str]) -> N
     if baseline is None:
         return
     found = inspect(to_file_path(baseline, folder), folder)
-    known = {TRIAL, SEED, *axes}
+    known = {TRIAL, *OWN_NAMES, *axes}
     missing = [name for name in found.required if name not in known and name != found.parameters[0]]
     if missing:
         raise BadObjective(
             f"the baseline {found.name} of {found.path.name} needs {', '.join(missing)}, which nothing gives: "
-            "it gets a trial, `seed` and the axes by name"
+            f"it gets a trial, and by name the axes, {', '.join(OWN_NAMES)}"
         )
 
 
@@ -183,14 +194,11 @@ def inspect(objective: str, folder: Path) -> Function:
         if not is_bound(tree, name):
             raise BadObjective(f"{path} has no function {name!r}; {where_instead(code, tree, name, file)}")
         return Function(path, name, code_md5(code), (), (), any_name=True, tuner=other_tuner(tree, name))
-    given = node.args
-    plain = [*given.posonlyargs, *given.args]
-    required = [arg.arg for arg in plain[: len(plain) - len(given.defaults)]]
-    required += [arg.arg for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
-    every = tuple(arg.arg for arg in [*plain, *given.kwonlyargs])
-    unknown = not every and (given.vararg is not None or bool(node.decorator_list))
-    takes_all, tuner = given.kwarg is not None or unknown, other_tuner(tree, name)
-    return Function(path, name, code_md5(code), every, tuple(required), takes_all, tuner)
+    given = arguments_of(node)
+    unknown = not given.names and (given.has_list or bool(node.decorator_list))
+    as_value = bool(given.names) and is_value(node, given.names[0])
+    takes_all, tuner = given.has_others or unknown, other_tuner(tree, name)
+    return Function(path, name, code_md5(code), given.names, given.required, takes_all, tuner, given.fixed, as_value)
 
 
 def where_instead(code: bytes, tree: ast.Module, name: str, file: str) -> str:
@@ -285,9 +293,14 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
             "name; choose another"
         )
     offered = {TRIAL, *OWN_NAMES, *axes, *(space or {})}
-    first = found.parameters[:1]
-    if first and first[0] not in offered and space is None:
-        offered.add(first[0])  # `def objective(t)`: the first parameter is the trial, whatever its name
+    trial = found.trial_argument(axes, space)
+    if trial is not None and (trial == TRIAL or not found.takes_value):
+        offered.add(trial)  # `def objective(t)`: the first parameter is the trial, whatever its name
+    elif trial is not None and trial not in found.required:
+        raise BadObjective(
+            f"{found.name} of {found.path.name} would get a trial as its first argument {trial}, which is None by "
+            f"default; name it {TRIAL} if that is meant, else make another argument the first"
+        )
     if missing := [name for name in found.required if name not in offered]:
         raise BadObjective(
             f"{found.name} of {found.path.name} needs {', '.join(missing)}, which nothing gives: expected an axis "
@@ -295,11 +308,22 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
             f"gives it: `{with_all(found, missing, space)}`"
         )
     if not found.any_name and (unused := [name for name in [*axes, *(space or {})] if name not in found.parameters]):
-        takes_trial = TRIAL in found.parameters or (first and first[0] not in (*axes, *(space or {})))
-        if takes_trial:
+        if trial is not None:
             return  # it can read them from the trial: trial.params, fts.cell(trial)
+        near = hint(unused[0], found.parameters)
         raise BadObjective(
-            f"{found.name} of {found.path.name} takes no {', '.join(unused)}; it takes {', '.join(found.parameters)}"
+            f"{found.name} of {found.path.name} takes no {', '.join(unused)}; {near}it takes "
+            f"{', '.join(found.parameters)}"
+        )
+
+
+def refuse_unused_start(cell: FunctionCell) -> None:
+    """Raises BadObjective for parameters of first trials if the function draws none."""
+    found = inspect(cell.objective, Path(cell.folder))
+    if cell.space is None and not found.needs_optuna(cell.axes, None):
+        raise BadObjective(
+            f"gives parameters of a first trial, and {found.name} of {found.path.name} draws none; write them as axes "
+            "of the cells, such as -m lr=0.1,0.01"
         )
 
 
@@ -308,7 +332,7 @@ def with_all(found: Function, missing: Sequence[str], space: Mapping[str, Any] |
     if space and missing == list(found.parameters[:1]):
         pairs = ", ".join(f"{name!r}: {name}" for name in space)
         return f"def {SHORT}({', '.join(space)}): return {found.name}({{{pairs}}})"
-    return f"def {SHORT}(trial): return {found.name}({', '.join([found.parameters[0], *missing])})"
+    return f"def {SHORT}(trial): return {found.name}({', '.join(dict.fromkeys([found.parameters[0], *missing]))})"
 
 
 def experiment_name(study: str, values: Sequence[Value]) -> str:
@@ -366,7 +390,7 @@ def clean(text: str) -> str:
 def parse_axis(text: str) -> tuple[str, list[Value]]:
     """Parses `size=S,M,L` into a name and its values; numbers become numbers. Raises BadSpec."""
     name, equals, listed = text.partition("=")
-    name = name.strip()
+    name = in_code(name.strip())
     words = [word.strip() for word in listed.split(",")]
     if not equals or not is_name(name) or not all(words):
         raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
@@ -383,6 +407,11 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
     return name, values
 
 
+def in_code(name: str) -> str:
+    """Returns a name as Python reads it in code, where some characters stand for others: µ (micro) for μ (mu)."""
+    return unicodedata.normalize("NFKC", name)
+
+
 def is_open(text: str) -> bool:
     """Returns whether a bracket in the text has no partner."""
     return any(text.count(opening) != text.count(closing) for opening, closing in ("()", "[]", "{}"))
@@ -392,7 +421,9 @@ def value_of(word: str) -> Value:
     """Returns 5, 0.1 or 1e-3 as a number, any other word unchanged."""
     if not NUMBER.fullmatch(word):
         return word
-    whole = re.fullmatch(r"[+-]?\d{1,400}", word)  # Python refuses to read thousands of digits; as a float they are inf
+    whole = re.fullmatch(
+        r"[+-]?\d{1,400}", word, re.ASCII
+    )  # Python refuses to read thousands of digits; as a float they are inf
     return int(word) if whole else float(word)
 
 
@@ -402,7 +433,7 @@ def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
     1..4 is the same as 1:4, as commands write it.
     """
     name, equals, listed = text.partition("=")
-    name = name.strip()
+    name = in_code(name.strip())
     if ends := RANGE.fullmatch(listed):
         listed = f"{ends[1]}:{ends[2]}" + (":log" if ends[3] else "")
     expected = "expected NAME=A,B or NAME=LOW:HIGH, with :log behind it for a log scale"

@@ -13,8 +13,8 @@ from fts.jobs.api.function import FunctionCell, only_as_main
 from fts.jobs.api.goals import OWN_CONSTRAINTS
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE
+from fts.jobs.api.top_names import defined, value_of_name
 from fts.jobs.check.causes import dotted, reached, tree_of
-from fts.jobs.top_names import defined, value_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence

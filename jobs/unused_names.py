@@ -13,7 +13,7 @@ from fts.jobs.api.expression import Expression
 from fts.jobs.api.function import OWN_NAMES, FunctionCell
 from fts.jobs.api.names import variable
 from fts.jobs.api.nearest import nearest
-from fts.jobs.functions import RANGE, TRIAL, BadObjective, inspect
+from fts.jobs.functions import RANGE, BadObjective, inspect
 from fts.raising import quoted
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def unread(cells: Sequence[BareCell]) -> list[str]:
     Raises BadObjective if its name is similar to an argument that gets no value: it is mistyped.
     """
     different = {(*cell.axes, "/", *(cell.space or {})): cell for cell in reversed(cells)}
-    return list(dict.fromkeys(sentence for cell in reversed(different.values()) for sentence in _of(cell)))
+    found = [sentence for cell in reversed(different.values()) for sentence in _of(cell)]
+    return list(dict.fromkeys([*found, *_words(cells)]))
 
 
 def _of(cell: BareCell) -> list[str]:
@@ -47,6 +48,28 @@ def _ranges(cell: BareCell) -> list[str]:
             how = f"--space {name}={text}" if isinstance(cell, FunctionCell) else f"{{{name}:{text}}} in the command"
             found.append(f"the axis {name} has one value, the text {value}; {how} searches that range")
     return found
+
+
+def _words(cells: Sequence[BareCell]) -> list[str]:
+    """Warns about the texts True, False and None: to a function each of them is a text that is not empty."""
+    texts: dict[str, list[str]] = {}
+    for cell in cells if isinstance(cells[0], FunctionCell) else ():
+        given = {f"axis {name}": [value] for name, value in cell.axes.items()}
+        given |= {f"parameter {name}": one.get("choices", []) for name, one in (cell.space or {}).items()}
+        for what, values in given.items():
+            new = [one for one in values if one in (*TRUTHS, "None") and isinstance(one, str)]
+            texts[what] = list(dict.fromkeys([*texts.get(what, []), *new]))
+    found = []
+    for what, words in texts.items():
+        if truths := [word for word in words if word in TRUTHS]:
+            has = f"the text {truths[0]}" if len(truths) == 1 else f"the texts {' and '.join(truths)}"
+            found.append(f"the {what} has {has}, and Python takes each text for true; write 0 and 1")
+        if "None" in words:
+            found.append(f"the {what} has the text None, which is not Python's None; compare it with 'None'")
+    return found
+
+
+TRUTHS = ("True", "False", "true", "false")
 
 
 def _whole(cell: BareCell) -> list[str]:
@@ -73,10 +96,9 @@ def _of_function(cell: FunctionCell) -> list[str]:
     except (BadObjective, OSError, SyntaxError, ValueError, RecursionError):
         return []
 
-    takes_trial = TRIAL in found.parameters or (
-        cell.space is None and not {*found.parameters[:1]} & {*cell.axes, *OWN_NAMES}
-    )
-    gets_all = found.any_name and not (takes_trial and found.parameters)  # beside a trial, **names gets nothing
+    is_unknown = not found.parameters and found.any_name
+    takes_trial = found.trial_argument(cell.axes, cell.space) is not None
+    gets_all = found.any_name and not takes_trial  # beside a trial, **names gets nothing
 
     def missing(names: list[str], whole: str) -> list[str]:
         if gets_all:
@@ -97,7 +119,8 @@ def _of_function(cell: FunctionCell) -> list[str]:
                 f"If not, add {name} to the arguments of {found.name}"
             )
     same = []
-    if cell.space is None and not takes_trial and cell.trials > 1 and not {"seed", "number"} & {*found.parameters}:
+    gets_seed = bool({"seed", "number"} & {*found.parameters})
+    if cell.space is None and not (takes_trial or is_unknown or gets_seed) and cell.trials > 1:
         same = [
             f"{found.name} takes neither a trial nor a seed: its {cell.trials} trials run the same; write --trials 1, "
             f"or --space NAME=LOW:HIGH for what it shall search"

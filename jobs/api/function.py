@@ -23,10 +23,11 @@ from fts.jobs.api.study import Metric, Program, Resources, Study
 from fts.raising import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 NO_NAME = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+|-.*")  # job 3 has the name 3, and -n is an option
 OWN_NAMES = ("seed", "number", "folder", "device", "threads", "shrink")  # a function may have arguments of these names
+TRIAL = "trial"  # an argument of this name gets the trial
 SHRINK = "shrink"  # a value of on_oom; as a key of a recipe: how often the trial was asked to use less memory
 MOST_SHRINKS = 6  # divides the micro-batch by 64
 VALUE = "value"  # the metric of a function that reports bare numbers
@@ -127,6 +128,19 @@ def title_of(axes: Mapping[str, Any], study: str) -> str:
     name = "/".join(str(value) for value in axes.values()) or study
     first = next(iter(axes), None)
     return f"{first}={name}" if first is not None and (NO_NAME.fullmatch(name) or means_jobs(name)) else name
+
+
+def trial_argument(names: Sequence[str], fixed: Collection[str], given: Collection[str], has_space: bool) -> str | None:
+    """Returns the argument that gets the trial: `trial`, else the first one, whatever its name; None: no argument.
+
+    `fixed`: arguments that cannot be the trial, because they are keyword-only or have a default other than None.
+    `given`: names that the cell gives.
+    """
+    if TRIAL in names:
+        return TRIAL
+    if has_space or not names or names[0] in given or names[0] in fixed:
+        return None
+    return names[0]
 
 
 def shrinks(recipe: Mapping[str, Any] | None) -> int:

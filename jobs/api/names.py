@@ -6,9 +6,10 @@ Also the words that cannot name a study.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+GROUPS = ("params.", "metrics.", "facts.", "axis.")  # beginnings of columns with other values than those of an axis
 OF_JOBS = re.compile(r"\d+|\d+(?:-|\.\.)\d+|all", re.IGNORECASE)
 
 
@@ -29,6 +30,13 @@ def alike(names: Iterable[str]) -> tuple[str, str] | None:
         if other is not name:
             return other, name
     return None
+
+
+def axis_columns(labels: Mapping[str, Any], taken: Collection[str]) -> dict[str, Any]:
+    """Returns the values of axes by column: their names, or `axis.NAME` where another column has or may have it."""
+    return {
+        f"axis.{name}" if name in taken or name.startswith(GROUPS) else name: value for name, value in labels.items()
+    }
 
 
 def means_jobs(word: str) -> bool:

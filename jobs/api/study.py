@@ -11,6 +11,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from fts.frozen import dataclass
+from fts.jobs.api.names import axis_columns
 from fts.jobs.api.spec import BadSpec, TrialSpec, seed_for
 
 if TYPE_CHECKING:
@@ -343,7 +344,8 @@ class Study:
 
     def job_record(self, job: Any) -> dict[str, Any]:
         """Returns the job's fields for the exported file of each of its trials."""
-        return {"experiment": job.experiment, "kind": job.kind, "study": job.study, "cell": job.cell, **job.labels}
+        found = {"experiment": job.experiment, "kind": job.kind, "study": job.study, "cell": job.cell}
+        return found | axis_columns(job.labels, found)
 
     def best_record(self, job: Any, best: Any, margin: Any | None) -> dict[str, Any] | None:
         """Returns the content of best_params.json. None: the standard record."""

@@ -113,7 +113,7 @@ def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
     shown = with_task(jobs)
     names = [name for job in jobs for name in (shown[job.id], cell_name(job), job.experiment)]
     names += [job.study for job in jobs if not job.budget]
-    names += [f"{name}:{value}" for job in jobs for name, value in job.labels.items() if name not in EVERY_STUDY]
+    names += [f"{name}:{value}" for job in jobs for name, value in job.labels.items()]
     return NothingThere(f"no job matches {word!r}; {hint(word, names)}{known(jobs)}")
 
 
@@ -125,12 +125,35 @@ def axes_of(jobs: Sequence[Job]) -> tuple[str, ...]:
 def _by_word(jobs: Sequence[Job], word: str) -> list[Job]:
     if not jobs:
         return []
-    axes, first = axes_of(jobs), word.partition(":")[0]
+    axes, (first, _, value) = axes_of(jobs), word.partition(":")
+    if first in EVERY_STUDY and (by_axis := [job for job in jobs if _has(job, first, value)]):
+        return _by_axis_alone(jobs, word, by_axis)
     if first != word and first not in (*known_fields(axes), *EVERY_STUDY):
         for cell in (word.rpartition(":")[0], first):  # the name of a cell may hold a colon
             if _by_own_name(jobs, cell):
                 raise _names_a_trial(word, cell)
     return list(filter(matcher(word, axes), jobs))
+
+
+def _has(job: Job, axis: str, value: str) -> bool:
+    return axis in job.labels and str(job.labels[axis]).lower() == value.lower()
+
+
+def _by_axis_alone(jobs: Sequence[Job], word: str, by_axis: list[Job]) -> list[Job]:
+    """Returns the jobs with this value of an axis that is named as a field of each job, such as `state`.
+
+    Raises UsageError if the word means other jobs by that field.
+    """
+    try:
+        by_field = list(filter(matcher(word), jobs))
+    except click.UsageError:  # there is no such state
+        return by_axis
+    if not by_field or by_field == by_axis:
+        return by_axis
+    name, _, value = word.partition(":")
+    raise click.UsageError(
+        f"{word!r} means jobs by their {name} and by the axis {name}: write {value} for the axis, or the jobs' numbers"
+    )
 
 
 def _names_a_trial(word: str, cell: str) -> click.UsageError:
@@ -296,7 +319,7 @@ def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
         return lambda job: str(getattr(job, attribute) or "").lower() == wanted
     if name == "horizon" and (found := HORIZON.fullmatch(value)):  # horizon:h3, like horizon:3
         return lambda job: job.horizon == int(found[1]) or str(job.labels.get(name)).lower() == wanted
-    return lambda job: name in job.labels and str(job.labels[name]).lower() == wanted
+    return lambda job: _has(job, name, value)
 
 
 def known_fields(axes: Sequence[str]) -> tuple[str, ...]:

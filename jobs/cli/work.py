@@ -26,7 +26,7 @@ from fts.state import queries
 from fts.state.db import open_for_reading
 from fts.state.disk import is_full
 from fts.state.errors import StateError
-from fts.state.files import atomic_write, open_log
+from fts.state.files import open_log
 from fts.state.location import BEGIN, has_study, no_study, refuse_other_than_file
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ EXECUTORS = ("local", "command", "ssh", "ray")
 ENGINES = {"slurm": "srun -n1 -c{threads}", "kubernetes": "kubectl run {name} --rm -i ..."}
 MAX_BYTES = 10**15  # a larger size is a typing error, and would soon overflow the system's integers
 REPEAT_S = 600.0  # time before a worker logs the same line again
+STOPS_WITHIN_S = 10.0
 STARTS_WITHIN_S = 60.0  # the worker does not import torch, but the disk may be slow
 
 
@@ -146,6 +147,7 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
         raise NothingThere(no_study(here().db, cure))
     if detach:
         return start_detached(here(), flags | {"create": create} | asdict(where))
+    from fts.jobs.worker.startup import remove_pid_file  # here, not above: --help needs no psutil
     from fts.jobs.worker.worker import stop_listening, work  # here, not above: --help and --detach need no huey
 
     if not faulthandler.is_enabled():
@@ -226,15 +228,27 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
         )
     finally:
         os.close(handle)
+    try:
+        return wait_for_start(places, child, before, log, start)
+    except KeyboardInterrupt:
+        child.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(STOPS_WITHIN_S)
+        became = "was ended" if child.poll() is not None else f"was asked to end; it is process {child.pid}"
+        say(f"interrupted; the worker that was being started {became}")
+        return 130
+
+
+def wait_for_start(places: Places, child: subprocess.Popen[bytes], before: int, log: Path, start: int) -> int:
+    """Waits until the detached worker has registered. Returns the exit code of the command."""
+    from fts.jobs.worker.startup import pid_file  # here, not above: --help needs no psutil
+
     give_up = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < give_up:
         if (code := child.poll()) is not None:
             say(_last_words(log, start) or f"the worker ended at once with code {code}{_why_silent(log)}")
             return code
         if number := registered(places, child.pid, before):
-            atomic_write(pid_file(places), f"{child.pid}\n", durable=False)
-            if child.poll() is not None:  # it had nothing to do and ended before its pid file was written
-                remove_pid_file(places, child.pid)
             emit(f"worker {number} runs as process {child.pid} (in {pid_file(places)}); its log is {log}")
             say("`fts status` shows its progress, `fts drain` or `fts stop` ends it")
             return 0
@@ -257,18 +271,6 @@ def _why_silent(log: Path) -> str:
     if is_full(log.parent):
         return f" and could not write why: the disk of {log} is full; free space, then try again"
     return f" and wrote nothing into {log}"
-
-
-def pid_file(places: Places) -> Path:
-    """Returns the path of the file with the pid of the detached worker; it exists while that worker runs."""
-    return places.outputs / "worker.pid"
-
-
-def remove_pid_file(places: Places, pid: int) -> None:
-    """Deletes the pid file if it names this pid: a refused worker must not delete the file of the running one."""
-    with contextlib.suppress(FileNotFoundError):
-        if pid_file(places).read_text().strip() == str(pid):
-            pid_file(places).unlink()
 
 
 def arguments(flags: dict[str, Any]) -> list[str]:

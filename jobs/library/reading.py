@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 from fts.installing import installing
+from fts.jobs.api.names import axis_columns
 from fts.jobs.api.nearest import hint
 from fts.jobs.records import columns
 from fts.jobs.records.frames import KINDS
@@ -266,8 +267,7 @@ def _cell_row(job: Job) -> dict[str, Any]:
 
 
 def _with_axes(row: dict[str, Any], job: Job) -> dict[str, Any]:
-    taken = {*row, *columns.AFTER}
-    return row | {name if name not in taken else f"axis.{name}": value for name, value in job.labels.items()}
+    return row | axis_columns(job.labels, {*row, *columns.AFTER})
 
 
 def _trial_rows(db: Database, job: Job) -> Rows:
@@ -332,8 +332,9 @@ def _field_of(found: Rows, jobs: Sequence[Job], value: str | None) -> str:
     there = {name for row in found for name in row}
     if value in metrics:  # the main metric of some cells: their `value`
         return f"metrics.{value}"
+    axes = {name for job in jobs for name in job.labels} - set(KINDS["trials"])  # the value is none of their columns
     for name in (value, *(f"{group}.{value}" for group in GROUPS)):
-        if name in there:
+        if name in there and not (name == value and value in axes):
             return name
     offered = sorted(name for name in there if name.startswith(tuple(f"{group}." for group in GROUPS)))
     near = hint(value, [*metrics, *offered, *(name.partition(".")[2] for name in offered)])

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import load
+from fts.jobs.api.names import axis_columns
 from fts.jobs.api.study import Column, Fact, Metric, Study
 from fts.jobs.search.importance import importance
 from fts.jobs.status import formatting
@@ -62,7 +63,7 @@ def record(job: Job, trial: Trial, study: Declared, seconds: float | None, where
         "best_step": trial.best_epoch, "last_value": trial.last_value, "steps": trial.epochs,
     }  # fmt: skip
     taken = {*row, *AFTER}
-    axes = {name if name not in taken else f"axis.{name}": value for name, value in job.labels.items()}
+    axes = axis_columns(job.labels, taken)
     after: dict[str, Any] = {name: seconds if name == "seconds" else getattr(trial, name) for name in AFTER}
     after |= {"cause": trial.cause and str(trial.cause), "badges": " ".join(trial.badges)}
     shown = {name: value for name, value in facts_of(trial).items() if where in study.fact(name).shown}

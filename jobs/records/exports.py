@@ -27,6 +27,7 @@ from dataclasses import asdict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.names import axis_columns
 from fts.jobs.api.spec import NAME
 from fts.jobs.records import columns, results
 from fts.jobs.records.results_cache import RowCache
@@ -352,7 +353,7 @@ def exportable(db: Database) -> list[Job]:
 
 
 def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, Any]:
-    record = {**_of_job(job), "trial_number": trial.number, **asdict(trial)}
+    record = _with_job(job, {"trial_number": trial.number, **asdict(trial)})
     record["badges"] = list(trial.badges)
     if curve := [asdict(epoch) for epoch in epochs]:
         record["learning_curve"] = curve
@@ -364,8 +365,7 @@ def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str
     found = columns.study_of(job).best_record(job, best, margin)
     if found is not None:
         return found
-    return {
-        **_of_job(job),
+    record = {
         "job": job.id,
         "metric": job.metric,
         "direction": str(job.direction),
@@ -381,10 +381,14 @@ def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str
         "code_md5": job.spec.get("code_md5"),
         **{name: job.spec.get(name) for name in ("command" if "command" in job.spec else "objective",)},
     }
+    return _with_job(job, record)
 
 
-def _of_job(job: Job) -> dict[str, Any]:
-    return columns.study_of(job).job_record(job)
+def _with_job(job: Job, record: dict[str, Any]) -> dict[str, Any]:
+    """Returns the record with the job's fields; an axis that has the name of another field is `axis.NAME`."""
+    of_job = columns.study_of(job).job_record(job)
+    axes = {name: of_job.pop(name) for name in job.labels if name in of_job and name in record}
+    return of_job | record | axis_columns(axes, record)
 
 
 def write_json(path: Path, content: Any, root: Path | None = None) -> None:

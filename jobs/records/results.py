@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
+from fts.jobs.api.names import axis_columns
 from fts.jobs.api.study import Table
 from fts.jobs.records import columns
 from fts.jobs.records.energy import energies, total
@@ -31,6 +32,9 @@ BEHIND = (  # columns after the axes
     "metric", "direction", "value", "best_trial", "best_step", "trials_complete", "trials_pruned", "trials_failed",
     "trials_wanted", "status", "cause", "minutes", "energy_wh", "code_commit", "job",
 )  # fmt: skip
+
+SOMETIMES = ("front", "other_seeds", "other_seeds_mean", "other_seeds_low", "other_seeds_high", "baseline", "note")
+TAKEN = frozenset((*HEAD, *BEHIND, *SOMETIMES))
 
 
 def tables(db: Database, jobs: Sequence[Job]) -> list[tuple[str, Table]]:
@@ -244,7 +248,7 @@ def spent_until_now(db: Database, job: Job, trials: Iterable[Trial]) -> dict[int
 def head_of(jobs: Sequence[Job], declared: Mapping[str, StudyRecord]) -> list[str]:
     """Returns the columns that every row of a study's summary file has."""
     study = columns.declared(jobs[0].study, declared.get(jobs[0].study))
-    return [*HEAD, *(_axis(name) for name in axes_of(jobs, study)), *BEHIND]
+    return [*HEAD, *axis_columns(dict.fromkeys(axes_of(jobs, study)), TAKEN), *BEHIND]
 
 
 def row_of(db: Database, job: Job, trials: Sequence[Trial], measured: Mapping[int, float]) -> dict[str, Any]:
@@ -259,7 +263,7 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
     found = front(job, trials)
     best = first_of(found)
     row: dict[str, Any] = {"timestamp": formatting.iso(job.ended_at), "study": job.study, "experiment": job.experiment}
-    row |= {"cell": job.cell} | {_axis(name): value for name, value in job.labels.items()}
+    row |= {"cell": job.cell} | axis_columns(job.labels, TAKEN)
     row |= {
         "metric": job.metric, "direction": str(job.direction), "value": best and best.value,
         "best_trial": best and best.number, "best_step": best and best.best_epoch,
@@ -281,11 +285,6 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
     if (baseline := baseline_of(trials)) is not None:
         row["baseline"] = baseline.value
     return row
-
-
-def _axis(name: str) -> str:
-    """Returns an axis's column name: its own name, or `axis.NAME` if another column has it."""
-    return f"axis.{name}" if name in (*HEAD, *BEHIND) else name
 
 
 def as_markdown(shown: Table) -> str:

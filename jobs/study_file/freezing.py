@@ -182,10 +182,14 @@ class Freezing:
             functions.check_parameters(source, list(labels), declared)
         if self.python is not None and not self._checked_python:
             with placed_at(("study", "python")):
-                needs = declared is None or functions.TRIAL in source.parameters
+                needs = source.needs_optuna(labels, declared)
                 functions.check_interpreter(self.python, self.folder, needs_optuna=needs)
             self._checked_python = True
-        return functions.frozen(source, self.objective, self.folder, study=name, axes=labels, **fields)
+        made = functions.frozen(source, self.objective, self.folder, study=name, axes=labels, **fields)
+        if made.warm_start and declared is None:
+            with placed_at(("search", "warm_start")):
+                functions.refuse_unused_start(made)
+        return made
 
     _checked_python = False
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fts.jobs.api.expression import BadExpression, Expression
+from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.grid import GRID, most_trials
 from fts.jobs.api.names import is_name
-from fts.jobs.functions import value_of
+from fts.jobs.functions import BadObjective, refuse_unused_start, value_of
 from fts.jobs.study_file.faults import At, BadStudy, unknown
 from fts.raising import quoted
 
@@ -96,6 +97,11 @@ def started(cells: Sequence[Cell], first: Sequence[Params], trials: int, at: At 
         return list(cells)
     if len(first) > trials:
         raise BadStudy(at, f"is given {len(first)} times, and a cell has {trials} trials")
+    if isinstance(cells[0], FunctionCell):
+        try:
+            refuse_unused_start(cells[0])
+        except BadObjective as error:
+            raise BadStudy(at, str(error)) from None
     return [_started(cell, first, trials, at) for cell in cells]
 
 

@@ -7,6 +7,7 @@ reaches another trial.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.machinery
 import importlib.util
@@ -25,11 +26,12 @@ from typing import TYPE_CHECKING, Any
 
 from fts.installing import installing
 from fts.jobs.api.code import md5_now
-from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, made_in_main_block, shrinks
+from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, made_in_main_block, shrinks, trial_argument
 from fts.jobs.api.goals import CONSTRAINTS, OWN_CONSTRAINTS, goals_of, pruning_of
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec, seed_for
+from fts.jobs.api.top_names import arguments_of, defined
 from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
@@ -366,15 +368,13 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
     cell = running.cell
     parameters = inspect.signature(function).parameters
     names = [one for one, parameter in parameters.items() if parameter.kind not in VARIABLE]
-    if not names and cell.space is None and not cell.is_baseline and has_kind(parameters, VARIABLE[0]):
-        only = make_optuna_trial(running)  # `*args` of a decorator that hides the signature
-        axes = running.axes if has_kind(parameters, VARIABLE[1]) else {}
-        return only, lambda: function(only, **axes)
     known = own_values(running) | running.params | running.axes
+    if not names and cell.space is None and not cell.is_baseline and has_kind(parameters, VARIABLE[0]):
+        return bind_hidden(function, parameters, running, known)
     leading = parameters[names[0]] if names else None
     wants_trial = not cell.is_baseline or (leading is not None and leading.default is inspect.Parameter.empty)
-    takes_trial = trial_name(names, known, cell) if wants_trial else None
-    trial = make_optuna_trial(running) if takes_trial or (cell.space is None and wants_trial) else None
+    takes_trial = trial_name(parameters, names, known, cell) if wants_trial else None
+    trial = make_optuna_trial(running) if takes_trial else None
     given: dict[str, Any] = {}
     for name in names:
         if name == takes_trial:
@@ -385,16 +385,42 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
             given[name] = None  # a parameter of another branch
         elif parameters[name].default is inspect.Parameter.empty:
             raise BadObjective(f"{cell.function} needs {name}, {what_is_known(running)}")
-    takes_all = not takes_trial and not cell.is_baseline  # a baseline may ignore parameters and axes
-    if takes_all and has_kind(parameters, VARIABLE[1]):
+    if not takes_trial and has_kind(parameters, VARIABLE[1]):
         given |= {name: value for name, value in (running.params | running.axes).items() if name not in given}
-    elif takes_all and (unused := [name for name in (*running.params, *running.axes) if name not in given]):
-        raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
-    first = [given.pop(name) for name in names if parameters[name].kind is POSITIONAL and name in given]
+    elif not takes_trial and not cell.is_baseline:  # which may ignore parameters and axes
+        refuse_unused(cell, [name for name in (*running.params, *running.axes) if name not in given])
+    first = [given.pop(one, parameters[one].default) for one in names if parameters[one].kind is POSITIONAL]
     return trial, lambda: function(*first, **given)
 
 
+def refuse_unused(cell: FunctionCell, unused: list[str]) -> None:
+    if unused:
+        raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
+
+
+def bind_hidden(
+    function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter], running: RunningTrial, known: Any
+) -> tuple[OptunaTrial | None, Callable[[], Any]]:
+    """Binds a function that takes `*args`, as one does that a decorator has wrapped without functools.wraps.
+
+    It gets the trial, and the axes by name if it takes them; if the `def` in the file takes no trial, only the values
+    of its cell.
+    """
+    below = defined(ast.parse(running.cell.path.read_bytes()), running.cell.function)
+    by_name = has_kind(parameters, VARIABLE[1])
+    own = arguments_of(below) if below is not None and below.decorator_list else None
+    if own is not None and own.names and trial_argument(own.names, own.fixed, known, False) is None:
+        given = {name: known[name] for name in own.names if name in known}
+        given |= {name: value for name, value in running.axes.items() if own.has_others and name not in given}
+        return None, lambda: function(**given) if by_name else function(*given.values())
+    trial = make_optuna_trial(running)
+    axes = running.axes if by_name else {}
+    return trial, lambda: function(trial, **axes)
+
+
 POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
+NO_VALUE = (inspect.Parameter.empty, None)
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -402,20 +428,18 @@ def has_kind(parameters: Mapping[str, inspect.Parameter], kind: Any) -> bool:
     return any(one.kind is kind for one in parameters.values())
 
 
-def trial_name(names: list[str], known: dict[str, Any], cell: FunctionCell) -> str | None:
-    """Returns the parameter that gets the trial: `trial`, or the first one if no space is declared.
-
-    None: the cell gives the first one, so that the function needs no trial.
-    """
-    if "trial" in names:
-        return "trial"
-    if cell.space is not None:
-        return None
-    if names and names[0] in known:
-        return None
-    if not names:
+def trial_name(
+    parameters: Mapping[str, inspect.Parameter], names: list[str], known: dict[str, Any], cell: FunctionCell
+) -> str | None:
+    """Returns the parameter that gets the trial (trial_argument). Raises BadObjective if nothing is given to it."""
+    if not names and cell.space is None and not has_kind(parameters, VARIABLE[1]):
         raise BadObjective(f"{cell.function} takes no trial, and the study declares no space; write def f(trial)")
-    return names[0]
+    fixed = [
+        name
+        for name in names
+        if parameters[name].kind is KEYWORD or not any(parameters[name].default is one for one in NO_VALUE)
+    ]
+    return trial_argument(names, fixed, known, cell.space is not None)
 
 
 def what_is_known(running: RunningTrial) -> str:

@@ -1,4 +1,7 @@
-"""Prepares a worker before it claims jobs: locks a free slot, and cleans up after dead workers of this machine."""
+"""Prepares a worker before it claims jobs: locks a free slot, and cleans up after dead workers of this machine.
+
+Also writes the file with the pid of a detached worker.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from fts.jobs.records import earlier_exports
 from fts.jobs.supervisor.leftovers import end_leftovers
 from fts.jobs.supervisor.process_tree import Reaped, reap_recorded, same_process
 from fts.state import queries, transitions
-from fts.state.files import refuse_links, sweep, sweep_below
+from fts.state.files import atomic_write, refuse_links, sweep, sweep_below
 from fts.state.slot_lock import SlotLock, SlotTaken, holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fts.jobs.settings import Places
     from fts.state.db import Database
@@ -47,6 +51,26 @@ def free_slot(places: Places) -> SlotLock:
         f"every slot of this machine ({count}) is taken by {', '.join(sorted(holders)) or 'others'}: `fts enqueue` "
         f"adds the cell to the queue for them; --slot {count} runs it now, but slows down all trials"
     )
+
+
+def pid_file(places: Places) -> Path:
+    """Returns the path of the file with the pid of the detached worker; it exists while that worker runs."""
+    return places.outputs / "worker.pid"
+
+
+def write_pid_file(places: Places) -> None:
+    """Called by the detached worker itself: the command that starts it may be killed before the worker is ready."""
+    try:
+        atomic_write(pid_file(places), f"{os.getpid()}\n", durable=False)
+    except OSError as error:
+        log.warning("%s", error)
+
+
+def remove_pid_file(places: Places, pid: int) -> None:
+    """Deletes the pid file if it names this pid: a refused worker must not delete the file of the running one."""
+    with contextlib.suppress(FileNotFoundError):
+        if pid_file(places).read_text().strip() == str(pid):
+            pid_file(places).unlink()
 
 
 def clean_up_after_dead_workers(db: Database, places: Places) -> None:

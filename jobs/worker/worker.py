@@ -47,7 +47,7 @@ from fts.jobs.worker.maintenance import Maintenance
 from fts.jobs.worker.reserve import DiskReserve
 from fts.jobs.worker.shared_jobs import SharedJobs
 from fts.jobs.worker.slot_watch import SlotWatch
-from fts.jobs.worker.startup import clean_up_after_dead_workers, hold_slot
+from fts.jobs.worker.startup import clean_up_after_dead_workers, hold_slot, write_pid_file
 from fts.jobs.worker.wake_lock import keep_awake
 from fts.state import queries, tickets, transitions
 from fts.state.backup import backup
@@ -87,7 +87,10 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
         clean_up_after_dead_workers(db, places)
         db.commit_together()
-        worker = Worker(db, places, settings, progress, listening(settings.detached))
+        orders = listening(settings.detached)
+        if settings.detached:
+            write_pid_file(places)
+        worker = Worker(db, places, settings, progress, orders)
         stack.callback(worker.close)
         for lock in locks:
             lock.name(worker.id)

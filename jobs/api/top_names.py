@@ -1,10 +1,14 @@
-"""Finds what a top-level name of a Python file is, without running the file, and why a trial cannot call it."""
+"""Finds what a top-level name of a Python file is, without running the file, and why a trial cannot call it.
+
+Also the arguments of a function, and which of them cannot be a trial.
+"""
 
 from __future__ import annotations
 
 import ast
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.api.function import only_as_main
 
 if TYPE_CHECKING:
@@ -18,9 +22,72 @@ SEVERAL = ast.Pass()  # a name that may be one of several values
 MOST_STEPS = 10  # assignments from one name to another that are followed
 
 
+OF_NUMBERS = ("int", "float", "range", "round", "abs", "min", "max", "pow", "len", "sum", "sqrt", "exp")
+OF_PYTHON = ("int", "float", "str", "bool", "bytes", "list", "tuple", "dict", "set", "Path")  # types that no trial has
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The arguments of a `def`."""
+
+    names: tuple[str, ...]  # in order, without *args and **kwargs
+    required: tuple[str, ...]  # those without a default
+    fixed: tuple[str, ...]  # those that cannot be the trial: keyword-only, or with a default other than None
+    has_list: bool  # *args
+    has_others: bool  # **kwargs
+
+
+def arguments_of(node: Definition) -> Arguments:
+    given = node.args
+    plain = [one.arg for one in (*given.posonlyargs, *given.args)]
+    with_default = plain[len(plain) - len(given.defaults) :]
+    keyword = [one.arg for one in given.kwonlyargs]
+    required = [*plain[: len(plain) - len(given.defaults)]]
+    required += [name for name, default in zip(keyword, given.kw_defaults, strict=True) if default is None]
+    fixed = [name for name, one in zip(with_default, given.defaults, strict=True) if ast.unparse(one) != "None"]
+    variable = given.vararg is not None, given.kwarg is not None
+    return Arguments((*plain, *keyword), tuple(required), (*fixed, *keyword), *variable)
+
+
+def is_value(node: Definition, name: str) -> bool:
+    """Shows the code that this argument is a value and not a trial? By its annotation, or as it only computes with it.
+
+    Also if it may be None and none of its attributes is used.
+    """
+    each = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    note = next((one.annotation for one in each if one.arg == name), None)
+    if note is not None and ast.unparse(note).strip("'\"").partition("[")[0].partition(" ")[0] in OF_PYTHON:
+        return True
+    inside = [one for statement in node.body for one in ast.walk(statement)]
+    used = [one for one in inside if isinstance(one, ast.Name) and one.id == name]
+    attributes = [one for one in inside if isinstance(one, ast.Attribute) and getattr(one.value, "id", "") == name]
+    if name not in arguments_of(node).required:
+        return not attributes
+    numbers = [one for outer in inside for one in _computed(outer)]
+    return bool(used) and all(any(one is other for other in numbers) for one in used)
+
+
+def _computed(node: ast.AST) -> list[ast.AST]:
+    """Returns the expressions of which this node computes a number: those that a trial cannot be."""
+    if isinstance(node, ast.BinOp):
+        return [node.left, node.right]
+    if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.Not):
+        return [node.operand]
+    if isinstance(node, ast.Compare) and all(isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for op in node.ops):
+        return [node.left, *node.comparators]
+    if isinstance(node, ast.Subscript):
+        return [node.value]
+    called = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+    return list(node.args) if isinstance(node, ast.Call) and called in OF_NUMBERS else []
+
+
 def is_bound(tree: ast.Module, name: str) -> bool:
-    """Is the name defined at the top level: by an import, a class, a function or an assignment?"""
-    return _last(tree, name) is not None
+    """Is the name defined at the top level: by an import, a class, a function or an assignment?
+
+    True if it may come from `from module import *`.
+    """
+    everything = any(isinstance(one, ast.ImportFrom) and one.names[0].name == "*" for one in tree.body)
+    return everything or _last(tree, name) is not None
 
 
 def value_of_name(tree: ast.Module, name: str) -> ast.expr | None:
