@@ -46,6 +46,9 @@ CURES = {  # MLflow's message -> what to do
     ),
     re.compile(r"error code 403|permission", re.IGNORECASE): "this user may not write there",
 }
+SECRET = re.compile(r"(?<=://)([^/\s]*|[^/\s:@]+:[^\s@]*)@")
+OBJECT = re.compile(r"<\S+ object at 0x[0-9a-f]+>")  # differs at each try
+LIBRARIES = ("mlflow", "sqlalchemy", "requests", "urllib3", "google")
 STATUS = {TrialStatus.COMPLETE: "FINISHED", TrialStatus.PRUNED: "KILLED", TrialStatus.FAILED: "FAILED"}
 LARGEST = 1.7976931348623157e308  # what an MLflow store saves for infinity
 Logged = tuple[str, int, float, int]  # name, step, value, milliseconds
@@ -88,6 +91,10 @@ class MLflow:
             self._call(self._delete, key)
         return len(strange)
 
+    def forget(self) -> None:
+        for known in (self.experiments, self.there, self.parents, self.sent):
+            known.clear()
+
     def close(self) -> None:
         """Does nothing: the client keeps no connection open."""
 
@@ -99,7 +106,7 @@ class MLflow:
             return str(self.client.create_experiment(study))
         if found.lifecycle_stage != "active":
             raise CannotMirror(
-                f"the experiment {study!r} of {self.uri} was deleted: restore it "
+                f"the experiment {study!r} of {without_password(self.uri)} was deleted: restore it "
                 f"(`mlflow experiments restore -x {found.experiment_id}`), or have it removed with `mlflow gc`"
             )
         return str(found.experiment_id)
@@ -228,12 +235,12 @@ class MLflow:
 
     def _call(self, call: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
         """Calls MLflow. Raises CannotMirror instead of its errors."""
-        from mlflow.exceptions import MlflowException  # here: only if the library is installed
-
         try:
             return call(*args, **words)
-        except (MlflowException, ImportError, OSError) as error:
-            message = without_password(" ".join(str(error).split()))[:300]
+        except Exception as error:
+            if isinstance(error, CannotMirror) or not _is_foreign(error):
+                raise
+            message = OBJECT.sub("the connection", without_password(" ".join(str(error).split())))[:300]
             cure = next((f"; {cure}" for cause, cure in CURES.items() if cause.search(message)), "")
             raise CannotMirror(f"MLflow at {without_password(self.uri)} refused: {message}{cure}") from error
 
@@ -286,8 +293,14 @@ def parts(rows: Sequence[T], most: int) -> Iterator[list[T]]:
 
 
 def without_password(text: str) -> str:
-    """Removes user and password from a URL, or from a text with one."""
-    return re.sub(r"://[^/\s]*@", "://", text)
+    """Removes user and password from a URL, or from a text with one, also a password with a slash in it."""
+    return SECRET.sub("", text)
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Returns whether MLflow, or a library that it uses, raised the error: it names no other kinds than its own."""
+    library = type(error).__module__.partition(".")[0]
+    return library in LIBRARIES or isinstance(error, ImportError | OSError | ValueError)
 
 
 def _ms(at: float) -> int:

@@ -67,6 +67,9 @@ class Wandb:
             remove(self.there.pop(key)[0])
         return len(strange)
 
+    def forget(self) -> None:
+        self.there = None
+
     def close(self) -> None:
         self.wandb.teardown()
 
