@@ -38,7 +38,7 @@ METRICS, PARAMS, TAGS = 1000, 100, 100  # of one request
 PARAM_LENGTH, TAG_LENGTH, NAME_LENGTH = 6000, 5000, 250
 STRANGE = re.compile(r"[^\w\-. /]", re.ASCII)  # characters that MLflow refuses in a name
 CURES = {  # MLflow's message -> what to do
-    re.compile(r"Max retries exceeded|timed out|Connection", re.IGNORECASE): (
+    re.compile(r"Max retries exceeded|timed out|Connection|NameResolution|too many 5", re.IGNORECASE): (
         "is the server running, and is the address right?"
     ),
     re.compile(r"error code 401|not authenticated", re.IGNORECASE): (
@@ -47,7 +47,11 @@ CURES = {  # MLflow's message -> what to do
     re.compile(r"error code 403|permission", re.IGNORECASE): "this user may not write there",
 }
 SECRET = re.compile(r"(?<=://)([^/\s]*|[^/\s:@]+:[^\s@]*)@")
-OBJECT = re.compile(r"<\S+ object at 0x[0-9a-f]+>")  # differs at each try
+OF_ONE_REQUEST = (  # part of an error that differs at each try -> in its place
+    (re.compile(r"API request to (endpoint )?\S+ failed"), "a request failed"),
+    (re.compile(r"HTTPS?ConnectionPool\(.*?\): Max retries exceeded with url: \S+ \(Caused by (.*)\)"), r"\1"),
+    (re.compile(r"<\S+ object at 0x[0-9a-f]+>"), "the connection"),
+)
 LIBRARIES = ("mlflow", "sqlalchemy", "requests", "urllib3", "google")
 STATUS = {TrialStatus.COMPLETE: "FINISHED", TrialStatus.PRUNED: "KILLED", TrialStatus.FAILED: "FAILED"}
 LARGEST = 1.7976931348623157e308  # what an MLflow store saves for infinity
@@ -240,7 +244,7 @@ class MLflow:
         except Exception as error:
             if isinstance(error, CannotMirror) or not _is_foreign(error):
                 raise
-            message = OBJECT.sub("the connection", without_password(" ".join(str(error).split())))[:300]
+            message = without_password(cause_of(error))[:300]
             cure = next((f"; {cure}" for cause, cure in CURES.items() if cause.search(message)), "")
             raise CannotMirror(f"MLflow at {without_password(self.uri)} refused: {message}{cure}") from error
 
@@ -295,6 +299,14 @@ def parts(rows: Sequence[T], most: int) -> Iterator[list[T]]:
 def without_password(text: str) -> str:
     """Removes user and password from a URL, or from a text with one, also a password with a slash in it."""
     return SECRET.sub("", text)
+
+
+def cause_of(error: Exception) -> str:
+    """Returns the text of an error on one line, equal for each request that fails for the same reason."""
+    text = " ".join(str(error).split())
+    for part, instead in OF_ONE_REQUEST:
+        text = part.sub(instead, text)
+    return text
 
 
 def _is_foreign(error: Exception) -> bool:
