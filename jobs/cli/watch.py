@@ -117,7 +117,7 @@ def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> 
         if changed := now != version:
             version = now
             worker_watch.read()
-            if known and not _is_in(db, *known[-1]):
+            if known and not queries.has_event(db, *known[-1]):
                 last = _common(db, known)
                 say(f"The database {db.path} was replaced or overwritten; continuing after its event {last}.")
             while found := queries.events(db, since=last, limit=BATCH):
@@ -130,15 +130,9 @@ def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> 
         time.sleep(poll_s)
 
 
-def _is_in(db: Database, event_id: int, at: float) -> bool:
-    """Returns whether the journal has exactly this event."""
-    found = queries.events(db, since=event_id - 1, limit=1)
-    return bool(found) and (found[0].id, found[0].at) == (event_id, at)
-
-
 def _common(db: Database, known: deque[tuple[int, float]]) -> int:
     """Returns the last known event that this journal has, too; without one, the newest of the journal."""
-    while known and not _is_in(db, *known[-1]):
+    while known and not queries.has_event(db, *known[-1]):
         known.pop()
     if not known:
         known.extend((event.id, event.at) for event in queries.events(db, limit=1))

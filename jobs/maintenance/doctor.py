@@ -144,6 +144,7 @@ def messages(places: Places) -> Iterator[Diagnosis]:
     else:
         lines = Mailbox.of(mailbox_path(places), 0).lines
         troubles = {each.name: lines[each.name].trouble for each in found if each.name in lines}
+        partly = {name for name, line in lines.items() if line.sent_at == line.last_at}  # a failed try that was sent
         if fine := [each.name for each in found if not troubles.get(each.name)]:
             sent = [name for name in fine if name in lines and lines[name].sent_at]
             if sent:
@@ -153,7 +154,8 @@ def messages(places: Places) -> Iterator[Diagnosis]:
                 yield Diagnosis("messages", "unknown", text, f"fts notify test {new[0]}")
         for name, trouble in troubles.items():
             if trouble:
-                yield Diagnosis("messages", "warn", f"{name} gets none: {trouble}", f"fts notify test {name}")
+                who = f"only some recipients of {name} get them" if name in partly else f"{name} gets none"
+                yield Diagnosis("messages", "warn", f"{who}: {trouble}", f"fts notify test {name}")
 
 
 def _processors() -> Diagnosis:

@@ -65,6 +65,9 @@ class Target(Protocol):
     def keep(self, cell: Cell, numbers: set[int]) -> int:
         """Removes the cell's runs with other numbers, and returns how many."""
 
+    def forget(self) -> None:
+        """Drops what it knows of the runs that are shown: another program may have changed or removed them."""
+
     def close(self) -> None: ...
 
 
@@ -83,7 +86,8 @@ class Mirror:
 
     target: Target
     choose: Callable[[Sequence[Job]], Sequence[Job]]
-    event: int = 0  # id of the last event that has been processed
+    event: tuple[int, float] = (0, 0.0)  # id and time of the last event that has been processed
+    has_begun: bool = False  # the target has accepted a request
     known: dict[int, str] = field(default_factory=dict)  # id of an ended trial -> digest of its row when it was written
     shown: dict[int, tuple[str, int]] = field(default_factory=dict)  # job -> (its row, first trial to read again)
 
@@ -91,13 +95,16 @@ class Mirror:
         """Makes one pass over everything that may have changed. Raises CannotMirror, OSError, StateError."""
         done = Passed()
         with db.read():
-            events = queries.events(db, since=self.event, limit=EVENTS)
+            if self.event[0] and not queries.has_event(db, *self.event):  # a backup was restored
+                self.forget()
+            events = queries.events(db, since=self.event[0], limit=EVENTS)
             newest = queries.events(db, limit=1)
             everything = queries.jobs(db)
         cells = runs.cells(db, everything)
         jobs = sorted((job for job in self.choose(everything) if job.id in cells), key=lambda job: job.id)
         declared = runs.declared_of(db, {job.study for job in jobs})
         self.target.begin([cells[job.id] for job in jobs])
+        self.has_begun = True
         changed = {event.job_id for event in events if event.verb not in OF_NEW_TRIALS}
         for job in jobs:
             row, first = repr((cells[job.id].name, job)), 0
@@ -117,8 +124,16 @@ class Mirror:
             live = [trial.number for trial in trials if trial.status not in runs.ENDED]
             last = trials[-1].number + 1 if trials else first
             self.shown[job.id] = row, min(live, default=last)
-        self.event = newest[-1].id if newest else self.event
+        if newest:
+            self.event = newest[-1].id, newest[-1].at
         return done
+
+    def forget(self) -> None:
+        """Lets the next pass compare everything with the target again."""
+        self.event = 0, 0.0
+        self.known.clear()
+        self.shown.clear()
+        self.target.forget()
 
     def _put(self, db: Database, cell: Cell, trial: Trial, study: Declared) -> bool:
         row = digest_of(cell, trial)
@@ -147,9 +162,10 @@ def follow(
 ) -> None:
     """Keeps the target up to date until `stops`, or with `until_idle` until no job runs and none can start.
 
-    After the first pass, a failure is printed once and the pass is retried. Raises CannotMirror, OSError, StateError.
+    Once the target has accepted a request, a failure is printed once and the pass is retried. Raises CannotMirror,
+    OSError, StateError.
     """
-    db, version, pause_s, fault, begun = open_for_reading(path), -1, every_s, "", False
+    db, version, pause_s, fault = open_for_reading(path), -1, every_s, ""
     rows = queries.KnownRows()
     try:
         while not stops():
@@ -158,20 +174,20 @@ def follow(
                 if now != version or fault:
                     ended = not until_idle or _nothing_to_do(db, rows)
                     mirror.bring_up_to_date(db, stops)
-                    version, begun, pause_s = now, True, every_s
+                    version, pause_s = now, every_s
                     if fault:
                         say("the mirror is up to date again")
                     fault = ""
                     if until_idle and ended:
                         return
             except (CannotMirror, OSError, StateError) as error:
-                if not begun:
+                if not mirror.has_begun:
                     raise
                 if str(error) != fault:
                     say(f"{error}; trying again")
                 fault, pause_s = str(error), min(2 * pause_s + 1.0, LONGEST_PAUSE_S)
                 db = _reopened(db, path)
-                mirror.event = 0  # an older copy of the database may have been restored
+                mirror.forget()  # the target may have lost what it has shown
             _sleep(pause_s, stops)
     finally:
         db.close()

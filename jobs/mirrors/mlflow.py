@@ -38,7 +38,7 @@ METRICS, PARAMS, TAGS = 1000, 100, 100  # of one request
 PARAM_LENGTH, TAG_LENGTH, NAME_LENGTH = 6000, 5000, 250
 STRANGE = re.compile(r"[^\w\-. /]", re.ASCII)  # characters that MLflow refuses in a name
 CURES = {  # MLflow's message -> what to do
-    re.compile(r"Max retries exceeded|timed out|Connection", re.IGNORECASE): (
+    re.compile(r"Max retries exceeded|timed out|Connection|NameResolution|too many 5", re.IGNORECASE): (
         "is the server running, and is the address right?"
     ),
     re.compile(r"error code 401|not authenticated", re.IGNORECASE): (
@@ -46,6 +46,13 @@ CURES = {  # MLflow's message -> what to do
     ),
     re.compile(r"error code 403|permission", re.IGNORECASE): "this user may not write there",
 }
+SECRET = re.compile(r"(?<=://)([^/\s]*|[^/\s:@]+:[^\s@]*)@")
+OF_ONE_REQUEST = (  # part of an error that differs at each try -> in its place
+    (re.compile(r"API request to (endpoint )?\S+ failed"), "a request failed"),
+    (re.compile(r"HTTPS?ConnectionPool\(.*?\): Max retries exceeded with url: \S+ \(Caused by (.*)\)"), r"\1"),
+    (re.compile(r"<\S+ object at 0x[0-9a-f]+>"), "the connection"),
+)
+LIBRARIES = ("mlflow", "sqlalchemy", "requests", "urllib3", "google")
 STATUS = {TrialStatus.COMPLETE: "FINISHED", TrialStatus.PRUNED: "KILLED", TrialStatus.FAILED: "FAILED"}
 LARGEST = 1.7976931348623157e308  # what an MLflow store saves for infinity
 Logged = tuple[str, int, float, int]  # name, step, value, milliseconds
@@ -88,6 +95,10 @@ class MLflow:
             self._call(self._delete, key)
         return len(strange)
 
+    def forget(self) -> None:
+        for known in (self.experiments, self.there, self.parents, self.sent):
+            known.clear()
+
     def close(self) -> None:
         """Does nothing: the client keeps no connection open."""
 
@@ -99,7 +110,7 @@ class MLflow:
             return str(self.client.create_experiment(study))
         if found.lifecycle_stage != "active":
             raise CannotMirror(
-                f"the experiment {study!r} of {self.uri} was deleted: restore it "
+                f"the experiment {study!r} of {without_password(self.uri)} was deleted: restore it "
                 f"(`mlflow experiments restore -x {found.experiment_id}`), or have it removed with `mlflow gc`"
             )
         return str(found.experiment_id)
@@ -228,12 +239,12 @@ class MLflow:
 
     def _call(self, call: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
         """Calls MLflow. Raises CannotMirror instead of its errors."""
-        from mlflow.exceptions import MlflowException  # here: only if the library is installed
-
         try:
             return call(*args, **words)
-        except (MlflowException, ImportError, OSError) as error:
-            message = without_password(" ".join(str(error).split()))[:300]
+        except Exception as error:
+            if isinstance(error, CannotMirror) or not _is_foreign(error):
+                raise
+            message = without_password(cause_of(error))[:300]
             cure = next((f"; {cure}" for cause, cure in CURES.items() if cause.search(message)), "")
             raise CannotMirror(f"MLflow at {without_password(self.uri)} refused: {message}{cure}") from error
 
@@ -286,8 +297,22 @@ def parts(rows: Sequence[T], most: int) -> Iterator[list[T]]:
 
 
 def without_password(text: str) -> str:
-    """Removes user and password from a URL, or from a text with one."""
-    return re.sub(r"://[^/\s]*@", "://", text)
+    """Removes user and password from a URL, or from a text with one, also a password with a slash in it."""
+    return SECRET.sub("", text)
+
+
+def cause_of(error: Exception) -> str:
+    """Returns the text of an error on one line, equal for each request that fails for the same reason."""
+    text = " ".join(str(error).split())
+    for part, instead in OF_ONE_REQUEST:
+        text = part.sub(instead, text)
+    return text
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Returns whether MLflow, or a library that it uses, raised the error: it names no other kinds than its own."""
+    library = type(error).__module__.partition(".")[0]
+    return library in LIBRARIES or isinstance(error, ImportError | OSError | ValueError)
 
 
 def _ms(at: float) -> int:

@@ -13,6 +13,7 @@ from fts.jobs.notify import targets
 from fts.jobs.notify.notifier import last_event, take_turn
 from fts.jobs.python import python
 from fts.jobs.threads import begin, repeat
+from fts.state import transitions
 from fts.state.errors import StateError
 from fts.state.files import open_log
 
@@ -33,6 +34,7 @@ class Keeper:
         self.db, self.places = db, places
         self._child: subprocess.Popen[bytes] | None = None
         self._over = threading.Event()
+        self._fault = ""  # why the file of addresses cannot be used
         self._first: int | None = last_event(db)  # news begin after this event; None: after the latest at its start
         self._thread = threading.Thread(target=self._keep, name="notify", daemon=True)
 
@@ -58,7 +60,15 @@ class Keeper:
     def _look(self) -> None:
         if self._child is not None and self._child.poll() is None:
             return
-        if not targets.file_of_person().exists() or not targets.read().targets:
+        try:
+            is_needed = targets.file_of_person().exists() and bool(targets.read().targets)
+        except BadSetting as error:
+            if self._fault != str(error):
+                self._fault = str(error)
+                transitions.not_sent(self.db, f"no message can be sent: {error}")
+            raise
+        self._fault = ""
+        if not is_needed:
             self._first = None
             return
         if (handle := take_turn(self.places)) is None:

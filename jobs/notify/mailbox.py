@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.notify.news import Memory, News, from_json, to_json
+from fts.jobs.status.concern import About
 from fts.state.files import ABSENT, atomic_write, naming
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Line:
     last_at: float = 0.0  # time of the last try
     sent_at: float = 0.0  # time of the last success; 0: none yet
     why: str = ""  # why the last try failed, without any part of the address
+    left_out: dict[str, int] = field(default_factory=dict)  # kind of news -> number of older ones that were dropped
     absent_since: float = 0.0  # since when the file of addresses has not named the target; 0: it names it
 
     @property
@@ -69,6 +71,7 @@ class Mailbox:
                 bool(told["busy"]),
                 {str(key): float(at) for key, at in told["told"].items()},
                 [int(worker) for worker in told["lost"]],
+                event_at=float(told.get("event_at", 0.0)),  # missing in files of earlier versions
             )
             lines = {str(name): _line(line) for name, line in given["targets"].items()}
         except (*ABSENT, ValueError, KeyError, TypeError, AttributeError):
@@ -103,8 +106,9 @@ class Mailbox:
             self.lines.setdefault(name, Line())
         for line in self.lines.values():
             line.news.extend(news)
-            if len(line.news) > MOST_NEWS:
-                del line.news[line.sending : line.sending + len(line.news) - MOST_NEWS]
+            for one in line.news[:-MOST_NEWS]:
+                line.left_out[one.about] = line.left_out.get(one.about, 0) + 1
+            del line.news[:-MOST_NEWS]
 
     @property
     def waits(self) -> bool:
@@ -118,4 +122,5 @@ def _line(given: dict[str, Any]) -> Line:
     sent_at = float(given.get("sent_at", 0.0 if tries else last_at))  # missing in files of earlier versions
     maybe = bool(given["maybe"]) or sending > 0  # the process died while it sent them
     absent_since = float(given.get("absent_since", 0.0))
-    return Line(news, 0, maybe, tries, last_at, sent_at, str(given.get("why", "")), absent_since)
+    left_out = {str(About(kind)): int(n) for kind, n in given.get("left_out", {}).items()}
+    return Line(news, 0, maybe, tries, last_at, sent_at, str(given.get("why", "")), left_out, absent_since)

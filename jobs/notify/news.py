@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from fts.jobs.status.summary import Glance
 
 CLEAR_S = 600.0  # a condition that was gone for this long is news when it comes back
-MOST_LINES = 12
+MOST_LINES, LONGEST_LINE = 12, 250  # so that the verdict and the finish fit in, too
+NOTHING: Mapping[str, int] = MappingProxyType({})
+LOST = "lost:"  # begins the key of a lost worker
 FAILED = (Verb.FAILED, Verb.PARKED, Verb.HELD)
 OF_EVENTS = (Verb.FINISHED, *FAILED, Verb.WORKER_LOST)
 WORDS = {  # words for a title about several news
@@ -51,12 +55,14 @@ class Memory:
     told: dict[str, float] = field(default_factory=dict)  # reported condition -> when it was last true
     lost: list[int] = field(default_factory=list)  # lost workers that were reported
     since: dict[str, float] = field(default_factory=dict)  # present condition -> when it began
+    event_at: float = 0.0  # time of the last event that was read; 0: not known
 
 
 def collect(memory: Memory, glance: Glance, events: Sequence[Event], hold_s: float) -> list[News]:
     """Returns what is new since the last call and updates `memory`; `events` are those after `memory.event`."""
     found = [one for event in events if (one := _of_event(memory, glance, event)) is not None]
-    memory.event = max([memory.event, *(event.id for event in events)])
+    if events:
+        memory.event, memory.event_at = events[-1].id, events[-1].at
     found += _of_conditions(memory, glance, hold_s)
     found += _of_idleness(memory, glance)
     of_cells = (About.DONE, About.FAILED)  # already filtered by the settings of the cell's own study
@@ -113,7 +119,7 @@ def _of_conditions(memory: Memory, glance: Glance, hold_s: float) -> list[News]:
         if not known:
             found.append(News(about, formatting.full_stop(concern.reason), glance.now))
             if about is About.LOST:
-                memory.lost = [*memory.lost[-50:], int(key.partition(":")[2])]
+                memory.lost = [*memory.lost[-50:], int(key.removeprefix(LOST))]
     memory.since = {key: at for key, at in memory.since.items() if key in holding}
     memory.told = {key: at for key, at in memory.told.items() if key in holding or glance.now - at < CLEAR_S}
     return found
@@ -132,7 +138,7 @@ def _key(glance: Glance, concern: Concern) -> str | None:
         case About.LOST:
             silent = [w for w in glance.snapshot.workers if w.status == "running"]
             latest = max(silent, key=lambda w: w.heartbeat_at, default=None)
-            return None if latest is None else f"lost:{latest.id}"  # a worker marked as lost has an event instead
+            return None if latest is None else f"{LOST}{latest.id}"  # a worker marked as lost has an event instead
         case _:
             return None
 
@@ -164,11 +170,15 @@ def has_live_worker(glance: Glance) -> bool:
     return any(is_live(worker, glance.now, silent_beats=12) for worker in glance.snapshot.workers)
 
 
-def title_of(news: Sequence[News], study: str) -> str:
-    """Returns the title: `fts bank: mnist/S is done ...`, or `fts bank: 3 done, 1 failed`."""
-    if len(news) == 1:
+def title_of(news: Sequence[News], study: str, left_out: Mapping[str, int] = NOTHING) -> str:
+    """Returns the title: `fts bank: mnist/S is done ...`, or `fts bank: 3 done, 1 failed`.
+
+    `left_out`: the number of older news that were dropped, by their kind.
+    """
+    study = clean(study)
+    if len(news) == 1 and not left_out:
         return formatting.cut(f"fts {study}: {news[0].text}", 120)
-    counts: dict[About, int] = {}
+    counts = {About(kind): n for kind, n in left_out.items()}
     for one in news:
         counts[one.about] = counts.get(one.about, 0) + 1
     parts = [
@@ -177,12 +187,14 @@ def title_of(news: Sequence[News], study: str) -> str:
     return formatting.cut(f"fts {study}: {', '.join(parts)}", 120)
 
 
-def body_of(news: Sequence[News], glance: Glance, now: float, again: bool) -> str:
+def body_of(
+    news: Sequence[News], glance: Glance, now: float, again: bool, left_out: Mapping[str, int] = NOTHING
+) -> str:
     """Returns the body: the news, then verdict and finish as in `fts status`."""
     lines = ["This message may have reached you before."] if again else []
     shown = list(news)[-MOST_LINES:]
-    if len(news) > len(shown):
-        lines.append(f"{len(news) - len(shown)} earlier: `fts events` lists them.")
+    if earlier := len(news) - len(shown) + sum(left_out.values()):
+        lines.append(f"{earlier} earlier: `fts events` lists them.")
     lines += [_line(one, now) for one in shown]
     now_ = [verdict_sentence(glance), f"{finish_sentence(glance)}."]
     text = " ".join(lines)
@@ -192,7 +204,8 @@ def body_of(news: Sequence[News], glance: Glance, now: float, again: bool) -> st
 
 def _line(news: News, now: float) -> str:
     """Formats one of the news; adds its time if it is older than two minutes."""
-    return news.text if now - news.at < 120 else f"{formatting.when(news.at, now)}: {news.text}"
+    text = formatting.cut(news.text, LONGEST_LINE)
+    return text if now - news.at < 120 else f"{formatting.when(news.at, now)}: {text}"
 
 
 def to_json(news: Iterable[News]) -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ from fts.jobs.devices import BadSetting
 from fts.jobs.notify import news as told
 from fts.jobs.notify import targets
 from fts.jobs.notify.mailbox import Line, Mailbox
-from fts.jobs.notify.send import deliver
+from fts.jobs.notify.news import LOST
+from fts.jobs.notify.send import Outcome, deliver
 from fts.jobs.settings import seconds
 from fts.jobs.status import summary as glances
 from fts.jobs.status.sanitize import clean_snapshot
@@ -76,12 +77,13 @@ class Notifier:
         self.places, self.forever = places, forever
         self.db = open_for_reading(places.db)
         self.mail = Mailbox.of(mailbox_path(places), last_event(self.db) if event is None else event)
-        self.mail.memory.event = min(self.mail.memory.event, last_event(self.db))  # smaller after a restore
+        self._find_place()
         self.gap_s = seconds("FTS_NOTIFY_GAP_S") or GAP_S
         self.hold_s = seconds("FTS_NOTIFY_HOLD_S") or HOLD_S
         self.gather_s = min(GATHER_S, self.gap_s)
         self.leaves = False
         self._known = queries.KnownRows()
+        self._version = -1
         self._read_at = time.monotonic()
         self._worked_at = time.monotonic()
         self._first: dict[str, float] = {}  # target -> since when its news wait (monotonic)
@@ -101,6 +103,9 @@ class Notifier:
     def step(self) -> bool:
         """Reads events and status, and sends messages that are due. Returns True when nothing is left to do."""
         try:
+            if (version := queries.data_version(self.db)) != self._version:  # reopens a database that was replaced
+                self._find_place()
+                self._version = version
             events = queries.events(self.db, since=self.mail.memory.event, limit=BATCH)
             glance = self._look()  # after the events, so that it shows their effects
             self._read_at = time.monotonic()
@@ -139,10 +144,19 @@ class Notifier:
         time.sleep(LOOK_EVERY_S)
         try:
             self.db = open_for_reading(self.places.db)
-            self.mail.memory.event = min(self.mail.memory.event, last_event(self.db))  # smaller after a restore
+            self._version = -1
         except StateError:
             return time.monotonic() - self._read_at > BLIND_S
         return False
+
+    def _find_place(self) -> None:
+        """Continues where it was. In a database that was restored, events and workers have other numbers."""
+        memory = self.mail.memory
+        if (event := queries.last_read(self.db, memory.event, memory.event_at)) != memory.event:
+            memory.event, memory.event_at, memory.lost = event, 0.0, []
+            memory.told = {key: at for key, at in memory.told.items() if not key.startswith(LOST)}
+        if not memory.event_at and (found := queries.events(self.db, since=event - 1, limit=1)):
+            memory.event_at = found[0].at if found[0].id == event else 0.0
 
     def _settings(self) -> Settings | None:
         """Reads the settings again, because a person may add a target at any time; None if they are invalid."""
@@ -190,17 +204,18 @@ class Notifier:
         self.mail.save()
         outcome = deliver(
             target,
-            told.title_of(line.news, glance.title),
-            told.body_of(line.news, glance, now, again=line.maybe),
+            told.title_of(line.news, glance.title, line.left_out),
+            told.body_of(line.news, glance, now, line.maybe, line.left_out),
         )
         line.last_at = time.time()
-        if outcome.ok:
+        if not outcome.ok:
+            self._failed(target, line, outcome)
+        if outcome.ok or outcome.partly:  # all recipients of an address get what is sent again, without end
             del line.news[: line.sending]
-            line.tries, line.maybe, line.why, line.sent_at = 0, False, "", line.last_at
+            line.left_out, line.maybe, line.sent_at = {}, False, line.last_at
             self._first.pop(target.name, None)
-        else:
-            self._failed(target, line, outcome.why)
-            line.maybe = line.maybe or outcome.maybe
+        if outcome.ok:
+            line.tries, line.why = 0, ""
         line.sending = 0
         self.mail.save()
 
@@ -208,13 +223,19 @@ class Notifier:
         quiet = settings.quiet is not None and settings.quiet.until(now) is not None
         return quiet and not any(one.about in settings.urgent for one in line.news)
 
-    def _failed(self, target: Target, line: Line, why: str) -> None:
-        line.tries, line.why = line.tries + 1, why
-        pause = min(FIRST_PAUSE_S * 2 ** (line.tries - 1), LONGEST_PAUSE_S)
-        self._next[target.name] = time.monotonic() + min(pause, self.gap_s * 2 ** min(line.tries - 1, 10))
-        log.warning("%s (%s): %s", target.name, target.service, why)
-        if line.tries == 1:
-            self._write_event(f"no message could be sent to {target.name} ({target.service}): {why}; fts tries again")
+    def _failed(self, target: Target, line: Line, outcome: Outcome) -> None:
+        line.tries, line.why, line.maybe = line.tries + 1, outcome.why, line.maybe or outcome.maybe
+        name = f"{target.name} ({target.service})"
+        log.warning("%s: %s", name, outcome.why)
+        if not outcome.partly:
+            longer = 2 ** min(line.tries - 1, 10)
+            pause = min(FIRST_PAUSE_S * longer, LONGEST_PAUSE_S, self.gap_s * longer)
+            self._next[target.name] = time.monotonic() + pause
+        if line.tries == 1 and outcome.partly:
+            cure = "it is not sent again; give each recipient a target of its own"
+            self._write_event(f"a message reached only some recipients of {name}: {outcome.why}; {cure}")
+        elif line.tries == 1:
+            self._write_event(f"no message could be sent to {name}: {outcome.why}; fts tries again")
 
     def _is_stuck(self, settings: Settings, alone_s: float) -> bool:
         """Returns whether no target with news could be reached, or was in the file, for an hour.

@@ -84,6 +84,23 @@ def events(
     return tuple(to_event(row) for row in sorted(rows, key=lambda row: row["id"]))
 
 
+def has_event(db: Database, event_id: int, at: float) -> bool:
+    """Returns whether the journal has exactly this event: after a restore another one may have its number."""
+    found = events(db, since=event_id - 1, limit=1)
+    return bool(found) and (found[0].id, found[0].at) == (event_id, at)
+
+
+def last_read(db: Database, event_id: int, at: float) -> int:
+    """Returns the last event that a reader knows who has read up to this one: after a restore, the last one until then.
+
+    `at` is 0 if the reader does not know the time of its event.
+    """
+    newest = max((event.id for event in events(db, limit=1)), default=0)
+    if not at or has_event(db, event_id, at):
+        return min(event_id, newest)
+    return max((event.id for event in events(db, until=at, limit=1)), default=0)
+
+
 def older_events(db: Database, latest: tuple[Event, ...]) -> tuple[Event, ...]:
     """Returns the events of the kinds OLDER before the snapshot's latest ones, and what undo and redo revert.
 

@@ -84,6 +84,9 @@ class Memory:
             del self.runs[key]
         return len(strange)
 
+    def forget(self) -> None:
+        """It remembers what it shows, as a server does."""
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import random
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fts.jobs.mirrors import follow as mirrors
 from fts.jobs.mirrors.follow import CannotMirror, Mirror, follow
-from fts.jobs.mirrors.runs import Run
+from fts.jobs.mirrors.runs import Cell, Run
 from fts.state import queries, transitions
-from fts.state.db import open_for_reading
+from fts.state.backup import backup
+from fts.state.db import open_database, open_for_reading
+from fts.state.restore import restore
 from fts.state.values import Cause, TrialStatus
 from tests.cli.study import Said
 from tests.fts_process import wait_until
@@ -92,7 +95,7 @@ def test_a_pass_that_reads_everything_knows_the_latest_event(made: Made, monkeyp
     monkeypatch.setattr(mirrors, "EVENTS", 2)
     mirror = Mirror(Memory(), list)
     assert mirror.bring_up_to_date(db).trials == 5
-    assert mirror.event == queries.events(db, limit=1)[0].id
+    assert mirror.event[0] == queries.events(db, limit=1)[0].id
     assert mirror.bring_up_to_date(db).trials == 1, "the live one"
 
 
@@ -148,13 +151,63 @@ def test_who_follows_survives_a_place_that_is_away_and_a_database_that_is_replac
         report(db, claimed, live, 5, 7)
         wait_until(lambda: said == ["the place is away; trying again"])
         place.away = False
+        place.runs.clear()  # as a server that begins anew
         wait_until(lambda: said[-1] == "the mirror is up to date again")
+        assert len(place.runs) == 5
         end(db, claimed, live)
         wait_until(lambda: place.runs == fresh(db))
     finally:
         stopped.append(1)
         thread.join(10)
     assert not thread.is_alive() and len(said) == 2
+
+
+def test_a_place_that_fails_in_the_first_pass_is_tried_again_and_one_that_never_answered_is_not(made: Made) -> None:
+    class Fails(Memory):
+        def begin(self, cells: Sequence[Cell]) -> None:
+            if self.puts == ["never"]:
+                raise CannotMirror("nobody answers")
+
+        def put(self, run: Run) -> bool:
+            if len(self.puts) == 1:
+                self.puts.append("the connection broke")
+                raise CannotMirror("the connection broke")
+            return super().put(run)
+
+    place, said = Fails(), []
+    options: Any = {"every_s": 0.05, "until_idle": False, "say": said.append}
+    follow(Mirror(place, everything), made[0].path, stops=lambda: len(said) == 2, **options)
+    assert said == ["the connection broke; trying again", "the mirror is up to date again"]
+    assert place.runs == fresh(made[0])
+    place.puts = ["never"]
+    with pytest.raises(CannotMirror, match="nobody answers"):
+        follow(Mirror(place, everything), made[0].path, stops=lambda: False, **options)
+
+
+def test_a_restored_study_is_compared_with_all_that_is_shown(made: Made, tmp_path: Path) -> None:
+    """Its later trials and events have the numbers of those that were shown."""
+    db, claimed, live = made
+    db.execute_sql("UPDATE worker SET status = 'stopped'")
+    copy = backup(db)
+    memory = Memory()
+    mirror, reader = Mirror(memory, everything), open_for_reading(db.path)
+    for step in range(5, 9):
+        report(db, claimed, live, step, step + 1)
+        mirror.bring_up_to_date(reader)
+    end(db, claimed, live)
+    begin(db, claimed, 5, 3)
+    mirror.bring_up_to_date(reader)
+    db.close()
+    restore(copy, db.path)
+    restored = open_database(db.path)
+    report(restored, claimed, live, 5, 6)
+    end(restored, claimed, live, 0.7)
+    begin(restored, claimed, 5, 4)
+    queries.data_version(reader)
+    mirror.bring_up_to_date(reader)
+    assert memory.runs == fresh(restored)
+    reader.close()
+    restored.close()
 
 
 def test_until_idle_ends_with_the_queue(made: Made) -> None:

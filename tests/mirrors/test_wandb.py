@@ -5,46 +5,28 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fts.jobs.mirrors.follow import Mirror
+from fts.jobs.mirrors import wandb as ours
+from fts.jobs.mirrors.follow import CannotMirror, Mirror
+from fts.jobs.mirrors.wandb import records
 from fts.state import transitions
+from tests.fts_process import wait_until
 from tests.mirrors.made import Made, end, everything, report
 
 pytest.importorskip("wandb", reason="wandb is not installed: `pip install wandb`")
 pytestmark = pytest.mark.slow  # a process of the library, and two seconds to load it
-
-BLOCK, HEAD = 32768, 7  # of the log that wandb writes
 
 
 def mirror(folder: Path) -> Mirror:
     from fts.jobs.mirrors.wandb import Wandb
 
     return Mirror(Wandb(folder), everything)
-
-
-def records(path: Path) -> Iterator[Any]:
-    """What a .wandb file holds: a log in blocks, of records that may have several parts."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    content, at, whole = path.read_bytes(), HEAD, b""
-    while at + HEAD <= len(content):
-        left = BLOCK - at % BLOCK
-        if left < HEAD:
-            at += left
-            continue
-        length, kind = struct.unpack("<HB", content[at + 4 : at + 7])
-        whole = (whole if kind in (3, 4) else b"") + content[at + HEAD : at + HEAD + length]
-        at += HEAD + length
-        if kind in (1, 4):
-            yield Record.FromString(whole)
 
 
 def shown(folder: Path) -> dict[str, dict[str, Any]]:
@@ -106,6 +88,37 @@ def test_wandb_itself_finds_every_run_to_upload(made: Made, tmp_path: Path) -> N
     }
     said = subprocess.run(words, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=120, check=True)
     assert "Would sync 4 run(s)" in said.stderr + said.stdout, said
+
+
+def test_a_run_that_a_full_disk_cut_off_is_an_error_and_comes_with_the_next_pass(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """wandb's own process writes the file, and says nothing of a disk without room."""
+    from fts.jobs.mirrors.wandb import Wandb
+
+    begin, kept = Wandb._begin, 0
+
+    def cut_off(self: Wandb, run: Any, draft: Path) -> Any:
+        begun = begin(self, run, draft)
+        finish = begun.finish
+
+        def finished(**words: Any) -> None:
+            finish(**words)
+            (file,) = draft.glob("wandb/offline-run-*/*.wandb")
+            wait_until(lambda: any(record.HasField("exit") for record in records(file)))
+            os.truncate(file, kept)
+
+        begun.finish = finished
+        return begun
+
+    for kept in (0, 100, 1000):  # noqa: B007  # `finished` reads it
+        with monkeypatch.context() as patched:
+            patched.setattr(Wandb, "_begin", cut_off)
+            patched.setattr(ours, "WRITES_WITHIN_S", 0.1)
+            with pytest.raises(CannotMirror, match=r"did not write all of .* free space"):
+                mirror(tmp_path).bring_up_to_date(made[0])
+        assert not list(tmp_path.glob("wandb/*"))
+    assert mirror(tmp_path).bring_up_to_date(made[0]).written == 4 == len(shown(tmp_path))
 
 
 def test_what_a_kill_left_is_swept_and_what_changed_is_replaced(made: Made, tmp_path: Path) -> None:
