@@ -30,7 +30,7 @@ from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 from fts.jobs.own_search import Tuner, other_tuner, search_at_import
 from fts.jobs.top_names import A_COMMAND, HERE, defined, is_bound, not_callable
 from fts.raising import quoted
-from fts.state.files import expanded
+from fts.state.files import expanded, why_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -163,7 +163,7 @@ def inspect(objective: str, folder: Path) -> Function:
     try:
         code = path.read_bytes()
     except OSError as error:
-        raise BadObjective(f"{path} cannot be read: {error.strerror or error}") from None
+        raise BadObjective(f"{path} cannot be read: {why_unreadable(error, path)}") from None
     try:
         tree = ast.parse(code, str(path))
     except (SyntaxError, ValueError, RecursionError) as error:
