@@ -32,7 +32,7 @@ from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 from fts.jobs.api.top_names import A_COMMAND, HERE, arguments_of, defined, is_bound, is_value, not_callable
 from fts.jobs.own_search import Tuner, other_tuner, search_at_import
 from fts.raising import quoted
-from fts.state.files import expanded
+from fts.state.files import expanded, why_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -174,7 +174,7 @@ def inspect(objective: str, folder: Path) -> Function:
     try:
         code = path.read_bytes()
     except OSError as error:
-        raise BadObjective(f"{path} cannot be read: {error.strerror or error}") from None
+        raise BadObjective(f"{path} cannot be read: {why_unreadable(error, path)}") from None
     try:
         tree = ast.parse(code, str(path))
     except (SyntaxError, ValueError, RecursionError) as error:

@@ -12,7 +12,15 @@ from peewee import IntegrityError, fn
 from fts.frozen import dataclass
 from fts.state import schema, tickets
 from fts.state.columns import TABLES
-from fts.state.damage import copies, corrupt_sentence, file_damage, newest_backup, or_restore, restore_sentence
+from fts.state.damage import (
+    closed_backups,
+    copies,
+    corrupt_sentence,
+    file_damage,
+    newest_backup,
+    or_restore,
+    restore_sentence,
+)
 from fts.state.errors import DatabaseCorrupt, StateError
 from fts.state.files import shell_path
 from fts.state.identity import sidecar, stat_of
@@ -223,6 +231,8 @@ def log_size(db: Database) -> list[Finding]:
 
 def backups(db: Database) -> list[Finding]:
     newest = newest_backup(db.path)
+    if newest is None and (why := closed_backups(db.path.parent / "backups")) is not None:
+        return [Finding(False, f"not known whether there is a backup: {why}")]
     if newest is None and copies(db.path.parent / "backups"):
         return [Finding(False, "every backup is damaged; `fts backup` takes a new one while everything runs")]
     if newest is None:

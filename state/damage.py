@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from fts.state import errors, schema
 from fts.state.disk import reading_uri
-from fts.state.files import shell_path
+from fts.state.files import listed, shell_path, why_unreadable
 
 if TYPE_CHECKING:
     import re
@@ -115,14 +115,32 @@ def restore_sentence(path: Path) -> str:
     """Names the newest intact backup, the cure for a damaged file."""
     if (good := newest_backup(path)) is not None:
         return f"restore the newest good backup with `fts restore {shell_path(good)}`"
-    if bad := len(copies(path.parent / "backups")):
+    folder = path.parent / "backups"
+    if (why := closed_backups(folder)) is not None:
+        return f"whether there is a good backup beside it is not known: {why}"
+    if bad := len(copies(folder)):
         return f"there is no good backup beside it: {bad} found, all damaged"
     return "there is no backup beside it"
 
 
 def newest_backup(path: Path) -> Path | None:
-    """Returns the newest intact copy in the folder `backups` next to the database, or None."""
-    return next((copy for copy in reversed(copies(path.parent / "backups")) if is_whole(copy)), None)
+    """Returns the newest intact copy in the folder `backups` next to the database that this user may read, or None."""
+    with suppress(OSError):  # see closed_backups
+        return next((copy for copy in reversed(copies(path.parent / "backups")) if is_whole(copy)), None)
+    return None
+
+
+def closed_backups(folder: Path) -> str | None:
+    """Says why this user may not read the backups in a folder, or the newest of them; None: they may."""
+    at = folder
+    try:
+        for copy in reversed(copies(folder)):
+            at = copy
+            copy.open("rb").close()
+            return None
+    except OSError as error:
+        return f"{at}: {why_unreadable(error, at)}"
+    return None
 
 
 def is_whole(copy: Path) -> bool:
@@ -139,10 +157,12 @@ def is_whole(copy: Path) -> bool:
 def copies(folder: Path) -> list[Path]:
     """Returns the backups in `folder`, oldest first, by the time in their names.
 
-    A name with a time in the future was given while the clock was wrong, so it sorts before all other copies.
+    A name with a time in the future was given while the clock was wrong, so it sorts before all other copies. Raises
+    OSError if this user may not look into the folder.
     """
     latest = time.strftime(COPY_NAME, time.gmtime())
-    return sorted(folder.glob("fts-*.db"), key=lambda copy: (copy.name <= latest, copy.name))
+    found = (path for path in listed(folder) if path.match("fts-*.db"))
+    return sorted(found, key=lambda copy: (copy.name <= latest, copy.name))
 
 
 def file_damage(found: Iterable[tuple[Any, ...]]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from fts.frozen import dataclass
 from fts.jobs.actions import ACTIONS
 from fts.raising import quoted
-from fts.state.files import home
+from fts.state.files import home, why_unreadable
 from fts.tui import keymap
 from fts.tui.keymap import BadKeys, Keymap, nearest
 from fts.tui.render import theme
@@ -56,7 +56,7 @@ def read(path: Path) -> Settings:
     except (FileNotFoundError, NotADirectoryError):
         return Settings()
     except OSError as error:
-        raise BadSettings(f"{path} cannot be read: {error.strerror}") from None
+        raise BadSettings(f"{path} cannot be read: {why_unreadable(error, path)}") from None
     if len(data) > LARGEST:
         raise BadSettings(f"{path} has more than {LARGEST:,} bytes, expected a file as `fts-tui --keys` writes it")
     try:

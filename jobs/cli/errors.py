@@ -17,7 +17,7 @@ from fts.jobs.cli.forms import help_of, of_another_form
 from fts.jobs.cli.synonyms import option_hint
 from fts.jobs.threads import no_room
 from fts.state.errors import NoDatabase, NoSuchRow, SchemaTooNew, SchemaTooOld
-from fts.state.files import reason_of
+from fts.state.files import closed_folder, forbidden, reason_of
 
 FAILED, USAGE, SCHEMA, NO_DATA = 1, 2, 5, 6
 OURS = ("fts.",)
@@ -121,29 +121,19 @@ def _nearest_choice(error: click.UsageError) -> str:
 def _of_system(error: OSError) -> str:
     if error.errno == errno.EROFS and error.filename:  # only a write fails with EROFS
         return _one_line(reason_of(error, Path(os.fsdecode(error.filename))))
-    if isinstance(error, PermissionError) and (folder := _closed_folder(error.filename)) is not None:
-        what = "" if folder == Path(os.fsdecode(error.filename)).parent else f"{os.fsdecode(error.filename)}: "
-        return _one_line(f"{what}this user may not look into {folder}; check the owner and permissions of that folder")
+    if isinstance(error, PermissionError) and isinstance(error.filename, str | bytes):
+        return _one_line(_of_permissions(error, Path(os.fsdecode(error.filename))))
     what = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else ""
     cure = "; free space, then try again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
     return _one_line(f"{where}{what}{cure}")
 
 
-def _closed_folder(name: str | bytes | int | None) -> Path | None:
-    """Returns the outermost folder on the way to a file, also through links, that this user may not look into."""
-    if not isinstance(name, str | bytes):
-        return None
-    path = Path(os.fsdecode(name))
-    try:
-        ways = (Path.cwd() / path, path.resolve())
-    except (OSError, RuntimeError):  # the working directory was removed, or a circle of links
-        return None
-    return next((one for way in ways for one in reversed(way.parents) if not _may_look_into(one)), None)
-
-
-def _may_look_into(folder: Path) -> bool:
-    return os.access(folder, os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+def _of_permissions(error: PermissionError, path: Path) -> str:
+    if (folder := closed_folder(path)) is not None:
+        what = "" if folder == path.parent else f"{path}: "
+        return f"{what}this user may not look into {folder}; check the owner and permissions of that folder"
+    return f"{path}: {forbidden(path)}" if os.path.lexists(path) else reason_of(error, path)
 
 
 def _one_line(text: str) -> str:

@@ -17,6 +17,7 @@ from fts.jobs.cli.show import find_trial, reading
 from fts.jobs.status import naming
 from fts.jobs.status.log_excerpt import log_file
 from fts.jobs.status.sanitize import clean
+from fts.state.files import is_file, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,14 +72,14 @@ def _pattern(grep: str | None) -> re.Pattern[str] | None:
 def _log_of(cell: str | None) -> Path:
     folder = here().logs
     if cell is None:
-        files = [path for path in folder.glob("*.log") if path.is_file()] if folder.is_dir() else []
+        files = [path for path in listed(folder) if path.suffix == ".log" and is_file(path)]
         if not files:
             raise NothingThere(f"there is no log in {folder} yet; a worker writes one per trial")
         return max(files, key=lambda path: path.stat().st_mtime)
     with reading() as db:
         job, trial = find_trial(db, cell)
     path = log_file(here().outputs, trial.log_path)  # a manipulated row cannot name a file outside of outputs
-    if path is None or not path.is_file():
+    if path is None or not is_file(path):
         named = f": {clean(trial.log_path)} is not there, and not in {folder}" if trial.log_path else ""
         raise NothingThere(f"t{trial.number} of {naming.cell_name(job)} has left no log file{named}")
     return path

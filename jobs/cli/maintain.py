@@ -24,7 +24,7 @@ from fts.state.cursors import Connection
 from fts.state.db import is_small, open_database, open_for_reading
 from fts.state.disk import reading_uri
 from fts.state.errors import DatabaseCorrupt, StateError, WrongStatus
-from fts.state.files import csv_cell, is_file
+from fts.state.files import csv_cell, is_file, listed
 from fts.state.location import require_study
 from fts.state.translation import translate
 
@@ -125,7 +125,10 @@ def damage_of(database: Path) -> DatabaseCorrupt | None:
 
 def run_query(database: Path, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Runs one read-only statement; returns columns and rows. Raises UsageError with SQLite's message."""
-    connection = Connection(reading_uri(database), uri=True, timeout=30)
+    try:
+        connection = Connection(reading_uri(database), uri=True, timeout=30)
+    except sqlite3.Error as error:  # such as a file that this user may not read
+        raise_as(translate(error, database), error)
     connection.translate = lambda error: error  # most errors are in the statement, not in the file
     try:
         connection.execute("PRAGMA query_only = 1")
@@ -243,11 +246,13 @@ def backup(keep: int, as_json: bool) -> None:
 @AS_JSON
 def restore(file: Path | None, yes: bool, as_json: bool) -> None:
     """Replace the database by a backup (default: the newest); the current one is kept next to it."""
-    from fts.state.damage import copies, newest_backup
+    from fts.state.damage import closed_backups, copies, newest_backup
     from fts.state.restore import restore as put_back  # here: only for this command
 
     chosen = file or newest_backup(here().db)
     if chosen is None:
+        if (why := closed_backups(here().backups)) is not None:
+            raise click.ClickException(why)
         if copies(here().backups):
             raise NothingThere(f"all backups in {here().backups} are damaged")
         raise NothingThere(f"there is no backup in {here().backups}; `fts backup` makes one")
@@ -265,7 +270,7 @@ def refuse_while_working() -> None:
     """Raises WrongStatus while a worker of this machine holds a slot lock; works with an unreadable database, too."""
     from fts.state import slot_lock  # here: only for this command
 
-    for path in sorted(here().outputs.glob("slot-*.lock")):
+    for path in sorted(path for path in listed(here().outputs) if path.match("slot-*.lock")):
         index = path.stem.removeprefix("slot-")
         if index.isdecimal() and (holder := slot_lock.holder(here().outputs, int(index))) is not None:
             raise WrongStatus(f"a worker has the database open ({holder}): stop it first, with Ctrl-C or SIGTERM")

@@ -13,6 +13,7 @@ from fts.jobs.api.code import all_files, not_inside
 from fts.jobs.executors.base import DataNotSent
 from fts.jobs.executors.outgoing_files import State, send_file, state_of
 from fts.jobs.supervisor.staged_files import BadFile, checked_name
+from fts.state.files import why_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +81,7 @@ def send_data(channel: Channel, sets: Mapping[str, DataSet], looks: Callable[[],
         try:
             fd = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise DataNotSent(f"data set {one.path} cannot be read: {error.strerror}") from None
+            raise DataNotSent(f"data set {one.path} cannot be read: {why_unreadable(error, one.path)}") from None
         try:
             changed = state_of(fd) != one.state
             if not changed:

@@ -17,7 +17,7 @@ from fts.jobs.api.nearest import hint
 from fts.jobs.devices import BadSetting
 from fts.jobs.status.concern import About
 from fts.raising import quoted
-from fts.state.files import atomic_write, expanded, make_folder, shell_path
+from fts.state.files import atomic_write, expanded, make_folder, shell_path, why_unreadable
 
 COMMAND = "command:"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
@@ -116,7 +116,7 @@ def read(path: Path | None = None) -> Settings:
     except (FileNotFoundError, NotADirectoryError):
         return Settings()
     except OSError as error:
-        raise BadSetting(f"{path} cannot be read: {error.strerror}") from None
+        raise BadSetting(f"{path} cannot be read: {why_unreadable(error, path)}") from None
     except BadSetting:
         raise
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, too many digits, nested too deeply

@@ -148,8 +148,8 @@ def _is_log(path: Path, root: Path) -> bool:
     try:
         found = path.stat()
         return found.st_nlink == 1 or not any(os.path.samestat(found, other.stat()) for other in root.iterdir())
-    except OSError as error:  # a missing file is accepted (the caller reports it), a name that is too long is not
-        return error.errno in (errno.ENOENT, errno.ENOTDIR)
+    except OSError as error:  # a missing or unreadable file is accepted (the caller reports it), too long a name is not
+        return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
 
 
 def tail(path: Path | None) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from fts.jobs.study_file import keys, matrix, toml, warm
 from fts.jobs.study_file.faults import At, BadStudy
 from fts.jobs.study_file.freezing import Freezing
 from fts.jobs.study_file.tables import Params, Tables, metrics_of
+from fts.state.files import why_unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,7 @@ class StudyFile:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or error
+            reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else why_unreadable(error, path)
             cure = "; `fts init` writes one with an example" if isinstance(error, FileNotFoundError) else ""
             raise BadSpec(f"{path} cannot be read: {reason}{cure}") from None
         tables, places = toml.parse(text, path.name), []

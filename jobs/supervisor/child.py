@@ -418,6 +418,11 @@ class Starter:
     def has_template(self) -> bool:
         return self._template is not None
 
+    @property
+    def is_outdated(self) -> bool:
+        """Has a package changed since the template started? Then its processes have old modules, too."""
+        return self._template is not None and self._template.is_outdated
+
     def start(
         self, program: Program, threads: int, before_fork: Callable[[Template], None] = lambda _: None
     ) -> TrialProcess:
@@ -447,7 +452,8 @@ class Starter:
     def prepare(self, program: Program, threads: int) -> None:
         """Starts the template process, which imports modules while the first trial is drawn. Raises OSError."""
         wanted = (replace(program, leaves_in=None), threads)  # leaves_in concerns trials, not the template
-        if self._template is not None and wanted == self._template_of and not self._template.is_over:
+        known = self._template is not None and wanted == self._template_of and not self._template.is_over
+        if known and not self.is_outdated:
             return
         self.close()
         gone = program.folder is not None and not Path(program.folder).is_dir()

@@ -28,12 +28,15 @@ def is_disk_trouble(error: BaseException) -> bool:
 
 
 def takes_files(outputs: Path) -> bool:
-    """Is there enough free disk space to start a trial, and can a file be written there?"""
+    """Is there enough free disk space to start a trial, and can files be written there, in its main folders, too?"""
     try:
         enough = room(outputs)[0] >= start_room(outputs)
     except OSError:  # the folder is gone
         return False
-    return enough and refusal(outputs, PROBE) is None
+    if not enough or refusal(outputs, PROBE) is not None:
+        return False
+    inside = [refusal(outputs / name, PROBE) for name in ("logs", "trials")]
+    return all(error is None or isinstance(error, FileNotFoundError) for error in inside)  # made when first needed
 
 
 def start_room(outputs: Path) -> int:

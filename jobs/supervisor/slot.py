@@ -132,7 +132,7 @@ class Slot:
             program = replace(program, env={**program.env, VISIBLE: ",".join(gpu.name for gpu in gpus)})
         alive = self._child is not None and self._child.poll() is None
         same = program == self._program and threads == self._threads
-        if self._child is not None and alive and same and not self._has_grown():
+        if self._child is not None and alive and same and not self.starter.is_outdated and not self._has_grown():
             return self._child
         self.close()
         self._threads = threads

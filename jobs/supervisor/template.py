@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.process_tree import same_process, started_at
+from fts.jobs.trial.packages import stamp_of
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Template:
         self._unread = b""
         self._answers: list[dict[str, Any]] = []
         self._modules: list[str] | None = None  # modules that it has imported; None until it is ready
+        self._packages: dict[str, list[int]] = {}  # folders of packages, with their stamps when it started
         self._codes: dict[int, int] = {}  # pid -> exit code of forked processes that have ended
         self.known = KnownTrials()
         self._over = False
@@ -68,6 +70,13 @@ class Template:
         """Has it ended, or has the connection failed?"""
         self.listen(0.0)
         return self._over
+
+    @property
+    def is_outdated(self) -> bool:
+        """Was a package installed, upgraded or removed since it started? Its forks would mix old and new modules, and
+        would not find an editable package, whose path only a new interpreter reads."""
+        self.listen(0.0)
+        return any(stamp_of(folder) != stamp for folder, stamp in self._packages.items())
 
     def fork(self, stdin: int, facts: int, log_fd: int, root: Path) -> int:
         """Forks a trial process with these descriptors and returns its pid. Raises CannotFork.
@@ -131,7 +140,7 @@ class Template:
                 if "ended" in message:
                     self._codes[int(message["ended"])] = int(message["code"])
                 elif "ready" in message:
-                    self._modules = message["modules"]
+                    self._modules, self._packages = message["modules"], message["packages"]
                 else:
                     self._answers.append(message)
 

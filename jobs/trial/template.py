@@ -2,7 +2,8 @@
 
     python -Pm fts.jobs.trial.function --template-fd 5        (the supervisor starts it; Linux)
 
-It never imports the user's code, so a fork is as fresh as a new interpreter, and starts in milliseconds. On its socket
+It never imports the user's code, so a fork is as fresh as a new interpreter, and starts in milliseconds, as long as no
+package was installed, upgraded or removed: the supervisor then starts another template (packages.py). On its socket
 {"do": "know", "history", "cell", "number", "trials"} sends the trials before trial `number`. {"do": "fork"} with the
 descriptors of stdin, facts and log is answered by {"forked": pid}, and by {"ended": pid, "code": n} when that process
 has ended. It stays a zombie, so that no other process gets its pid, until {"do": "reap", "pid"}. A fork of a process
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fts.jobs.trial import earlier_trials
+from fts.jobs.trial.packages import stamps
 from fts.jobs.trial.stacks import exit_now
 
 if TYPE_CHECKING:
@@ -51,8 +53,9 @@ def main(fd: int, life: Callable[[int], int], preload: Callable[[], None]) -> in
         os.set_blocking(end, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    found = stamps()  # before the first import: what is installed meanwhile is a change, too
     preload()
-    template = Template(socket.socket(fileno=fd), wake_read, wake_write)
+    template = Template(socket.socket(fileno=fd), wake_read, wake_write, found)
     facts_fd = template.serve()
     return 0 if facts_fd is None else leave(life(facts_fd))
 
@@ -85,14 +88,16 @@ def leave(code: int) -> NoReturn:
 class Template:
     """The loop of the template. In a fork it returns, and the fork continues as a trial process."""
 
-    def __init__(self, talk: socket.socket, wake_read: int, wake_write: int) -> None:
-        self.talk, self.wake_read, self.wake_write = talk, wake_read, wake_write
+    def __init__(
+        self, talk: socket.socket, wake_read: int, wake_write: int, found: dict[str, list[int]] | None = None
+    ) -> None:
+        self.talk, self.wake_read, self.wake_write, self.packages = talk, wake_read, wake_write, found or {}
         self.children: set[int] = set()  # pids whose end has not been sent
 
     def serve(self) -> int | None:
         """Returns None in the template, when it ends, and the descriptor for facts in a fork."""
         unread, fds = b"", list[int]()
-        self.tell({"ready": os.getpid(), "modules": loaded_of_others()})
+        self.tell({"ready": os.getpid(), "modules": loaded_of_others(), "packages": self.packages})
         with selectors.DefaultSelector() as ready:
             ready.register(self.talk, selectors.EVENT_READ)
             ready.register(self.wake_read, selectors.EVENT_READ)

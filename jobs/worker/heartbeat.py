@@ -103,7 +103,11 @@ class Heartbeat:
     def _obey_stop_file(self) -> None:
         """Obeys the stop file: every worker of the study leaves after its job, as after `fts drain --after job`."""
         file = self.worker.places.stop_file
-        if self._stop_file_obeyed or not file.exists():
+        try:
+            found = file.exists()
+        except OSError:  # its folder cannot be read now, which must not cost the lease
+            return
+        if self._stop_file_obeyed or not found:
             return
         who = f"the file {file.relative_to(self.worker.places.outputs.parent)}"
         try:

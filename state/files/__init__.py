@@ -10,6 +10,7 @@ from fts.state.files.folders import (
     drop_middle,
     is_file,
     link_below,
+    listed,
     make_folder,
     open_log,
     private_files,
@@ -21,7 +22,20 @@ from fts.state.files.folders import (
     write_all,
 )
 from fts.state.files.home import NOWHERE, expanded, home, shell_path
-from fts.state.files.reasons import ABSENT, DRAFT, CannotWrite, capacity, naming, no_space, reason_of, room, size
+from fts.state.files.reasons import (
+    ABSENT,
+    DRAFT,
+    CannotWrite,
+    capacity,
+    closed_folder,
+    forbidden,
+    naming,
+    no_space,
+    reason_of,
+    room,
+    size,
+    why_unreadable,
+)
 from fts.state.files.writing import (
     atomic_write,
     cannot_take,

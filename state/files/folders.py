@@ -47,6 +47,15 @@ def below(folder: Path) -> Iterator[Path]:
             yield Path(root, name)
 
 
+def listed(folder: Path) -> list[Path]:
+    """Returns what is in a folder; empty if there is no such folder. Raises OSError if it cannot be read, which
+    `glob` hides: nothing found would be a guess then."""
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def is_file(path: Path) -> bool:
     """Whether the path is a file. Raises OSError if this user may not see it, as Path.is_file did before Python
     3.14."""

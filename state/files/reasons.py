@@ -58,6 +58,38 @@ def reason_of(error: OSError, path: Path) -> str:
     return f"{shortened(path)} cannot be written: {_cause(error, path, folder)}"
 
 
+def why_unreadable(error: OSError, path: Path) -> str:
+    """Says why the path could not be read, and what to do; the caller has named the path."""
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return error.strerror or str(error)
+    if (folder := closed_folder(path)) is not None:
+        return f"this user may not look into {folder}; check the owner and permissions of that folder"
+    return forbidden(path)
+
+
+def forbidden(path: Path) -> str:
+    """Says what this user may not do with a path that exists, with its mode and owner."""
+    verb = next((verb for flag, verb in ((os.R_OK, "read"), (os.W_OK, "write to")) if not _may(path, flag)), "change")
+    return f"this user may not {verb} it ({_mode(path)}); check its owner and permissions"
+
+
+def closed_folder(path: Path) -> Path | None:
+    """Returns the outermost folder on the way to a path, also through links, that this user may not look into."""
+    try:
+        ways = (path.absolute(), path.resolve())
+    except (OSError, RuntimeError):  # the working directory was removed, or a circle of links
+        return None
+    return next((one for way in ways for one in reversed(way.parents) if not may_look_into(one)), None)
+
+
+def may_look_into(folder: Path) -> bool:
+    return _may(folder, os.X_OK)
+
+
+def _may(path: Path, flag: int) -> bool:
+    return os.access(path, flag, effective_ids=os.access in os.supports_effective_ids)
+
+
 def _without_draft(path: Path) -> Path:
     """Returns the final path of a draft, or of a file in one: a person does not know the draft's name."""
     drafts = [part for part in (path, *path.parents) if DRAFT.fullmatch(part.name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -424,6 +425,41 @@ def test_doctor_does_not_call_private_what_it_may_not_look_into(elsewhere: Path)
     said = as_nobody(elsewhere, "doctor").stdout
     closed.chmod(0o700)
     assert f"not known who can read the files in {closed}: " in said and "cannot read its files" not in said
+
+
+def test_what_may_not_be_read_is_never_called_absent_or_damaged(elsewhere: Path) -> None:
+    """glob shows a closed folder as an empty one, and SQLite opens no file that it may not read."""
+    outputs = elsewhere.parent
+    copy = outputs / "backups" / "fts-20261101-000000.db"
+    shutil.rmtree(copy.parent, ignore_errors=True)
+    copy.parent.mkdir()
+    shutil.copy(elsewhere, copy)
+    script = outputs.parent / "closed.py"
+    script.write_text("def f(x): return x")
+    logs = outputs / "logs"
+    logs.mkdir(exist_ok=True)
+    with contextlib.closing(sqlite3.connect(elsewhere)) as db:
+        job, number = db.execute("UPDATE trial SET log_path = 'outputs/logs/a.log' RETURNING job_id, number").fetchone()
+        db.commit()
+    (logs / "a.log").write_text("a line\n")
+    for path in (outputs, *outputs.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    what = "this user may not read it (mode 0, owner "
+    for closed, words, told in (
+        (elsewhere, ("db", "query", "select 1"), "may not be read by this user"),
+        (copy.parent, ("restore",), f"{copy.parent}: {what}"),
+        (copy.parent, ("doctor",), f"not known whether there is a backup: {copy.parent}: {what}"),
+        (copy, ("restore",), f"{copy}: {what}"),
+        (copy, ("doctor",), f"not known whether there is a backup: {copy}: {what}"),
+        (logs, ("logs",), f"{logs}: {what}"),
+        (logs, ("logs", f"{job}:t{number}"), f"this user may not look into {logs}; check "),
+        (script, ("enqueue", f"{script}:f", "--space", "x=0:1"), f"{script} cannot be read: {what}"),
+    ):
+        mode = closed.stat().st_mode
+        closed.chmod(0)
+        said = as_nobody(elsewhere, *words)
+        closed.chmod(mode)
+        assert told in said.stdout + said.stderr and (said.returncode in (1, 2) or words == ("doctor",)), (words, said)
 
 
 def test_doctor_answers_where_the_database_or_its_folder_may_not_be_read(elsewhere: Path) -> None:

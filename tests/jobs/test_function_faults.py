@@ -528,6 +528,28 @@ def test_outputs_that_nobody_may_look_into_for_a_moment_stop_nothing(tmp_path: P
     assert "Traceback" not in said, said
 
 
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="root must lose its right to read everything")
+def test_logs_that_nobody_may_look_into_cost_a_worker_no_lease(tmp_path: Path) -> None:
+    """Whether the stop file is there could not be known, and no heartbeat was written."""
+    study = Study(tmp_path / "study", **ENVIRON | {"FTS_OUTAGE_PAUSE_S": "0.2"})
+    shuts = SHUTS.replace('"outputs", 0)', '"outputs/logs", 0)\n        time.sleep(3.0)').replace("os,", "os, time,")
+    (study.folder / "shuts.py").write_text(shuts)
+    put_in_line(study, {"shuts": 1})
+    less = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*less, sys.executable, "-m", "fts.jobs.cli", "worker", "--until-empty", "--slots", "1"]
+    worker = subprocess.Popen(command, cwd=study.folder, env=study.environ, stderr=subprocess.PIPE, text=True)
+    logs = study.outputs / "logs"
+    try:
+        wait_until(lambda: logs.exists() and logs.stat().st_mode & 0o777 == 0, every_s=0.02)
+        beats = study.one("SELECT beats FROM worker")
+        wait_until(lambda: study.one("SELECT beats FROM worker") > beats + 1, 2.5)
+        logs.chmod(0o700)
+        _, said = worker.communicate(timeout=60)
+    finally:
+        worker.kill()
+    assert worker.returncode == 0 and "heartbeat not written" not in said, said
+
+
 def test_of_a_log_that_fills_the_disk_the_middle_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_limit, "MOST", 2 << 20)
     monkeypatch.setattr(log_limit, "KEPT", 1 << 16)

@@ -7,8 +7,10 @@ import gc
 import os
 import signal
 import socket
+import sys
 import threading
 import time
+import venv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,13 +31,14 @@ from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.recorded_study import Rebuilt
 from fts.jobs.search.sampler import study_before
-from fts.jobs.supervisor.child import TrialProcess, environment
+from fts.jobs.supervisor.child import Starter, TrialProcess, environment
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.template import CAN_FORK, CannotFork, KnownTrials, Template
 from fts.jobs.trial import earlier_trials
 from fts.jobs.trial import template as its_loop
 from fts.jobs.trial.optuna_trial import make_trial
-from tests.fts_process import Study
+from tests.fts_process import ROOT, Study
+from tests.trial.harness import Record, attempt, cell_of, spec_of
 
 forks = pytest.mark.skipif(not CAN_FORK, reason="processes are forked on Linux alone")
 WORDS = python("-m", "fts.jobs.trial.function")
@@ -141,6 +144,49 @@ def test_a_template_with_a_thread_of_its_own_refuses(tmp_path: Path) -> None:
             TrialProcess(WORDS, tmp_path / "logs" / "child", template=template, root=tmp_path / "nothing")
     finally:
         template.close()
+
+
+@forks
+@pytest.mark.parametrize("process", ["fresh", "reused"])
+def test_a_package_that_is_installed_while_a_worker_runs_is_found_by_the_next_trial(
+    tmp_path: Path, process: str
+) -> None:
+    """Its .pth file is read when an interpreter starts, so `fts retry` failed as before as long as that worker ran."""
+    venv.create(tmp_path / "venv")
+    (packages,) = (tmp_path / "venv").glob("lib/*/site-packages")
+    (packages / "all.pth").write_text("\n".join(filter(None, sys.path)))
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "wanted.py").write_text("V = 3.0")
+    body = "def objective(trial):\n    import wanted\n    return wanted.V"
+    cell = cell_of(tmp_path, body, python=str(tmp_path / "venv" / "bin" / "python"), process=process)
+    starter = Starter(tmp_path / "outputs" / "logs" / "trial_process.log")
+    try:
+        ends, templates = [], []
+        for number in range(3):
+            record = Record(number)
+            attempt(spec_of(cell, record, ()), record, forked=starter)
+            ends.append((record.end["fact"], record.end.get("value")))
+            templates.append(starter._template)
+            (packages / "editable.pth").write_text(str(tmp_path / "project"))
+        assert ends == [("failed", None), ("result", 3.0), ("result", 3.0)]
+        assert templates[0] is not templates[1] is templates[2] is not None
+    finally:
+        starter.close()
+
+
+@forks
+def test_a_reused_process_ends_when_a_package_changes(tmp_path: Path) -> None:
+    study = Study(tmp_path, starts=True, PYTHONPATH=f"{tmp_path / 'site-packages'}{os.pathsep}{ROOT}")
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "train.py").write_text(
+        "import os\ndef objective(trial):\n    trial.set_user_attr('seen', os.getpid())\n"
+        f"    if trial.number == 1:\n        open({str(tmp_path / 'site-packages' / 'new.py')!r}, 'w').close()\n"
+        "    return 1"
+    )
+    study.ok("enqueue", "train.py:objective", "--trials", "4", "--process", "reused")
+    study.ok("worker", "--until-empty", "--slots", "1")
+    first, second, third, fourth = seen(study)
+    assert (first == second, second == third, third == fourth) == (True, False, True)
 
 
 # -- a process that serves several trials
