@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fts.jobs import functions
@@ -153,6 +154,25 @@ def test_arguments_and_values_that_mean_something_else_in_the_code_are_told(tmp_
         "the axis \u03bc has the text True",
         "the axis \u03bc has the text None",
     ]
+
+
+def test_axes_of_a_script_are_checked_as_those_of_a_command(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def objective(x): return x\n")
+    for axes, refused in (
+        ({"x": "SML"}, "the axis x is 'SML', expected a list of values"),  # not three cells
+        ({"x": 3}, "the axis x is 3, expected a list of values"),
+        ({"x": []}, "the axis x has no values"),
+        ({"x": [1, 1.0]}, "the axis x names a value twice"),
+        ({"x": [None]}, "x is None, expected text or a number"),
+        ({"x": [float("nan")]}, "x is nan, expected text or a number"),
+        ({"x": [" a"]}, "x is ' a', expected 1 to 200 printable characters"),
+        ({3: [1]}, "an axis is called 3, expected a name"),
+        (["x"], "the axes are .'x'., expected a dict"),
+    ):
+        with pytest.raises(BadSpec, match=refused):
+            functions.cells("train.py:objective", tmp_path, 1, axes=axes)  # type: ignore[arg-type]
+    cells = functions.cells("train.py:objective", tmp_path, 1, axes={"x": np.array([1, 2])})
+    assert [type(cell.axes["x"]) for cell in cells] == [int, int]
 
 
 WRONG = [
