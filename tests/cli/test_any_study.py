@@ -110,10 +110,11 @@ def test_an_axis_named_as_a_field_or_a_column_replaces_none(tmp_path: Path, caps
         said = fts("queue", f"{name}:mnist", "--json")
         assert [job["labels"][name] for job in json.loads(said.out)["jobs"]] == ["mnist", "mnist"], said
     (tmp_path / "both").mkdir()
-    db = make_toy(tmp_path / "both", axes={"state": ["done", "cifar"], "size": ["S", "M"]})
+    db = make_toy(tmp_path / "both", axes={"state": ["done", "!a"], "size": ["S", "M"]})
     finished_toy(db)
     db.close()
     said = runner(tmp_path / "both", capsys)("queue", "state:done")
+    assert runner(tmp_path / "both", capsys)("queue", "!a/S", "--json").out.count('"id"') == 1, "its name, no negation"
     assert said.code == 2 and "means jobs by their state and by the axis state: write done for the axis" in said.err
 
 
