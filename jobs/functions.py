@@ -12,6 +12,7 @@ import re
 import subprocess
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ from fts.raising import quoted
 from fts.state.files import expanded, why_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from fts.jobs.api.bare_cell import BareCell
     from fts.state.values import Job
@@ -90,9 +91,9 @@ def cells(
     """Returns one cell per combination of the axes' values. Raises BadObjective or BadSpec."""
     objective = to_file_path(objective, folder)
     found = inspect(objective, folder)
-    check_baseline(fields.get("baseline"), folder, list(axes or {}))
+    axes = checked_axes(axes or {})
+    check_baseline(fields.get("baseline"), folder, list(axes))
     name = checked_name(study or clean(found.path.stem))
-    axes = axes or {}
     space = fields.get("space")
     if fields.get("python") is not None:
         check_interpreter(fields["python"], folder, needs_optuna=found.needs_optuna(axes, space))
@@ -397,14 +398,40 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
     if any(is_open(word) for word in words) and not is_open(listed):
         raise BadSpec(f"{text!r} has a comma inside brackets, but a comma always ends a value; write NAME=A,B instead")
     values = [value_of(word) for word in words]
-    for value in values:
-        if not isinstance(value, str) and not abs(value) < LARGEST:
-            raise BadSpec(f"{name} is {str(value)[:80]}, expected text or a number up to {LARGEST:g}")
-        if isinstance(value, str) and not (value.isprintable() and len(value) <= LONGEST):
-            raise BadSpec(f"{name} is {quoted(value)}, expected 1 to {LONGEST} printable characters")
+    check_values(name, values)
     if len(set(values)) < len(values):  # 1 equals 1.0
         raise BadSpec(f"{text!r} names a value twice")
     return name, values
+
+
+def checked_axes(axes: Any) -> dict[str, list[Value]]:
+    """Returns the axes, which may come from a script: name -> values. Raises BadSpec."""
+    if not isinstance(axes, Mapping):
+        raise BadSpec(f"the axes are {quoted(axes)}, expected a dict such as {{'size': ['S', 'M']}}")
+    found: dict[str, list[Value]] = {}
+    for name, given in axes.items():
+        if not is_name(name):
+            raise BadSpec(f"an axis is called {quoted(name)}, expected a name such as size")
+        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+            raise BadSpec(f"the axis {name} is {quoted(given)}, expected a list of values, such as ['S', 'M']")
+        values = [one.item() if getattr(one, "shape", None) == () else one for one in given]  # numbers of numpy
+        check_values(name, values)
+        if not values:
+            raise BadSpec(f"the axis {name} has no values, expected some, such as ['S', 'M']")
+        if len(set(values)) < len(values):
+            raise BadSpec(f"the axis {name} names a value twice: {quoted(values)}")
+        found[in_code(name)] = values
+    return found
+
+
+def check_values(name: str, values: Iterable[Any]) -> None:
+    for value in values:
+        if not isinstance(value, str | int | float) or (not isinstance(value, str) and not abs(value) < LARGEST):
+            raise BadSpec(f"{name} is {quoted(value)}, expected text or a number up to {LARGEST:g}")
+        if isinstance(value, str) and not (
+            value.isprintable() and 0 < len(value) <= LONGEST and value == value.strip()
+        ):
+            raise BadSpec(f"{name} is {quoted(value)}, expected 1 to {LONGEST} printable characters")
 
 
 def in_code(name: str) -> str:

@@ -122,8 +122,8 @@ def _of_function(cell: FunctionCell) -> list[str]:
     gets_seed = bool({"seed", "number"} & {*found.parameters})
     if cell.space is None and not (takes_trial or is_unknown or gets_seed) and cell.trials > 1:
         same = [
-            f"{found.name} takes neither a trial nor a seed: its {cell.trials} trials run the same; write --trials 1, "
-            f"or --space NAME=LOW:HIGH for what it shall search"
+            f"{found.name} takes neither a trial nor a seed: its {cell.trials} trials are the same but for "
+            f"the seeds of random, numpy and torch; write --trials 1, or --space NAME=LOW:HIGH for what it shall search"
         ]
     return (
         same

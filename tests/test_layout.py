@@ -12,7 +12,13 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("fts", "state", "jobs", "tui")  # at the top of the repository; installed inside the package fts
 SCIENCE = {"fts.data", "fts.features", "fts.model", "fts.training", "fts.scores"}
 
-LEAVES = {"fts.frozen", "fts.installing", "fts.raising", "fts.jobs.threads"}  # any may import them
+LEAVES = {
+    "fts.frozen",
+    "fts.installing",
+    "fts.raising",
+    "fts.jobs.interrupts",
+    "fts.jobs.threads",
+}  # any may import them
 # package -> what it may import of ours; the longest matching package counts
 MAY_IMPORT = {
     "fts.frozen": set(),

@@ -11,16 +11,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fts.jobs.api.amounts import read_time
-from fts.jobs.status import formatting
-from fts.jobs.threads import no_room
-from fts.tui import cost, terminal
+from fts.jobs.interrupts import ends_as_interrupted, sigint_kills_silently
 
-with cost.without_openssl():
-    import hashlib  # noqa: F401  # here, before peewee does
+with sigint_kills_silently():
+    from fts.jobs.api.amounts import read_time
+    from fts.jobs.status import formatting
+    from fts.jobs.threads import no_room
+    from fts.tui import cost, terminal
 
-    from fts.tui import settings
-    from fts.tui.render import theme
+    with cost.without_openssl():
+        import hashlib  # noqa: F401  # here, before peewee does
+
+        from fts.tui import settings
+        from fts.tui.render import theme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: the user left. 1: the machine failed. 2: bad arguments, settings or terminal. 130: interrupted.
     """
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:  # before terminal.quiet(), or by a signal before the monitor draws; then ctrl+c is a key
+        return 130
+
+
+def _main(argv: Sequence[str] | None) -> int:
     given = arguments(argv)
     try:
         chosen = settings.read(settings.file())
@@ -55,10 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fts: {reason}", file=sys.stderr)
         return 2
     try:
-        with terminal.quiet():
+        with ends_as_interrupted(), terminal.quiet():  # the shell must get its echo back
             return run(given)
-    except KeyboardInterrupt:  # before terminal.quiet(); after it ctrl+c is a key
-        return 130
     except Exception as error:  # outermost handler: prints a sentence; FTS_DEBUG=1 shows the traceback
         if os.environ.get("FTS_DEBUG"):
             raise
@@ -135,6 +143,8 @@ def run(given: argparse.Namespace) -> int:
         gc.freeze()  # Python would search all objects once more at its end, which takes 50 ms
         for sentence in app.action_runner.finish(lambda: say(HANDED_OVER)):
             say(sentence)
+    if terminal.ASKED_TO_LEAVE.is_set():  # Textual fails if it is to exit while it mounts: that is no fault
+        return 0
     return (app.return_code or 0) if app.fault is None else report(app.fault)
 
 

@@ -25,6 +25,7 @@ FOUND: list[list[Any]] = []  # the terminal attributes that the shell had set
 LEAVES = (
     b"\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
 )
+ASKED_TO_LEAVE = threading.Event()  # by a signal, or as the terminal has gone
 GRACE_S = 2.0  # the app has this long to exit before the process is ended
 
 
@@ -216,6 +217,7 @@ def drawing() -> Iterator[None]:
 
 def _leave(app: Any) -> None:
     """Makes the app exit; ends the process if that takes longer than GRACE_S. The monitor holds no unsaved data."""
+    ASKED_TO_LEAVE.set()
     threading.Thread(target=_end, daemon=True).start()
     threading.Thread(target=app.exit, daemon=True).start()  # from another thread it also wakes a waiting app
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
+from fts.jobs.check.words import span
 from fts.raising import quoted
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ ROUNDING = 1e-5  # a smaller relative difference comes from another order of a s
 class Difference:
     """The first number that differs between two runs."""
 
-    what: str  # draw | report | value | metric | end
+    what: str  # draw | report | value | constraint | metric | end
     name: str
     told: str  # a clause: `loss of report 3 is 0.41, then 0.43`
     relative: float | None = None
@@ -44,7 +45,7 @@ def compared(one: Seen, other: Seen) -> float:
     """Returns how many reports `first_difference` compares; infinite: also the ends."""
     if one.ended and not other.cut:
         return math.inf
-    return min(len(one.reports), len(other.reports))
+    return len(one.reports.keys() & other.reports.keys())
 
 
 def of_draws(one: Seen, other: Seen) -> Difference | None:
@@ -56,18 +57,20 @@ def of_draws(one: Seen, other: Seen) -> Difference | None:
         first, second = (seen.params.get(name, "not drawn") for seen in (one, other))
         if first != second:
             return Difference("draw", name, f"{name} is drawn as {quoted(first, 40)}, then as {quoted(second, 40)}")
+        ranges = [seen.distributions.get(name) for seen in (one, other)]
+        if ranges[0] != ranges[1] and None not in ranges:
+            from_, then = (span(each) for each in ranges if each is not None)
+            return Difference("draw", name, f"{name} is drawn from {from_}, then from {then}")
     return None
 
 
 def of_reports(one: Seen, other: Seen, among: Collection[str] | None = None) -> Difference | None:
-    steps = sorted({*one.reports, *other.reports})
-    if one.cut or other.cut:
-        steps = steps[: int(compared(one, other))]
-    for step in steps:
+    steps = {*one.reports, *other.reports}
+    if one.cut or other.cut:  # the other reports may not have arrived yet
+        steps = one.reports.keys() & other.reports.keys()
+    for step in sorted(steps):
         found = [seen.reports.get(step) for seen in (one, other)]
         if found[0] is None or found[1] is None:
-            if one.cut or other.cut:
-                return None  # the report may not have arrived yet
             missing = "first" if found[0] is None else "second"
             return Difference("end", "reports", f"report {step} is missing in the {missing} run")
         for name in {**found[0], **found[1]}:
@@ -90,7 +93,12 @@ def of_ends(one: Seen, other: Seen, among: Collection[str] | None = None) -> Dif
     if not same(one.value, other.value):
         text = f"the value is {shown(one.value, other.value)}"
         return Difference("value", "value", text, relative(one.value, other.value))
-    first, second = one.metrics, other.metrics
+    first, second = one.constraints, other.constraints
+    for name in {**first, **second}:  # each of them decides
+        if not same(first.get(name), second.get(name)):
+            text = f"the constraint {name} of the result is {shown(first.get(name), second.get(name))}"
+            return Difference("constraint", name, text, relative(first.get(name), second.get(name)))
+    first, second = one.attributes | one.metrics, other.attributes | other.metrics
     for name in {**first, **second}:
         if (among is None or name in among) and not same(first.get(name), second.get(name)):
             text = f"{name} of the result is {shown(first.get(name), second.get(name))}"

@@ -193,8 +193,10 @@ class Examination:
 
     def _draws(self, seen: Seen) -> None:
         if not seen.params:
-            if seen.ended:
+            if seen.ended and self.cell.trials > 1:
                 self.found.add("draws", WARN, "draws no parameter: trials differ in their seeds only")
+            elif seen.ended:
+                self.found.add("draws", OK, "draws no parameter, and has one trial")
             return
         spans = {name: f" of {span(distribution)}" for name, distribution in seen.distributions.items()}
         shown = [f"{name} {formatting.number(value)}{spans.get(name, '')}" for name, value in seen.params.items()]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.api.spec import TrialSpec, trial_folder
 from fts.jobs.api.study import trial_log
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
@@ -75,6 +76,17 @@ class Seen:
     @property
     def metrics(self) -> dict[str, Any]:
         return dict(self.end.facts.get("metrics") or {})
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        """The violations that the trial has set itself."""
+        return dict(self.end.facts.get(CONSTRAINTS) or {})
+
+    @property
+    def attributes(self) -> dict[str, float]:
+        """The numbers among the user attributes of the trial, which a constraint may read."""
+        given = self.end.facts.get("user_attrs") or {}
+        return {name: value for name, value in given.items() if isinstance(value, int | float)}
 
     @property
     def first_report_s(self) -> float | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+from fts.jobs.interrupts import sigint_kills_silently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +39,7 @@ def first_steps_without_study(words: list[str]) -> list[str]:
 
 
 def _run(words: list[str]) -> int:
-    with _sigint_kills_silently():
+    with sigint_kills_silently():
         import click  # here, not above: see `log`
 
         from fts.jobs.cli.errors import USAGE, code_of, sentence_of
@@ -77,21 +78,6 @@ def _run(words: list[str]) -> int:
         if debug:
             raise
         return _report_error(sentence_of(error), code_of(error), "--json" in words)
-
-
-@contextlib.contextmanager
-def _sigint_kills_silently() -> Iterator[None]:
-    """Lets Ctrl-C end the process without a traceback while modules are imported: nothing was done yet."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, or another handler is set
-        yield
-        return
-    with contextlib.suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _report_error(sentence: str, code: int, as_json: bool) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shlex
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import enqueue, enqueue_command, enqueue_study, limits
 from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit, emit_json, put, say
+from fts.jobs.interrupts import ends_as_interrupted
 from fts.jobs.own_search import not_taken_over
 from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
@@ -28,7 +27,7 @@ from fts.jobs.unused_names import unread
 from fts.state.location import has_study
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.check.examine import Examined
@@ -141,11 +140,12 @@ def run(
         functions.refuse_name_of_jobs(cells[0].study, jobs_there())  # as `fts enqueue` would
     picked = chosen(cells, names)
     machine = machine_here(slots)
-    if count is not None:
-        return show(picked, machine, count, as_json)
-    typed = limits.typed_fields() if "trials" in click.get_current_context().params else None  # None: a study file
-    ignored = unread(cells) + not_taken_over(cells, typed)
-    return examine(cells if not names else picked, machine, patience_s, reports, as_json, ignored)
+    with ends_as_interrupted():  # it kills the trial and deletes the temporary folder
+        if count is not None:
+            return show(picked, machine, count, as_json)
+        typed = limits.typed_fields() if "trials" in click.get_current_context().params else None  # None: a study file
+        ignored = unread(cells) + not_taken_over(cells, typed)
+        return examine(cells if not names else picked, machine, patience_s, reports, as_json, ignored)
 
 
 def jobs_there() -> tuple[Job, ...]:
@@ -197,27 +197,12 @@ def examine(
         if not as_json:
             print_cell(study.title(examined.cell), examined)
 
-    with sigterm_interrupts():
-        checked = whole.check(cells, machine, patience_s, reports, tell, found)
+    checked = whole.check(cells, machine, patience_s, reports, tell, found)
     if as_json:
         emit_json("check", as_dict(checked, study))
     else:
         print_whole(checked, study, ignored)
     return PROBLEMS_FOUND if checked.has_problems else 0
-
-
-@contextlib.contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """Makes SIGTERM work like Ctrl-C: the trial is killed and the temporary folder is deleted."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def opening(cells: Sequence[BareCell]) -> str:

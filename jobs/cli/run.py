@@ -46,7 +46,7 @@ def run(
     the queue. Needs a free slot; without one nothing is enqueued.
     """
     from fts.jobs.worker.startup import hold_slot  # here, not above: --help needs no huey
-    from fts.jobs.worker.worker import run_job
+    from fts.jobs.worker.worker import run_job, stop_listening
 
     machine = worker_settings(slots=1, threads=threads, device=device, memory_limit=memory_limit)
     of_file = STUDY_FILE.fullmatch(what) is not None
@@ -66,7 +66,9 @@ def run(
                 say(line.told)
         assert number is not None, "a waiting job has a number"
         say(f"job {number} ({_job(number).cell}) runs here on slot {held.slot}; Ctrl-C stops it at a checkpoint")
-        return run_job(here(), machine, number, console_with_log(logging.WARNING), held)
+        code = run_job(here(), machine, number, console_with_log(logging.WARNING), held)
+        stop_listening()
+        return code
 
 
 def _job(number: int) -> Job:

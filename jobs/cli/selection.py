@@ -58,7 +58,7 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
 
 def _matching(jobs: Sequence[Job], word: str) -> list[Job]:
     """Returns the jobs that one word names. `!word` names all others; raises NothingThere if `word` names none."""
-    if word.startswith("!") and len(word) > 1:
+    if word.startswith("!") and len(word) > 1 and not _by_own_name(jobs, word):
         left_out = {job.id for job in _matching(jobs, word[1:])}
         if not left_out and ":" not in word:  # a typing error; but `!state:failed` may leave out none
             raise nothing(jobs, word[1:])

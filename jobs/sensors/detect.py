@@ -9,6 +9,7 @@ fields of Reading, read each time; for tests, and for machines with a thermomete
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -209,14 +210,12 @@ class Nvml:
             return
         try:
             import pynvml  # here: 26 ms, and only machines with a driver need it
-
-            self._nvml = pynvml
-            pynvml.nvmlInit()
-            self._gpu = gpu_handle(pynvml, visible_gpu(environ, gpu))
         except ImportError:
             return
-        except pynvml.NVMLError:
-            return
+        self._nvml = pynvml
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlInit()
+            self._gpu = gpu_handle(pynvml, visible_gpu(environ, gpu))
 
     def read(self) -> dict[str, Any]:
         if self._gpu is None:

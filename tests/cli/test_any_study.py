@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import fts as fts_library
 from fts.jobs import functions
 from fts.jobs.api.function import FunctionStudy
 from fts.jobs.python import python
@@ -28,7 +29,7 @@ from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.tui import pictures
 from fts.tui.data.view import SCREENS
-from tests.cli.study import Said, cell, places_of
+from tests.cli.study import Said, cell, places_of, runner
 from tests.cli.toy import claim, declare_fact, finished_toy, make_toy, run_trial
 
 FLAGSHIP = re.compile(r"\bAUC\b|val_|\bh0\b|2M/h1|--matrix|n_val|prior|\btier\b|\btask\b|architecture")
@@ -85,6 +86,36 @@ def test_the_names_of_axes_mean_nothing_to_the_runner(fts: Callable[..., Said], 
         after = [text.replace(other, name) for text in after]
     for told, expected in zip(before, after, strict=True):
         assert told == expected
+
+
+def test_an_axis_named_as_a_field_or_a_column_replaces_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """In exported JSON and CSV, in tables of Python, and in words that name jobs."""
+    for name in ("study", "kind", "seed", "best_value", "note", "state", "params.lr", "metrics.loss", "loss"):
+        folder = tmp_path / name
+        folder.mkdir()
+        db = make_toy(folder, axes={name: ["mnist", "cifar"], "size": ["S", "M"]})
+        finished_toy(db)
+        db.close()
+        fts = runner(folder, capsys)
+        assert fts("export").code == 0
+        best = json.loads((folder / "outputs" / "hpo" / "train_mnist_S" / "best_params.json").read_text())
+        assert (best["study"], best["kind"], best["best_value"]) == ("train", "cell", 0.8), name
+        assert "mnist" in (best.get(name), best.get(f"axis.{name}")), name
+        (row, *_) = csv.DictReader(io.StringIO(fts("results", "--csv").out))
+        assert (row["value"], row["params.lr"], row["metrics.loss"][:3]) == ("0.8", "0.0001", "0.1"), name
+        assert "mnist" in (row.get(name), row.get(f"axis.{name}")), name
+        loaded = fts_library.load(places_of(folder).db)
+        assert [row["params.lr"] for row in loaded.best.records()] == [1e-4], name
+        assert loaded.pivot.records(name, "size", "loss")[0]["S"] == pytest.approx(0.2), name
+        said = fts("queue", f"{name}:mnist", "--json")
+        assert [job["labels"][name] for job in json.loads(said.out)["jobs"]] == ["mnist", "mnist"], said
+    (tmp_path / "both").mkdir()
+    db = make_toy(tmp_path / "both", axes={"state": ["done", "!a"], "size": ["S", "M"]})
+    finished_toy(db)
+    db.close()
+    said = runner(tmp_path / "both", capsys)("queue", "state:done")
+    assert runner(tmp_path / "both", capsys)("queue", "!a/S", "--json").out.count('"id"') == 1, "its name, no negation"
+    assert said.code == 2 and "means jobs by their state and by the axis state: write done for the axis" in said.err
 
 
 def test_no_command_speaks_of_another_study(fts: Callable[..., Said], toy: Database):

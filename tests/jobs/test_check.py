@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.check import causes, examine, files, whole
+from fts.jobs.check.differences import compared, first_difference
 from fts.jobs.check.examine import Examination, Examined
+from fts.jobs.check.rehearsal import ENOUGH, Seen
 from fts.jobs.check.whole import Forecast
 from fts.jobs.settings import Places
+from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.template import CAN_FORK
 from tests import forks
-from tests.fts_process import Study
+from tests.fts_process import Study, wait_until
 
 SOUND = """
     import time, numpy, fts
@@ -74,7 +78,7 @@ RAISES = """
 """
 OF_OTHERS = """
     def objective(config):
-        return config["lr"]
+        return config.lr
 """
 RELATIVE = """
     def objective(trial):
@@ -454,3 +458,47 @@ def test_a_second_run_that_fails_is_named(tmp_path: Path, pause_s: float) -> Non
     found = examined(tmp_path, body, reports=2)
     status, sentence = told(found, "repeatable")
     assert (status, found.repeatable) == ("bad", False) and "it has run before" in sentence
+
+
+def test_what_steers_the_search_is_compared_too(tmp_path: Path) -> None:
+    """Constraints that the trial sets, attributes that a constraint reads, and ranges; not other attributes."""
+    for name, body, fields, expected in (
+        ("set", "trial.set_constraint('n', new)", {}, "not: the constraint n of the result is"),
+        ("attribute", "trial.set_user_attr('n', new)", {"constraints": {"n": "<= 2"}}, "not: n of the result is"),
+        ("other", "trial.set_user_attr('n', new)", {}, "value is equal in both runs, n is not: n of the result is"),
+        ("range", "trial.suggest_categorical('c', [1] * len(os.listdir()))", {}, "not: c is drawn from (1), then"),
+    ):
+        body = body.replace("new", "time.time_ns()")
+        found = examined(
+            tmp_path / name,
+            f"""
+    import os, time
+    def objective(trial):
+        {body}
+        open(str(os.getpid()), "w").close()
+        return trial.suggest_float("x", 0.0, 1.0)
+    """,
+            **fields,
+        )
+        assert told(found, "repeatable")[1].startswith(expected), name
+        assert found.repeatable is (name == "other"), name
+
+
+def test_reports_that_both_runs_have_are_compared_in_any_order() -> None:
+    ended = AttemptEnd(Ended.STOPPED, {}, ENOUGH)
+    one = Seen(0, {}, {}, {step: {"loss": 1.0} for step in (9, 8, 7, 6)}, end=ended)
+    other = Seen(0, {}, {}, {9: {"loss": 1.0}, 8: {"loss": 2.0}}, end=ended)
+    assert compared(one, other) == 2
+    difference = first_difference(one, other)
+    assert difference is not None and difference.told == "loss of report 8 is 1, then 2"
+
+
+def test_the_end_of_a_terminal_deletes_the_temporary_folder(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", TMPDIR=str(tmp_path))
+    (study.folder / "train.py").write_text("import time\ndef objective(trial): time.sleep(60)\n")
+    for number, words in ((signal.SIGHUP, ()), (signal.SIGTERM, ("--show", "2"))):
+        command = study.start("check", "train.py:objective", *words)
+        wait_until(lambda: list(tmp_path.glob("fts-check-*/*/logs/*")) + list(tmp_path.glob("fts-check-*/*/*/logs/*")))
+        command.send_signal(number)
+        assert command.wait(60) == 130
+        assert not list(tmp_path.glob("fts-check-*"))

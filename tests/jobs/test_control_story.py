@@ -147,6 +147,27 @@ def test_a_signal_stops_within_seconds_at_a_checkpoint(study, signum):
     assert asked(study)[-1] == (f"{signum.name} to process {worker.pid}", "stop")
 
 
+def test_a_detached_worker_whose_start_is_interrupted_ends_or_has_its_pid_file(tmp_path):
+    """Ctrl-C ends it and says so; the end of the command that starts it leaves a worker that can be found."""
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)):
+        study = patient_function.write(tmp_path / number.name, epochs=3)
+        study.ok("enqueue", "patient.py:objective", "--trials", "1")
+        command = study.start("worker", "--detach", "--slots", "1")
+        worker = wait_until(lambda: psutil.Process(command.pid).children())[0]  # noqa: B023  # called at once
+        command.send_signal(number)
+        assert command.wait(60) == code
+        if number is signal.SIGINT:
+            assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+            assert "the worker that was being started was ended" in (study.folder / "said.txt").read_text()
+            assert "nothing more was done" not in (study.folder / "said.txt").read_text()
+        else:
+            wait_until((study.outputs / "worker.pid").exists)
+            assert (study.outputs / "worker.pid").read_text() == f"{worker.pid}\n"
+            wait_until(lambda: study.query("select * from worker where status = 'running'"))  # noqa: B023
+            worker.terminate()
+            wait_until(lambda: not (study.outputs / "worker.pid").exists())  # noqa: B023
+
+
 def test_a_signal_counts_from_the_moment_that_a_worker_can_be_found(tmp_path):
     """It registers, and gets a signal before its first thread runs; it leaves while its beat records the order."""
     for number, detached, told in (

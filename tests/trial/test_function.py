@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fts.jobs import functions
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.python import python
 from fts.jobs.search.past_trial import PastTrial
+from fts.jobs.study_file import warm
 from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, Attempt
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.unused_names import unread
@@ -43,6 +47,19 @@ GIVEN = [
     ("def objective(size): return size", {"axes": {"size": 4}}, {}, 4),
     ("def objective(seed): return seed < 2**31", {}, {}, 1),
     ("def objective(*args): return args[0].number", {}, {}, 0),
+    ("def objective(n='a', lr=1): return lr if n == 'a' else 9", {"axes": {"lr": 4}}, {}, 4),  # no trial for a default
+    ("def objective(n=3): return n", {}, {}, 3),
+    ("def objective(n=3, lr=1, /): return n * lr", {"axes": {"lr": 4}}, {}, 12),  # not lr for n
+    ("def objective(*, n=3, lr=1): return n * lr", {"axes": {"lr": 4}}, {}, 12),
+    ("def objective(**given): return given['lr']", {"axes": {"lr": 4}}, {}, 4),
+    (
+        "import functools\ndef f(n, lr): return n * lr\nobjective = functools.partial(f, n=3)",
+        {"axes": {"lr": 4}},
+        {},
+        12,
+    ),
+    (HIDES + "@hides\ndef objective(lr, n=3): return n * lr", {"axes": {"lr": 4}}, {}, 12),
+    (HIDES.replace("**kwargs", "") + "@hides\ndef objective(lr, n=3): return n * lr", {"axes": {"lr": 4}}, {}, 12),
     ("def objective(lr, layers): return lr + layers", {"space": SPACE}, PARAMS, 2.5),
     ("def objective(lr, layers, seed=None): return seed < 2**31", {"space": SPACE}, PARAMS, 1),
     ("def objective(**given): return given['lr'] + given['size']", {"space": SPACE, "axes": {"size": 1}}, PARAMS, 1.5),
@@ -76,13 +93,24 @@ def test_what_enqueue_accepts_a_trial_can_call_and_what_the_function_does_not_ge
         ("", size, "takes no trial", nothing),
         ("", lr, "takes no trial", nothing),
         ("size", {}, nothing, nothing),  # the first parameter is the trial, whatever its name
-        ("size", size, nothing, "its 2 trials run the same; write --trials 1"),
+        (
+            "size",
+            size,
+            nothing,
+            "its 2 trials are the same but for the seeds of random, numpy and torch; write --trials 1",
+        ),
         ("size, seed", size, nothing, nothing),
         ("trial", {"axes": {"trial": [4]}}, "gets the trial as trial", nothing),
         ("trial", {"space": {"trial": SPACE["lr"]}}, "gets the trial as trial", nothing),
         ("t", {"axes": {"trial": [4]}}, nothing, "does not read the axis trial"),
         ("trial, **given", size, nothing, "does not read the axis size"),
         ("**given", size | lr, nothing, nothing),
+        ("**given", size, nothing, nothing),
+        ("n=3, size=1", size, nothing, "its 2 trials are the same but for"),
+        ("*, n=3, size, seed", size, nothing, nothing),
+        ("n: int, size", size, "needs n, which nothing gives", nothing),
+        ("n=None, size=1", size, "would get a trial as its first argument n", nothing),
+        ("sizes=3", size, "takes no size; did you mean sizes?", nothing),
         ("*args", {}, nothing, nothing),
         ("lr, layers", size | lr, "takes no size; it takes lr, layers", nothing),
         ("trial, lr", {}, "needs lr, which nothing gives", nothing),
@@ -98,6 +126,53 @@ def test_what_enqueue_accepts_a_trial_can_call_and_what_the_function_does_not_ge
         assert len(warnings) == bool(said) and all(said in one for one in warnings), (signature, warnings)
         end = run_one(cell, params=PARAMS if "space" in fields else {}).end
         assert (end["fact"], end.get("value")) == ("result", 1.0), (signature, fields, end)
+
+
+def test_arguments_and_values_that_mean_something_else_in_the_code_are_told(tmp_path: Path) -> None:
+    """A first argument that is only computed with, first trials of a function that draws nothing, words of Python."""
+    (tmp_path / "other.py").write_text("def objective(lr): return lr\n")
+    for body, refused in (
+        ("return n * 2 + lr", "needs n, which nothing gives"),
+        ("return n['lr']", "needs n, which nothing gives"),
+        ("return n.suggest_int('k', 1, 2)", ""),
+        ("return other(n) * 2", ""),
+        ("n = n.number\n    return n * 2", ""),
+    ):
+        (tmp_path / "train.py").write_text(f"def objective(n, lr=1):\n    {body}\n")
+        with pytest.raises(functions.BadObjective, match=refused) if refused else contextlib.nullcontext():
+            functions.cells("train.py:objective", tmp_path, 1, axes={"lr": [1]})
+    (tmp_path / "train.py").write_text("from other import *\n")
+    assert functions.cells("train.py:objective", tmp_path, 1, axes={"lr": [1]}), "it may come from there"
+    (tmp_path / "train.py").write_text("def objective(lr): return lr\n")
+    with pytest.raises(BadSpec, match="draws none; write them as axes of the cells"):
+        warm.started(functions.cells("train.py:objective", tmp_path, 1, axes={"lr": [1]}), [{"lr": 3}], 1)
+    name, values = functions.parse_axis("\u00b5=True,None,\u0661")
+    assert (name, values) == ("\u03bc", ["True", "None", "\u0661"]), "as Python reads the name in code"
+    (tmp_path / "train.py").write_text("def objective(\u00b5): return 1.0\n")
+    words = unread(functions.cells("train.py:objective", tmp_path, 1, axes={name: values}))
+    assert [one.partition(",")[0] for one in words] == [
+        "the axis \u03bc has the text True",
+        "the axis \u03bc has the text None",
+    ]
+
+
+def test_axes_of_a_script_are_checked_as_those_of_a_command(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def objective(x): return x\n")
+    for axes, refused in (
+        ({"x": "SML"}, "the axis x is 'SML', expected a list of values"),  # not three cells
+        ({"x": 3}, "the axis x is 3, expected a list of values"),
+        ({"x": []}, "the axis x has no values"),
+        ({"x": [1, 1.0]}, "the axis x names a value twice"),
+        ({"x": [None]}, "x is None, expected text or a number"),
+        ({"x": [float("nan")]}, "x is nan, expected text or a number"),
+        ({"x": [" a"]}, "x is ' a', expected 1 to 200 printable characters"),
+        ({3: [1]}, "an axis is called 3, expected a name"),
+        (["x"], "the axes are .'x'., expected a dict"),
+    ):
+        with pytest.raises(BadSpec, match=refused):
+            functions.cells("train.py:objective", tmp_path, 1, axes=axes)  # type: ignore[arg-type]
+    cells = functions.cells("train.py:objective", tmp_path, 1, axes={"x": np.array([1, 2])})
+    assert [type(cell.axes["x"]) for cell in cells] == [int, int]
 
 
 WRONG = [

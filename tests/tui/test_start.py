@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import termios
 
 import pytest
+
+from tests.tui.terminal import Terminal
 
 LATER = (
     "fts.tui.command_palette", "fts.tui.screens.dialogs", "fts.tui.screens.help", "fts.tui.screens.enqueue",
@@ -59,3 +64,33 @@ print(sum(start % 2**26 == 0 for start in heaps))
 """
     assert told(code).strip() == "0"
     assert told(code.replace("use_one_heap()", "")).strip() != "0", "else it shows nothing"
+
+
+SIGNALLED = """
+import os, sys
+class Signals:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Signals())
+from fts.tui.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_a_signal_while_it_starts_leaves_no_traceback_and_a_terminal_as_it_was(db_path):
+    """At an import before the terminal is set, between that and the first drawing, and while it mounts its widgets."""
+    for module, number, code in (
+        ("fts.tui.render.theme", signal.SIGINT, -signal.SIGINT),
+        ("fts.tui.app", signal.SIGTERM, 130),
+        ("fts.tui.app", signal.SIGHUP, 130),
+        ("fts.tui.screens.queue", signal.SIGTERM, None),  # imported before or after Textual runs
+    ):
+        terminal = Terminal(db_path, code=SIGNALLED.format(module=module, number=int(number)))
+        before = termios.tcgetattr(terminal.fd)
+        _, status = os.waitpid(terminal.pid, 0)
+        found = os.waitstatus_to_exitcode(status)
+        assert found in ((0, 130) if code is None else (code,)), (module, number, terminal.screen)
+        assert termios.tcgetattr(terminal.fd)[3] == before[3], "the shell has its echo"
+        terminal.reading = False
+        assert b"Traceback" not in terminal.screen and b"a fault in fts" not in terminal.screen
