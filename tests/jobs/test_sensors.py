@@ -388,3 +388,25 @@ def test_a_hidden_gpu_is_neither_given_nor_measured(monkeypatch, visible: str | 
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert [gpu.name for gpu in list_gpus(environ)] == names
     assert Nvml(environ).read().get("temperature") == degrees
+
+
+def test_heat_and_power_are_those_of_the_gpus_that_trials_have(monkeypatch, tmp_path: Path) -> None:
+    """Not of GPU 0, which may idle, or belong to another user: power becomes watt hours of the trials."""
+    driver = {
+        "nvmlDeviceGetPowerUsage": lambda gpu: (60_000, 500_000)[gpu],
+        "nvmlDeviceGetUtilizationRates": lambda gpu: SimpleNamespace(gpu=(0, 90)[gpu]),
+        "nvmlDeviceGetHandleByUUID": lambda name: {"GPU-0": 0, "GPU-1": 1}[name],
+        "NVMLError": (AttributeError, KeyError),
+    }
+    monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(**vars(DRIVER) | driver))
+    monkeypatch.setattr(detect, "FRESH_S", -1.0)
+    sensors = detect.Machine([Nvml({})])
+    given: tuple[str, ...] = ()
+    sensors.watch_gpus(lambda: given)
+    for given, heat, watts, percent in (
+        ((), 88.0, 60.0, 0.0), (("GPU-1",), 40.0, 500.0, 90.0), (("GPU-0", "GPU-1"), 88.0, 560.0, 45.0),
+        (("GPU-7",), None, None, None),
+    ):  # fmt: skip
+        reading = sensors.read()
+        assert (reading.temperature, reading.power_w, reading.gpu_percent) == (heat, watts, percent), given
+        assert reading.gpu_memory_total == 24 << 30
