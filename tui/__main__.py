@@ -8,7 +8,6 @@ import ctypes
 import gc
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.amounts import read_time
@@ -147,7 +146,7 @@ def use_one_heap() -> None:
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser("fts-tui", description="The monitor of the experiment queue.")
-    parser.add_argument("--db", type=Path, help="the database  [default: $FTS_DB or outputs/fts.db]")
+    parser.add_argument("--db", help="the database  [default: $FTS_DB or outputs/fts.db]")
     parser.add_argument("--readonly", action="store_true", help="no key changes anything")
     either = argparse.BooleanOptionalAction
     parser.add_argument("--mouse", action=either, help="--no-mouse for slow links and the terminal's own selection")
