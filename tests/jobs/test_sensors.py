@@ -40,6 +40,9 @@ def test_the_doctor_says_why_a_sensor_of_ones_own_gives_no_temperature(tmp_path:
         assert found.state == "unknown" and str(path) in found.text and told in found.text
     path.write_text("temperature=61.5")
     assert [one.state for one in sensed(places) if one.name == "temperature"] == ["ok"]
+    os.utime(path, (time.time() - 7200, time.time() - 7200))
+    (old,) = (one for one in sensed(places) if one.name == "temperature")
+    assert old.state == "warn" and "was written 2 h ago" in old.text
 
 
 def test_the_machine_tells_memory_disk_and_processors(tmp_path: Path) -> None:
