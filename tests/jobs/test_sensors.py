@@ -14,7 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from fts.jobs.api.study import Program
 from fts.jobs.cgroups import cores_in_words, memory_groups, usable_cores
+from fts.jobs.executors.node_trial import NodeTrial
 from fts.jobs.maintenance.doctor import sensed
 from fts.jobs.sensors import detect, macos
 from fts.jobs.sensors.detect import Machine, Nvml, SystemPart, from_env, hottest, merge
@@ -413,3 +415,7 @@ def test_heat_and_power_are_those_of_the_gpus_that_trials_have(monkeypatch, tmp_
         reading = sensors.read()
         assert (reading.temperature, reading.power_w, reading.gpu_percent) == (heat, watts, percent), given
         assert reading.gpu_memory_total == 24 << 30
+    on_node: Any = NodeTrial(tmp_path, None, sensors, None, None)  # type: ignore[arg-type]  # it only measures
+    assert sensors.read().power_w == 60.0
+    on_node.child, on_node.program = object(), Program((), env={"CUDA_VISIBLE_DEVICES": "GPU-1"})
+    assert sensors.read().power_w == 500.0
