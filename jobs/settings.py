@@ -59,8 +59,16 @@ class Places:
 
 
 def places(db: str | Path | None = None) -> Places:
-    """Returns the places: database from --db, else $FTS_DB, else ./outputs/fts.db; data from $FTS_DATA, else ./data."""
-    chosen = expanded(db or os.environ.get("FTS_DB") or "outputs/fts.db").absolute()
+    """Returns the places: database from --db, else $FTS_DB, else ./outputs/fts.db; data from $FTS_DATA, else ./data.
+
+    Raises StateError for an address of another kind than sqlite:///PATH.
+    """
+    given = str(db or os.environ.get("FTS_DB") or "outputs/fts.db")
+    if "://" in given:
+        from fts.state.location import database_path  # here, not above: for an address only
+
+        given = str(database_path(given))  # raises StateError, without the password
+    chosen = expanded(given).absolute()
     data = expanded(os.environ.get("FTS_DATA") or "data").absolute()
     return Places(chosen, data)
 

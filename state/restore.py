@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 from fts.state.backup import check_file, copy_pages, remove_database
@@ -35,6 +36,21 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
         remove_database(fresh)
     sync_folder(path.parent)
     return aside
+
+
+def is_of_other_study(copy: Path, path: Path) -> bool:
+    """Returns whether both files have a journal, and they begin with different events. False if one cannot be read."""
+    beginnings = [_beginning(copy), _beginning(path)]
+    return None not in beginnings and beginnings[0] != beginnings[1]
+
+
+def _beginning(path: Path) -> tuple[object, ...] | None:
+    try:
+        with closing(sqlite3.connect(reading_uri(path), uri=True)) as connection:
+            found = connection.execute("SELECT at, who, verb, message FROM event ORDER BY id LIMIT 1").fetchone()
+    except sqlite3.Error:
+        return None
+    return None if found is None else tuple(found)
 
 
 def _copy_file(copy: Path, target: Path, named: Path) -> None:

@@ -8,7 +8,6 @@ import ctypes
 import gc
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.interrupts import ends_as_interrupted, sigint_kills_silently
@@ -157,7 +156,7 @@ def use_one_heap() -> None:
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser("fts-tui", description="The monitor of the experiment queue.")
-    parser.add_argument("--db", type=Path, help="the database  [default: $FTS_DB or outputs/fts.db]")
+    parser.add_argument("--db", help="the database  [default: $FTS_DB or outputs/fts.db]")
     parser.add_argument("--readonly", action="store_true", help="no key changes anything")
     either = argparse.BooleanOptionalAction
     parser.add_argument("--mouse", action=either, help="--no-mouse for slow links and the terminal's own selection")

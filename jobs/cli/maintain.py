@@ -247,6 +247,7 @@ def backup(keep: int, as_json: bool) -> None:
 def restore(file: Path | None, yes: bool, as_json: bool) -> None:
     """Replace the database by a backup (default: the newest); the current one is kept next to it."""
     from fts.state.damage import closed_backups, copies, newest_backup
+    from fts.state.restore import is_of_other_study
     from fts.state.restore import restore as put_back  # here: only for this command
 
     chosen = file or newest_backup(here().db)
@@ -259,11 +260,14 @@ def restore(file: Path | None, yes: bool, as_json: bool) -> None:
     if not is_file(chosen):
         raise click.UsageError(f"there is no file {chosen}")
     refuse_while_working()
+    if is_of_other_study(chosen, here().db):
+        say(f"{chosen} is the backup of another study than the present one at {here().db}")
     confirm(f"Replace {here().db} by {chosen.name}? Everything recorded after this backup is lost.", yes)
     kept = put_back(chosen, here().db)
     if as_json:
         return emit_json("restored", {"path": str(here().db), "from": str(chosen), "kept": kept and str(kept)})
-    return emit(f"{here().db} is now {chosen.name}")
+    emit(f"{here().db} is now {chosen.name}")
+    return None if kept is None else say(f"the former database is {kept}")
 
 
 def refuse_while_working() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -136,7 +137,7 @@ def _run(
 def _alone(kind: str, place: str) -> Iterator[None]:
     """Locks the mirror of this study at this place. Raises WrongStatus if another process writes it.
 
-    Removes a new lock file if the target refuses.
+    Removes a new lock file if the target refuses. A study that this user may only read has no lock.
     """
     name = hashlib.md5(place.encode(errors="replace"), usedforsecurity=False).hexdigest()[:8]
     from fts.jobs.mirrors.follow import CannotMirror  # here: as in _run
@@ -144,7 +145,13 @@ def _alone(kind: str, place: str) -> Iterator[None]:
     lock = here().outputs / f"mirror-{kind}-{name}.lock"
     while True:
         is_new = not lock.exists()
-        handle = open_log(lock, here().outputs)
+        try:
+            handle = open_log(lock, here().outputs)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            yield
+            return
         try:
             if not try_lock(handle, tries=5):
                 raise WrongStatus(

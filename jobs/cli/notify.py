@@ -160,7 +160,8 @@ def test(names: tuple[str, ...]) -> int:
     code = 0
     for each in chosen:
         outcome = deliver(each, f"fts {folder}: a test", f"Messages of fts arrive here.\n\n{body}")
-        emit(f"{each.name} ({each.service}): {'sent' if outcome.ok else f'not sent: {outcome.why}'}")
+        failure = "sent to some of its recipients only" if outcome.partly else "not sent"
+        emit(f"{each.name} ({each.service}): {'sent' if outcome.ok else f'{failure}: {outcome.why}'}")
         code = code if outcome.ok else 1
     return code
 

@@ -47,7 +47,8 @@ def service() -> None:
 def install(system: bool, kind: str | None, dry_run: bool, more: tuple[str, ...], **flags: Any) -> int:
     """Write the service for the study here, and start it.
 
-    It gets PATH and all variables FTS_... of this shell. Put other options of `fts worker` after --.
+    It gets PATH, XDG_CONFIG_HOME, XDG_STATE_HOME and all variables FTS_... of this shell. Put other options of
+    `fts worker` after --.
     """
     checked = worker.make_context("worker", list(more), parent=click.get_current_context()).params
     for name in ("detach", "until_empty"):

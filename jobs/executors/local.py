@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.cgroups import usable_cores
+from fts.jobs.sensors.detect import Machine
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.slot import Slot
@@ -29,6 +30,11 @@ class LocalExecutor:
         waits = GpuWaits(folder, identity_of(places.db), settings.lease_s)
         self.pool = MemoryPool(list_gpus(), usable_cores(), GpuLedger(folder), waits)
         self.slots = tuple(Slot(index, places, settings, self.sensors, self.pool) for index in range(settings.slots))
+        if isinstance(sensors, Machine):
+            sensors.watch_gpus(self._given_gpus)
+
+    def _given_gpus(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(gpu.name for slot in self.slots for gpu in self.pool.gpus_of(slot.index)))
 
     def nodes(self) -> tuple[Node, ...]:
         """Returns no nodes: the worker's own row describes this machine."""

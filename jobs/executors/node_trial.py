@@ -13,6 +13,7 @@ from fts.jobs.executors.base import ExitKind
 from fts.jobs.executors.frames import MOST_BODY, Kind, Writer
 from fts.jobs.executors.incoming_files import IncomingFiles
 from fts.jobs.executors.on_node import Attempt, CodeCopy, program_on_node
+from fts.jobs.sensors.detect import Machine, visible_names
 from fts.jobs.supervisor.attempt import UNREAD_S, is_of_function
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, Starter, TrialProcess, limit_data
 from fts.jobs.supervisor.shared_checkpoints import BadBlob, CannotKeep
@@ -22,7 +23,7 @@ from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from fts.jobs.sensors.reading import Sensors
@@ -69,6 +70,12 @@ class NodeTrial:
         self._oom_kills = 0  # of the machine before the process was started
         self._asked_to_end = False  # it was asked to end: not the node's fault if it never becomes ready
         self._over = False  # the trial has failed because of its files: later facts are ignored
+        if isinstance(sensors, Machine):
+            sensors.watch_gpus(self._given_gpus)
+
+    def _given_gpus(self) -> Sequence[str]:
+        """Returns the GPUs of this node that the worker has given to the process."""
+        return () if self.child is None or self.program is None else visible_names(self.program.env) or ()
 
     # -- orders of the worker
 

@@ -64,8 +64,8 @@ class Keeper:
             is_needed = targets.file_of_person().exists() and bool(targets.read().targets)
         except BadSetting as error:
             if self._fault != str(error):
-                self._fault = str(error)
                 transitions.not_sent(self.db, f"no message can be sent: {error}")
+                self._fault = str(error)
             raise
         self._fault = ""
         if not is_needed:

@@ -74,7 +74,10 @@ class Mailbox:
                 event_at=float(told.get("event_at", 0.0)),  # missing in files of earlier versions
             )
             lines = {str(name): _line(line) for name, line in given["targets"].items()}
-        except (*ABSENT, ValueError, KeyError, TypeError, AttributeError):
+        except ABSENT:
+            return cls(path, Memory(event))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            log.warning("%s is not what fts has written, so its unsent messages are lost", path)
             return cls(path, Memory(event))
         return cls(path, memory, lines)
 

@@ -16,9 +16,11 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
@@ -29,12 +31,13 @@ from fts.jobs.sensors.rapl import Rapl
 from fts.jobs.sensors.reading import Reading, Sensors, believable, parse_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
 CPU_LEAST_S = 0.2  # over a shorter time the measured processor load is mostly 0
 CPU_BACK_S = 1.0  # Linux counts a wait for a disk down again; more than that is a processor that went offline
 FRESH_S = 0.4  # several slots share one reading
+OF_SEVERAL: tuple[tuple[str, Callable[[list[float]], float]], ...] = (("power_w", sum), ("gpu_percent", fmean))
 GPU_NAME = re.compile(r"\d+|(?:GPU|MIG)-.+", re.ASCII)  # in CUDA_VISIBLE_DEVICES; another word hides all after it
 
 
@@ -62,6 +65,12 @@ class Machine:
                 self._latest = merge([part.read() for part in self.parts])
                 self._read_at = time.monotonic()
             return self._latest
+
+    def watch_gpus(self, given: Callable[[], Sequence[str]]) -> None:
+        """From now on measures heat, power and use of the GPUs that `given` names, while it names any."""
+        for part in self.parts:
+            if isinstance(part, Nvml):
+                part.given = given
 
     def close(self) -> None:
         for part in self.parts:
@@ -201,11 +210,13 @@ def hottest(chips: Mapping[str, list[Any]]) -> dict[str, Any]:
 class Nvml:
     """One NVIDIA GPU from NVML, the one that torch calls cuda:`gpu`; empty without a driver, or if all are hidden.
 
-    The heat of a GPU that others use must not pause trials that cannot use it.
+    While trials have GPUs of their own, the hottest of those, the sum of their power, and the mean of their use. The
+    heat of a GPU that others use must not pause trials that cannot use it.
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ, gpu: int = 0) -> None:
         self._gpu: Any = None
+        self.given: Callable[[], Sequence[str]] = tuple  # names of the GPUs that trials have
         if visible_names(environ) == []:
             return
         try:
@@ -220,7 +231,31 @@ class Nvml:
     def read(self) -> dict[str, Any]:
         if self._gpu is None:
             return {}
-        nvml, gpu = self._nvml, self._gpu
+        found = self._fields(self._gpu)
+        if names := self.given():
+            each = [self._fields(gpu) for gpu in map(self._handle, names)]
+            found = {name: found[name] for name in ("gpu_memory", "gpu_memory_total") if name in found}
+            found |= {
+                name: of([one[name] for one in each]) for name, of in OF_SEVERAL if all(name in one for one in each)
+            }
+            if degrees := [one["temperature"] for one in each if one.get("temperature") is not None]:
+                found["temperature"] = max(degrees)
+        if found.get("temperature") is None:
+            found.pop("temperature", None)
+            return found
+        return found | {"temperature_source": "GPU by NVML"}
+
+    def _handle(self, name: str) -> Any:
+        try:
+            return gpu_handle(self._nvml, name)
+        except self._nvml.NVMLError:  # FTS_GPUS may name what NVML does not know
+            return None
+
+    def _fields(self, gpu: Any) -> dict[str, Any]:
+        """Returns the fields of one GPU, without those that it does not measure."""
+        if gpu is None:
+            return {}
+        nvml = self._nvml
         asks: dict[str, Callable[[], float | None]] = {
             "temperature": lambda: believable(nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)),
             "gpu_percent": lambda: float(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
@@ -234,10 +269,7 @@ class Nvml:
                 found[name] = ask()
             except nvml.NVMLError:  # not every board has every sensor, and a board can fall off the bus
                 continue
-        if found.get("temperature") is None:
-            found.pop("temperature", None)
-            return found
-        return found | {"temperature_source": "GPU by NVML"}
+        return found
 
     def close(self) -> None:
         if self._gpu is not None:

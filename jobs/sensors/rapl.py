@@ -39,7 +39,7 @@ class Rapl:
             return {}
         used = sum(risen(old, new, package) for old, new, package in zip(before[1], known, self._packages, strict=True))
         watts = used / 1e6 / (now - before[0])
-        return {"power_w": watts} if watts <= MOST_W else {}
+        return {"power_w": watts} if 0 <= watts <= MOST_W else {}
 
     def close(self) -> None:
         pass
@@ -53,7 +53,10 @@ def packages(folder: Path) -> list[Path]:
 
 
 def risen(old: int, new: int, package: Path) -> int:
-    """Returns the microjoules between two counter values; a full counter starts again at zero."""
+    """Returns the microjoules between two counter values; a full counter starts again at zero.
+
+    Below zero if it did, and its range is not known.
+    """
     return new - old if new >= old else new - old + (number(package / "max_energy_range_uj") or 0)
 
 

@@ -147,8 +147,9 @@ def ask(words: Sequence[str], limit_s: float = ANSWERS_WITHIN_S) -> tuple[int, s
         return 127, f"there is no {words[0]} here"
     try:
         done = subprocess.run(
-            list(words), capture_output=True, text=True, timeout=limit_s, check=False, stdin=subprocess.DEVNULL
-        )
+            list(words), capture_output=True, text=True, errors="replace", timeout=limit_s, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return 124, f"{words[0]} did not answer within {limit_s:.0f} s"
     return done.returncode, (done.stdout.strip() or done.stderr.strip()).strip()

@@ -23,6 +23,7 @@ MOST_STARTS, WITHIN_S = 10, 3600  # after more starts in this time, a worker is 
 NEVER_AGAIN = (2, 5, 6)  # exit codes without restart: wrong options, another database version, no study
 CARRIED = (  # variables that are kept, with all FTS_...; Ray's token itself stays in its file
     "PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH",
+    "XDG_CONFIG_HOME", "XDG_STATE_HOME",  # where the addresses of messages are, and which GPUs are in use
 )  # fmt: skip
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

@@ -25,7 +25,7 @@ log = logging.getLogger("fts.worker")
 
 DAY_S = 86_400.0
 LOOK_EVERY_S = 600.0  # also the wait after the start, so that workers which are killed early write no backup
-LOGS = re.compile(r"(worker|(agent|trial_process)_\d+)\.log")  # written for as long as workers run; not those of trials
+LOGS = re.compile(r"(worker|notify|(agent|trial_process)_\d+)\.log")  # of weeks, unlike those of trials
 FINE_SAMPLES_S = 2 * DAY_S  # of older samples one a minute is kept
 
 

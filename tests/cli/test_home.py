@@ -110,3 +110,18 @@ def test_the_interpreter_of_a_node_is_found_below_the_home_there() -> None:
     by_shell = Launch("ssh {name}", "~/my venv/bin/python", quotes=True).argv(Want(), "gpu1", None)
     assert "~/'my venv/bin/python'" in by_shell
     assert str(Path("~/venv/bin/python").expanduser()) in Launch("srun", "~/venv/bin/python").argv(Want(), "n", None)
+
+
+def test_the_address_of_a_server_is_refused_without_its_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    """Read as a path it would be `postgresql:/ada:secret@db.lab/fts` in a sentence."""
+    from fts.jobs.cli import main
+
+    address = "postgresql://ada:secret@db.lab/fts"
+    assert main(["--db", address, "status"]) != 0
+    monkeypatch.setenv("FTS_DB", address)
+    assert main(["status"]) != 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and all("db.lab/fts is of kind 'postgresql'" in line for line in said), said
+    assert "secret" not in "".join(said)

@@ -16,6 +16,7 @@ from fts.jobs.api.spec import trial_folder
 from fts.jobs.maintenance import doctor
 from fts.jobs.records import earlier_exports, exports
 from fts.state import queries, transitions
+from fts.state.backup import backup
 from fts.state.db import Database
 from fts.state.slot_lock import SlotLock
 from tests.cli.study import add_epoch, claim, finished_cell, make_study, places_of, start_trial
@@ -84,9 +85,21 @@ def test_a_backup_is_put_back_and_the_former_file_kept(fts, db: Database, tmp_pa
     transitions.cancel(db, [1])
     db.close()
     assert fts("restore").code == 2  # nobody can be asked, and nobody said -y
-    assert fts("restore", "-y").code == 0
+    said = fts("restore", "-y")
     assert json.loads(fts("queue", "--json", "1").out)["jobs"][0]["status"] == "queued"
-    assert list(places_of(tmp_path).outputs.glob("fts.db.replaced-*"))
+    (kept,) = places_of(tmp_path).outputs.glob("fts.db.replaced-*[0-9]")
+    assert said.code == 0 and said.err == f"the former database is {kept}\n"
+
+
+def test_a_backup_of_another_study_is_named_as_one(fts, db: Database, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    other = make_study(tmp_path / "other")
+    copy = backup(other)
+    other.close()
+    db.close()
+    said = fts("restore", str(copy), "-y")
+    assert said.code == 0 and said.err.startswith(f"{copy} is the backup of another study"), said
+    assert "another study" not in fts("restore", str(copy), "-y").err
 
 
 def test_nothing_is_restored_under_a_living_worker_even_when_the_database_cannot_name_it(

@@ -49,6 +49,17 @@ def test_a_counter_that_starts_again_at_zero_is_understood(tmp_path: Path) -> No
     assert looks(rapl, clock, 2.0)[0]["power_w"] == pytest.approx(10.0)
 
 
+def test_a_counter_with_an_unknown_range_that_starts_again_at_zero_is_no_negative_power(tmp_path: Path) -> None:
+    clock = [0.0]
+    package(tmp_path, 200_000_000_000)
+    (tmp_path / "intel-rapl:0" / "max_energy_range_uj").unlink()
+    rapl = Rapl(tmp_path, lambda: clock[0])
+    looks(rapl, clock, 1.0)
+    package(tmp_path, 9_000_000)
+    (tmp_path / "intel-rapl:0" / "max_energy_range_uj").unlink()
+    assert looks(rapl, clock, 2.0) == [{}]
+
+
 def test_packages_add_up_and_their_parts_are_not_counted_twice(tmp_path: Path) -> None:
     clock = [0.0]
     for counter in (0, 20_000_000):

@@ -89,7 +89,8 @@ def test_of_the_logs_of_workers_the_middle_is_given_back_and_those_of_trials_are
     monkeypatch.setattr(log_limit, "KEPT", 1 << 16)
     house, places, now = make(tmp_path)
     places.logs.mkdir(parents=True)
-    names = {"worker.log": True, "agent_0.log": True, "trial_process_11.log": True, "agent_1_t0001.log": False}
+    whole = {"agent_1_t0001.log": False}
+    names = {f"{name}.log": True for name in ("worker", "notify", "agent_0", "trial_process_11")} | whole
     for name in names:
         (places.logs / name).write_bytes(b"x" * (2 << 20))
     if not log_limit.drop_middle(places.logs / "worker.log", 1 << 16):

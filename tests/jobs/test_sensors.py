@@ -14,7 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from fts.jobs.api.study import Program
 from fts.jobs.cgroups import cores_in_words, memory_groups, usable_cores
+from fts.jobs.executors.node_trial import NodeTrial
 from fts.jobs.maintenance.doctor import sensed
 from fts.jobs.sensors import detect, macos
 from fts.jobs.sensors.detect import Machine, Nvml, SystemPart, from_env, hottest, merge
@@ -40,6 +42,9 @@ def test_the_doctor_says_why_a_sensor_of_ones_own_gives_no_temperature(tmp_path:
         assert found.state == "unknown" and str(path) in found.text and told in found.text
     path.write_text("temperature=61.5")
     assert [one.state for one in sensed(places) if one.name == "temperature"] == ["ok"]
+    os.utime(path, (time.time() - 7200, time.time() - 7200))
+    (old,) = (one for one in sensed(places) if one.name == "temperature")
+    assert old.state == "warn" and "was written 2 h ago" in old.text
 
 
 def test_the_machine_tells_memory_disk_and_processors(tmp_path: Path) -> None:
@@ -388,3 +393,29 @@ def test_a_hidden_gpu_is_neither_given_nor_measured(monkeypatch, visible: str | 
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert [gpu.name for gpu in list_gpus(environ)] == names
     assert Nvml(environ).read().get("temperature") == degrees
+
+
+def test_heat_and_power_are_those_of_the_gpus_that_trials_have(monkeypatch, tmp_path: Path) -> None:
+    """Not of GPU 0, which may idle, or belong to another user: power becomes watt hours of the trials."""
+    driver = {
+        "nvmlDeviceGetPowerUsage": lambda gpu: (60_000, 500_000)[gpu],
+        "nvmlDeviceGetUtilizationRates": lambda gpu: SimpleNamespace(gpu=(0, 90)[gpu]),
+        "nvmlDeviceGetHandleByUUID": lambda name: {"GPU-0": 0, "GPU-1": 1}[name],
+        "NVMLError": (AttributeError, KeyError),
+    }
+    monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(**vars(DRIVER) | driver))
+    monkeypatch.setattr(detect, "FRESH_S", -1.0)
+    sensors = detect.Machine([Nvml({})])
+    given: tuple[str, ...] = ()
+    sensors.watch_gpus(lambda: given)
+    for given, heat, watts, percent in (
+        ((), 88.0, 60.0, 0.0), (("GPU-1",), 40.0, 500.0, 90.0), (("GPU-0", "GPU-1"), 88.0, 560.0, 45.0),
+        (("GPU-7",), None, None, None),
+    ):  # fmt: skip
+        reading = sensors.read()
+        assert (reading.temperature, reading.power_w, reading.gpu_percent) == (heat, watts, percent), given
+        assert reading.gpu_memory_total == 24 << 30
+    on_node: Any = NodeTrial(tmp_path, None, sensors, None, None)  # type: ignore[arg-type]  # it only measures
+    assert sensors.read().power_w == 60.0
+    on_node.child, on_node.program = object(), Program((), env={"CUDA_VISIBLE_DEVICES": "GPU-1"})
+    assert sensors.read().power_w == 500.0

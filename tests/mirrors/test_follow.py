@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.mirrors import follow as mirrors
+from fts.jobs.mirrors import mlflow
 from fts.jobs.mirrors.follow import CannotMirror, Mirror, follow
 from fts.jobs.mirrors.runs import Cell, Run
 from fts.state import queries, transitions
@@ -208,6 +209,22 @@ def test_a_restored_study_is_compared_with_all_that_is_shown(made: Made, tmp_pat
     assert memory.runs == fresh(restored)
     reader.close()
     restored.close()
+
+
+def test_no_address_shows_a_password_and_a_failure_reads_the_same_at_each_try() -> None:
+    for address, shown in {
+        "http://u:p/w@h:9": "http://h:9", "https://u:p@w@h/x": "https://h/x", "http://u@h": "http://h",
+        "at https://u:p@h and http://v:q@g": "at https://h and http://g", "sqlite:///a@b.db": "sqlite:///a@b.db",
+    }.items():  # fmt: skip
+        assert mlflow.without_password(address) == shown
+    said = {
+        mlflow.cause_of(OSError(
+            f"API request to http://h:9/{path} failed with exception HTTPConnectionPool(host='h', port=9): Max retries "
+            f"exceeded with url: /{path} (Caused by NewConnectionError('<urllib3.Some object at 0x{path}>: refused'))"
+        ))
+        for path in ("a1", "b2")
+    }  # fmt: skip
+    assert said == {"a request failed with exception NewConnectionError('the connection: refused')"}
 
 
 def test_until_idle_ends_with_the_queue(made: Made) -> None:

@@ -261,6 +261,33 @@ def test_a_server_that_is_away_is_one_sentence(made: Made, fts: Callable[..., Sa
         mirror("nonsense://x").bring_up_to_date(made[0])
 
 
+def test_whatever_answers_or_lies_there_is_one_sentence_without_a_password(
+    made: Made, fts: Callable[..., Said], monkeypatch: Any, tmp_path: Path
+) -> None:
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (tmp_path / "text.db").write_text("no database\n" * 400)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for uri in (
+        f"http://user:s3cret@127.0.0.1:{server.server_port}", "http://user:s3/cret@127.0.0.1:9", "http://[::1",
+        f"sqlite:///{tmp_path}/text.db",
+    ):  # fmt: skip
+        said = fts("mirror", "mlflow", uri)
+        assert said.code == 2 and said.err.startswith("fts: ") and said.err.count("\n") == 1, said
+        assert "cret" not in said.err and "a fault in fts" not in said.err, said
+    server.shutdown()
+    server.server_close()
+
+
 def test_a_server_with_passwords_takes_them_and_nothing_prints_them(
     made: Made, guarded: str, fts: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:

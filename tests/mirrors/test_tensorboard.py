@@ -23,6 +23,7 @@ from fts.state.db import Database
 from tests.cli.study import Said
 from tests.fts_process import ROOT, Study, wait_until
 from tests.mirrors.made import Made, end, everything, files_of, report
+from tests.namespaces import IN_NAMESPACE, can_mount
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed: `pip install tensorboard`")
 
@@ -171,6 +172,19 @@ def test_one_process_at_a_time_and_numbers_as_json(made: Made, fts: Callable[...
             assert said.code == 1 and f"another process mirrors this study to {place}" in said.err, said
     found = json.loads(fts("mirror", "tensorboard", place, "mnist/S", "--json").out)["mirror"]
     assert found == {"place": place, "trials": 5, "written": 5, "removed": 0}
+
+
+@pytest.mark.skipif(not can_mount(), reason="no file system can be mounted here")
+def test_a_study_that_may_only_be_read_is_mirrored(made: Made, tmp_path: Path) -> None:
+    from tests.cli.study import places_of
+
+    made[0].close()
+    outputs, mirrored = places_of(tmp_path).outputs, tmp_path / "tb"
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    command = [sys.executable, "-m", "fts.jobs.cli", "--db", places_of(tmp_path).db, "mirror", "tensorboard", mirrored]
+    words = ["sh", "-c", script, outputs, *command]
+    done = subprocess.run([*IN_NAMESPACE, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout == f"{mirrored}: 5 trials, 5 written\n", done
 
 
 def test_odd_parameters_are_shown(made: Made, tmp_path: Path) -> None:

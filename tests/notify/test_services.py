@@ -241,3 +241,15 @@ def test_a_file_of_addresses_that_is_open_to_others_is_an_event(
             keeper._look()
     (event,) = queries.events(db, verbs=["not_sent"])
     assert "chmod 600" in event.message
+
+
+def test_a_record_of_messages_that_cannot_be_understood_is_no_silent_loss(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from fts.jobs.notify.mailbox import Mailbox
+
+    (tmp_path / "box.json").write_text('{"memory": {"event": 3')
+    assert Mailbox.of(tmp_path / "box.json", 7).memory.event == 7
+    assert "unsent messages are lost" in caplog.text
+    caplog.clear()
+    assert Mailbox.of(tmp_path / "none.json", 7).memory.event == 7 and not caplog.text

@@ -105,6 +105,8 @@ def test_launchd_gets_a_list_that_reads_back(study: Study) -> None:
     assert found["ExitTimeOut"] == unit.STOP_S > 120
     assert found["EnvironmentVariables"]["FTS_LEASE_S"] == "5" and "FTS_DB" not in found["EnvironmentVariables"]
     assert found["StandardErrorPath"] == str(study.outputs / "logs" / "worker.log")
+    own = {name: study.environ[name] for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME")}  # its notify.toml and GPUs
+    assert own.items() <= found["EnvironmentVariables"].items()
 
 
 def test_the_end_of_a_folders_name_ends_its_line() -> None:
