@@ -97,8 +97,8 @@ def parse_command(words: Sequence[str], folder: Path, shell: bool = False, path:
         check_script(plain, folder)
     program = None if shell else found_program(command[0], folder, path)
     md5 = "" if script is None else hashlib.md5((folder / script).read_bytes()).hexdigest()
-    path = Path(script or (plain or command)[0])
-    stem = (path.parent.name if path.stem == "__main__" else "") or path.stem
+    named = Path(script or (plain or command)[0])
+    stem = (named.parent.name if named.stem == "__main__" else "") or named.stem
     return Command(command, declared, shell, script, program, md5, stem)
 
 

@@ -83,6 +83,7 @@ class TrialProcess:
     node: str | None = None  # None: this machine
     fingerprint: str | None = None  # not needed for this machine
     reads_files = True
+    log_start: int | None = None  # size of its log in bytes when it was started
     writes_stacks = False  # it runs a function: the signal WHERE makes the process write its stacks and end
 
     def __init__(
@@ -115,6 +116,7 @@ class TrialProcess:
         self.was_ready = False  # it has sent "ready"
         try:
             log_fd = open_log(log_path, log_path.parent.parent)
+            self.log_start = os.fstat(log_fd).st_size
             try:
                 self._popen: subprocess.Popen[bytes] | Forked
                 if template is not None and root is not None:
