@@ -256,9 +256,8 @@ class TrialProcess:
         return garbage(line, "its code has written it, not the trial's process")
 
     def _end_of_facts(self) -> None:
-        if self._partial and not self._skipping:
+        if self._partial:
             self._facts.append(garbage(bytes(self._partial), "the process ended before it finished this line"))
-            self._partial.clear()
         os.close(self._facts_fd)
         self._facts_fd = -1
 
@@ -278,8 +277,6 @@ class TrialProcess:
         deadline = time.monotonic() + timeout_s
         while (code := self.poll()) is None and (left := deadline - time.monotonic()) > 0:
             self._pump(min(left, LOOK_S if self._facts_fd >= 0 else ENDING_S))
-        if code is not None:
-            self._pump(0.0)
         return code
 
     def exit(self) -> Exit | None:

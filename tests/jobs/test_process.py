@@ -154,6 +154,16 @@ def test_a_child_that_does_not_read_is_named_and_hears_every_command_later(tmp_p
     assert echoes == ["x" * 40_000, "x" * 300_000, "after"]
 
 
+def test_what_an_ended_child_left_is_killed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its id may then be that of a group of somebody else."""
+    killed: list[int] = []
+    with spawn("pass", tmp_path) as child:
+        monkeypatch.setattr(os, "killpg", lambda group, _: killed.append(group))
+        assert child.wait(20) == 0
+        assert child.poll() == 0 and child.kill() == 0
+    assert killed == [child.pid]
+
+
 def test_a_command_to_an_ended_child_says_so(tmp_path: Path) -> None:
     with spawn("pass", tmp_path) as child:
         assert child.wait(20) == 0

@@ -91,6 +91,7 @@ def test_a_template_keeps_nothing_of_its_forks_and_waits_without_a_processor(
             child.facts(PATIENCE_S)
         wait_until(lambda: not its.children())
         held.append(its.num_fds())
+        assert not template._codes, "the next process may have the same pid"
     before, _ = sum(its.cpu_times()[:2]), time.sleep(0.5)
     assert held[0] == held[2] and sum(its.cpu_times()[:2]) - before < 0.03
 
@@ -202,6 +203,32 @@ def test_a_template_that_is_stopped_keeps_no_worker_waiting(
         killed.join(10.0)
         left, template._over = killed.is_alive(), True
         assert not left and child.poll() == -9
+
+
+@forks
+def test_a_template_that_reads_nothing_keeps_no_worker_waiting(
+    template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template._wait_for(lambda: template._modules is not None)
+    template._popen.send_signal(signal.SIGSTOP)
+    template._talk.settimeout(0.0)
+    with pytest.raises(BlockingIOError):
+        while True:
+            template._talk.send(b"\n" * 4096)
+    monkeypatch.setattr("fts.jobs.supervisor.template.START_S", 0.1)
+    refused: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            fork(template, tmp_path)
+        except CannotFork as error:
+            refused.append(error)
+        template.reap(1)
+
+    asked = threading.Thread(target=ask, daemon=True)
+    asked.start()
+    asked.join(10.0)
+    assert len(refused) == 1 and not asked.is_alive()
 
 
 @forks
