@@ -84,8 +84,9 @@ class Command:
     stem: str  # default name of its study
 
 
-def parse_command(words: Sequence[str], folder: Path, shell: bool = False) -> Command:
-    """Parses a command: finds its parameters, script and program. Raises BadCommand."""
+def parse_command(words: Sequence[str], folder: Path, shell: bool = False, path: str | None = None) -> Command:
+    """Parses a command: finds its parameters, script and program. `path` is the PATH of its trials; None: that of this
+    process. Raises BadCommand."""
     command, declared = parse_words([" ".join(words)] if shell else words)
     plain = shell_paths(command[0]) if shell else list(command)
     for found, quotes in places(command[0], PLACE) if shell else ():
@@ -94,10 +95,10 @@ def parse_command(words: Sequence[str], folder: Path, shell: bool = False) -> Co
     script = module_of(plain, folder) or script_of(plain, folder)
     if not shell and script is None:
         check_script(plain, folder)
-    program = None if shell else found_program(command[0], folder)
+    program = None if shell else found_program(command[0], folder, path)
     md5 = "" if script is None else hashlib.md5((folder / script).read_bytes()).hexdigest()
-    path = Path(script or (plain or command)[0])
-    stem = (path.parent.name if path.stem == "__main__" else "") or path.stem
+    named = Path(script or (plain or command)[0])
+    stem = (named.parent.name if named.stem == "__main__" else "") or named.stem
     return Command(command, declared, shell, script, program, md5, stem)
 
 
@@ -222,21 +223,24 @@ def check_script(words: Sequence[str], folder: Path) -> None:
     raise BadCommand(f"there is no file {word} in {folder}")
 
 
-def found_program(word: str, folder: Path) -> str | None:
-    """Returns the absolute path of a program in the PATH; None if the word is a path or a placeholder.
+def found_program(word: str, folder: Path, path: str | None = None) -> str | None:
+    """Returns the absolute path of a program in `path` (None: PATH of this process).
 
-    Raises BadCommand if the program does not exist.
+    Returns None if the word is a path or a placeholder. Raises BadCommand if the program does not exist.
     """
     if PLACE.search(word):
         return None
     if os.sep in word:
-        path = folder / word
-        if not path.is_file():
+        file = folder / word
+        if not file.is_file():
             raise BadCommand(f"{word} is no file in {folder}; expected a program")
-        if not os.access(path, os.X_OK):
+        if not os.access(file, os.X_OK):
             raise BadCommand(f"{word} may not be executed; `chmod +x {word}`, or name its interpreter before it")
         return None
-    found = shutil.which(word)
+    if path is not None:  # the trials start in the folder
+        path = os.pathsep.join(str(folder / entry) for entry in path.split(os.pathsep))
+    found = shutil.which(word, path=path)
     if found is None:
-        raise BadCommand(f"there is no program {word!r} in the PATH; for what a shell has built in, add --shell")
+        which = "PATH" if path is None else "PATH that `env` gives its trials"
+        raise BadCommand(f"there is no program {word!r} in the {which}; for what a shell has built in, add --shell")
     return str(Path(found).absolute())

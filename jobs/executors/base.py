@@ -73,6 +73,7 @@ class Placed(Protocol):
     node: str | None  # None: this machine
     fingerprint: str | None  # of that node
     log_path: Path
+    log_start: int | None  # size of its log in bytes when it was started; None: not known
     frozen: bool
     asked_to_stop: bool
     relays: bool

@@ -46,6 +46,7 @@ class RemoteProcess:
 
     pid: int = 0
     frozen: bool = False
+    log_start: int | None = None  # nodes have logs of their own
     reads_files: bool = False
     writes_stacks: bool = False  # set by the agent on its node
 

@@ -112,7 +112,7 @@ class Freezing:
             if shell and not isinstance(given, str):
                 raise BadSpec("is a list, expected one text for the shell")
             words = (given,) if shell else tuple(map(_at_home, _split(given))) if isinstance(given, str) else given
-            return commands.parse_command(words, self.folder, shell)
+            return commands.parse_command(words, self.folder, shell, self.study.get("env", {}).get("PATH"))
 
     @cached_property
     def objective(self) -> str:

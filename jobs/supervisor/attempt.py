@@ -138,6 +138,8 @@ class Attempt:
     def _run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
         logs = (Path(str(spec.get("log_path"))), self.child.log_path)
         self._logs = {log: size_of(log) for log in logs}
+        if not self.child.was_ready and self.child.log_start is not None:  # it may have ended already, and said why
+            self._logs[self.child.log_path] = self.child.log_start
         self._has_pruner = spec["cell"].get("pruner", "none") != "none"
         if is_of_function(spec):
             self._code = (Path(spec["cell"]["folder"]) / str(spec["cell"]["objective"])).parent.absolute()

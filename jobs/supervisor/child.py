@@ -83,6 +83,7 @@ class TrialProcess:
     node: str | None = None  # None: this machine
     fingerprint: str | None = None  # not needed for this machine
     reads_files = True
+    log_start: int | None = None  # size of its log in bytes when it was started
     writes_stacks = False  # it runs a function: the signal WHERE makes the process write its stacks and end
 
     def __init__(
@@ -115,6 +116,7 @@ class TrialProcess:
         self.was_ready = False  # it has sent "ready"
         try:
             log_fd = open_log(log_path, log_path.parent.parent)
+            self.log_start = os.fstat(log_fd).st_size
             try:
                 self._popen: subprocess.Popen[bytes] | Forked
                 if template is not None and root is not None:
@@ -254,9 +256,8 @@ class TrialProcess:
         return garbage(line, "its code has written it, not the trial's process")
 
     def _end_of_facts(self) -> None:
-        if self._partial and not self._skipping:
+        if self._partial:
             self._facts.append(garbage(bytes(self._partial), "the process ended before it finished this line"))
-            self._partial.clear()
         os.close(self._facts_fd)
         self._facts_fd = -1
 
@@ -276,8 +277,6 @@ class TrialProcess:
         deadline = time.monotonic() + timeout_s
         while (code := self.poll()) is None and (left := deadline - time.monotonic()) > 0:
             self._pump(min(left, LOOK_S if self._facts_fd >= 0 else ENDING_S))
-        if code is not None:
-            self._pump(0.0)
         return code
 
     def exit(self) -> Exit | None:

@@ -28,7 +28,7 @@ CAN_FORK = sys.platform == "linux"  # elsewhere libraries start threads of their
 
 
 class CannotFork(Exception):
-    """The template has threads or has ended; start the process without it."""
+    """The template has threads, has ended or does not read; close it, and start the process without it."""
 
 
 class Template:
@@ -90,10 +90,9 @@ class Template:
                 if (root / name).is_dir() or (root / f"{name}.py").is_file():
                     raise CannotFork(f"{root} has a {name} of its own")
             try:
-                self._talk.settimeout(None)
+                self._talk.settimeout(START_S)
                 socket.send_fds(self._talk, [b'{"do": "fork"}\n'], [stdin, facts, log_fd])
             except OSError as error:
-                self._over = True
                 raise CannotFork(str(error)) from error
             self._wait_for(lambda: bool(self._answers))
             answer = self._answers.pop(0) if self._answers else {"refused": "it has ended or does not answer"}
@@ -110,7 +109,6 @@ class Template:
                 self._talk.settimeout(START_S)
                 self._talk.sendall(json.dumps(order | {"trials": changed}).encode() + b"\n")
             except OSError as error:
-                self._over = True
                 raise CannotFork(str(error)) from error
 
     def _wait_for(self, ready: Callable[[], bool]) -> None:
@@ -154,7 +152,7 @@ class Template:
         """Lets the template reap the process: from now on the kernel may reuse its pid."""
         self._codes.pop(pid, None)
         with self._lock, contextlib.suppress(OSError):
-            self._talk.settimeout(None)
+            self._talk.settimeout(START_S)
             self._talk.sendall(json.dumps({"do": "reap", "pid": pid}).encode() + b"\n")
 
     def close(self) -> None:

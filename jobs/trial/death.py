@@ -30,6 +30,7 @@ REPORT = re.compile(rf"(?:^Fatal Python error: .*\n\n)?(?:{THREAD}(?:^  .*\n)+\n
 FRAME = re.compile(r'^  File "(.+)", line (\d+)(?:,? in |$)', re.MULTILINE)
 SENT = re.compile(r".*/fts-agent-[^/]+/code/[0-9a-f]{32}/(?!.*site-packages)")  # the user's code on a node
 ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # a non-ASCII character in the stacks
+STATE = re.compile(r"Python runtime state: ")  # follows the reason why an interpreter could not start
 LOST = re.compile(r"^[\d:]{8} (process \d+ of a multiprocessing\.Pool ended .*)$", re.MULTILINE)  # see pools.py
 # Signals that a process causes itself. Any other signal came from outside.
 OF_ITS_OWN = {
@@ -153,5 +154,5 @@ OF_SHELL = re.compile(rf"{_SIGNAL}(?:: \d+)?(?: \(core dumped\))?|{_WHERE}{_SIGN
 
 def last_printed(output: str) -> str:
     """Returns the last line of a program's output; a shell's message about its end only if there is no other line."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip() and not STATE.match(line)]
     return next((line for line in reversed(lines) if not OF_SHELL.fullmatch(line)), lines[-1] if lines else "")

@@ -149,7 +149,7 @@ class Template:
         return False
 
     def become(self, fds: list[int]) -> None:
-        """Gives a new fork its own session, descriptors, signals and random generators."""
+        """Gives a new fork its own session, descriptors and signals. Each trial seeds its random generators."""
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -162,8 +162,6 @@ class Template:
             os.dup2(fd, standard)
         os.close(stdin)
         os.close(log)
-        if numpy_random := sys.modules.get("numpy.random"):
-            numpy_random.seed()  # as Python does with its own after a fork: each process starts with another state
 
     def look_for_ended(self) -> None:
         for pid in sorted(self.children):

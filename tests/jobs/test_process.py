@@ -144,13 +144,24 @@ def test_a_child_that_does_not_read_is_named_and_hears_every_command_later(tmp_p
     body = "say(fact='ready'); os.kill(os.getpid(), signal.SIGSTOP)\n" + ECHO
     with spawn(body, tmp_path) as child:
         facts_until(child, "ready")
+        child.send({"text": "x" * 40_000})  # so that the pipe takes a part of the next write only
         with pytest.raises(ChildNotReading, match="unread"):
             child.send({"text": "x" * 300_000}, timeout_s=0.1)
         child.thaw()
         child.send({"text": "after"})
         child.close_stdin()
         echoes = [fact["text"] for fact in all_facts(child) if fact["fact"] == "echo"]
-    assert echoes == ["x" * 300_000, "after"]
+    assert echoes == ["x" * 40_000, "x" * 300_000, "after"]
+
+
+def test_what_an_ended_child_left_is_killed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its id may then be that of a group of somebody else."""
+    killed: list[int] = []
+    with spawn("pass", tmp_path) as child:
+        monkeypatch.setattr(os, "killpg", lambda group, _: killed.append(group))
+        assert child.wait(20) == 0
+        assert child.poll() == 0 and child.kill() == 0
+    assert killed == [child.pid]
 
 
 def test_a_command_to_an_ended_child_says_so(tmp_path: Path) -> None:

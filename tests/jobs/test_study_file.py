@@ -198,6 +198,21 @@ def test_a_command_takes_the_same_tables(tmp_path: Path) -> None:
         assert {name: value for name, value in matched.groupdict().items() if value is not None} == found
 
 
+def test_the_program_of_a_command_is_the_one_that_the_trials_path_names(tmp_path: Path) -> None:
+    """Another `python` of the person's own PATH ran instead, and a tool outside of it was refused."""
+    (tmp_path / "bin").mkdir()
+    for name in ("python", "mytool"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+        for path in ("bin:/usr/bin", f"/nowhere:{tmp_path}/bin"):
+            env = f'env = {{ PATH = "{path}" }}'
+            text = f'[study]\ncommand = "{name} {{x}}"\n{env}\n[space]\nx = [1]\n[metrics]\nv = {{ goal = "minimize" }}'
+            (cell,) = cells(tmp_path, text).values()
+            assert cell.program == str(tmp_path / "bin" / name)
+    with pytest.raises(BadSpec, match="no program 'mytool' in the PATH that `env` gives its trials"):
+        cells(tmp_path, text.replace(path, "/usr/bin"))
+
+
 # -- the matrix
 
 

@@ -435,6 +435,20 @@ def test_a_history_that_no_pipe_holds_travels_as_a_file(tmp_path: Path) -> None:
     assert not (Path(spec.folder) / SPECIFICATION).exists()
 
 
+def test_an_interpreter_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """It had ended before its log was measured, and the machine failed thirty times without a reason."""
+    spec = spec_of(cell_of(tmp_path, "def objective(trial): return 1.0"), Record(0), ())
+    log = Path(spec.log_path).with_name("process.log")
+    for name, value, told in (
+        ("PYTHONHASHSEED", "bad", "1: Fatal Python error: config_init_hash_seed: PYTHONHASHSEED must be"),
+        ("PYTHONHOME", "/nonexistent", "1: ModuleNotFoundError: No module named 'encodings'"),
+    ):
+        with TrialProcess(python("-m", "fts.jobs.trial.function"), log, cwd=tmp_path, env={name: value}) as child:
+            assert child.wait(60.0) == 1
+            end = Attempt(child, lambda _: None, lambda: None, poll_s=0.05, grace_s=5.0).run(spec.to_json(), 0)
+        assert end.facts["cause"] == "machine error" and told in end.facts["message"], end
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

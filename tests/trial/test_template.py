@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gc
+import json
 import os
 import signal
 import socket
@@ -19,6 +21,7 @@ from typing import Any
 from weakref import ReferenceType, ref
 
 import optuna
+import psutil
 import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
@@ -38,7 +41,7 @@ from fts.jobs.trial import earlier_trials
 from fts.jobs.trial import template as its_loop
 from fts.jobs.trial.optuna_trial import make_trial
 from tests.fts_process import ROOT, Study
-from tests.trial.harness import Record, attempt, cell_of, spec_of
+from tests.trial.harness import Record, attempt, cell_of, log_of, spec_of
 
 forks = pytest.mark.skipif(not CAN_FORK, reason="processes are forked on Linux alone")
 WORDS = python("-m", "fts.jobs.trial.function")
@@ -73,6 +76,84 @@ def test_how_a_forked_process_ends_is_known_and_its_pid_is_its_own_until_then(
         assert os.getsid(child.pid) == child.pid
         os.kill(child.pid, signal.SIGKILL) if end == "kill" else child.send({"do": end})
         assert child.wait(PATIENCE_S) == code
+    wait_until(lambda: not Path(f"/proc/{child.pid}").exists())
+
+
+@forks
+def test_a_template_keeps_nothing_of_its_forks_and_waits_without_a_processor(
+    template: Template, tmp_path: Path
+) -> None:
+    """Its descriptors would be used up after some hundred trials."""
+    ours, its, held = psutil.Process().num_fds(), psutil.Process(template._popen.pid), []
+    Template(WORDS, tmp_path / "logs" / "other", environment(1), tmp_path).close()
+    assert psutil.Process().num_fds() == ours
+    for _ in range(3):
+        with fork(template, tmp_path) as child:
+            child.facts(PATIENCE_S)
+        wait_until(lambda: not its.children())
+        held.append(its.num_fds())
+        assert not template._codes, "the next process may have the same pid"
+    before, _ = sum(its.cpu_times()[:2]), time.sleep(0.5)
+    assert held[0] == held[2] and sum(its.cpu_times()[:2]) - before < 0.03
+
+
+@forks
+def test_a_template_that_cannot_fork_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    ours, its = socket.socketpair()
+    monkeypatch.setattr(os, "fork", refuse)
+    monkeypatch.setattr(its_loop, "threads", lambda: 1)
+    assert not its_loop.Template(its, -1, -1).fork([])
+    assert json.loads(ours.recv(1000)) == {"refused": "[Errno 11] Resource temporarily unavailable"}
+    ours.close()
+    its.close()
+
+
+@forks
+def test_a_template_whose_library_has_threads_forks_all_the_same(tmp_path: Path) -> None:
+    """Those of OpenBLAS end before a fork."""
+    template = Template(WORDS, tmp_path / "logs" / "log", environment(2), tmp_path)
+    try:
+        with fork(template, tmp_path) as child:
+            assert child.facts(PATIENCE_S)[0]["fact"] == "ready"
+        wait_until(lambda: not psutil.Process(template._popen.pid).children())
+    finally:
+        template.close()
+
+
+LEAVES = """
+import atexit, os, pathlib, signal, sys, threading, time
+def objective(trial):
+    signal_of_child, woken = signal.getsignal(signal.SIGCHLD), signal.set_wakeup_fd(-1)
+    files = [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+    kinds = sorted(os.readlink(f"/proc/self/fd/{fd}").partition(":")[0] for fd in files)
+    trial.set_user_attr("found", [signal_of_child == signal.SIG_DFL, woken, kinds.count("socket"), len(kinds)])
+    atexit.register(pathlib.Path("at_exit").touch)
+    threading.Thread(target=lambda: (time.sleep(0.3), pathlib.Path("of_thread").touch())).start()
+    sys.stdout.write("no line feed")
+    return 1.0
+"""
+
+
+@forks
+def test_a_fork_has_and_ends_what_a_new_interpreter_has(tmp_path: Path) -> None:
+    found = []
+    for forked in (False, True):
+        folder = tmp_path / str(forked)
+        folder.mkdir()
+        cell, record = cell_of(folder, LEAVES), Record(0)
+        starter = Starter(folder / "outputs" / "logs" / "trial_process.log")
+        try:
+            attempt(spec_of(cell, record, ()), record, forked=starter if forked else False)
+        finally:
+            starter.close()
+        assert (record.end["fact"], record.code) == ("result", 0)
+        assert (folder / "at_exit").exists() and (folder / "of_thread").exists()
+        assert "no line feed" in log_of(cell)
+        found.append(record.end["user_attrs"]["found"])
+    assert found[0] == found[1] and found[0][:3] == [True, -1, 0]
 
 
 @forks
@@ -123,6 +204,32 @@ def test_a_template_that_is_stopped_keeps_no_worker_waiting(
         killed.join(10.0)
         left, template._over = killed.is_alive(), True
         assert not left and child.poll() == -9
+
+
+@forks
+def test_a_template_that_reads_nothing_keeps_no_worker_waiting(
+    template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template._wait_for(lambda: template._modules is not None)
+    template._popen.send_signal(signal.SIGSTOP)
+    template._talk.settimeout(0.0)
+    with pytest.raises(BlockingIOError):
+        while True:
+            template._talk.send(b"\n" * 4096)
+    monkeypatch.setattr("fts.jobs.supervisor.template.START_S", 0.1)
+    refused: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            fork(template, tmp_path)
+        except CannotFork as error:
+            refused.append(error)
+        template.reap(1)
+
+    asked = threading.Thread(target=ask, daemon=True)
+    asked.start()
+    asked.join(10.0)
+    assert len(refused) == 1 and not asked.is_alive()
 
 
 @forks
