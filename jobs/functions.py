@@ -448,9 +448,7 @@ def value_of(word: str) -> Value:
     """Returns 5, 0.1 or 1e-3 as a number, any other word unchanged."""
     if not NUMBER.fullmatch(word):
         return word
-    whole = re.fullmatch(
-        r"[+-]?\d{1,400}", word, re.ASCII
-    )  # Python refuses to read thousands of digits; as a float they are inf
+    whole = re.fullmatch(r"[+-]?\d{1,400}", word)  # Python refuses to read thousands of digits; as a float they are inf
     return int(word) if whole else float(word)
 
 
