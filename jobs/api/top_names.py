@@ -44,7 +44,8 @@ def arguments_of(node: Definition) -> Arguments:
     keyword = [one.arg for one in given.kwonlyargs]
     required = [*plain[: len(plain) - len(given.defaults)]]
     required += [name for name, default in zip(keyword, given.kw_defaults, strict=True) if default is None]
-    fixed = [name for name, one in zip(with_default, given.defaults, strict=True) if ast.unparse(one) != "None"]
+    defaults = {name: ast.unparse(one) for name, one in zip(with_default, given.defaults, strict=True)}
+    fixed = [name for name, default in defaults.items() if default != "None" and "Trial(" not in default]
     variable = given.vararg is not None, given.kwarg is not None
     return Arguments((*plain, *keyword), tuple(required), (*fixed, *keyword), *variable)
 

@@ -420,7 +420,6 @@ def bind_hidden(
 
 POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
-NO_VALUE = (inspect.Parameter.empty, None)
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -434,12 +433,13 @@ def trial_name(
     """Returns the parameter that gets the trial (trial_argument). Raises BadObjective if nothing is given to it."""
     if not names and cell.space is None and not has_kind(parameters, VARIABLE[1]):
         raise BadObjective(f"{cell.function} takes no trial, and the study declares no space; write def f(trial)")
-    fixed = [
-        name
-        for name in names
-        if parameters[name].kind is KEYWORD or not any(parameters[name].default is one for one in NO_VALUE)
-    ]
+    fixed = [name for name in names if parameters[name].kind is KEYWORD or is_value(parameters[name].default)]
     return trial_argument(names, fixed, known, cell.space is not None)
+
+
+def is_value(default: Any) -> bool:
+    """Is it a default, and neither None nor a trial such as optuna.trial.FixedTrial?"""
+    return default is not inspect.Parameter.empty and default is not None and not hasattr(default, "suggest_float")
 
 
 def what_is_known(running: RunningTrial) -> str:

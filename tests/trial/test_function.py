@@ -49,6 +49,7 @@ GIVEN = [
     ("def objective(*args): return args[0].number", {}, {}, 0),
     ("def objective(n='a', lr=1): return lr if n == 'a' else 9", {"axes": {"lr": 4}}, {}, 4),  # no trial for a default
     ("def objective(n=3): return n", {}, {}, 3),
+    ("import optuna\ndef objective(t=optuna.trial.FixedTrial({'k': 1})): return t.suggest_int('k', 5, 5)", {}, {}, 5),
     ("def objective(n=3, lr=1, /): return n * lr", {"axes": {"lr": 4}}, {}, 12),  # not lr for n
     ("def objective(*, n=3, lr=1): return n * lr", {"axes": {"lr": 4}}, {}, 12),
     ("def objective(**given): return given['lr']", {"axes": {"lr": 4}}, {}, 4),
