@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.state import errors, schema
 from fts.state.disk import reading_uri
-from fts.state.files import listed, shell_path, why_unreadable
+from fts.state.files import forbidden, listed, shell_path, why_unreadable
 
 if TYPE_CHECKING:
     import re
@@ -132,15 +133,12 @@ def newest_backup(path: Path) -> Path | None:
 
 def closed_backups(folder: Path) -> str | None:
     """Says why this user may not read the backups in a folder, or the newest of them; None: they may."""
-    at = folder
     try:
-        for copy in reversed(copies(folder)):
-            at = copy
-            copy.open("rb").close()
-            return None
+        newest = copies(folder)[-1:]
     except OSError as error:
-        return f"{at}: {why_unreadable(error, at)}"
-    return None
+        return f"{folder}: {why_unreadable(error, folder)}"
+    closed = [copy for copy in newest if not os.access(copy, os.R_OK)]
+    return f"{closed[0]}: {forbidden(closed[0])}" if closed else None
 
 
 def is_whole(copy: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -17,7 +18,7 @@ from fts.jobs.records.searches import begun_cells
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.status import trial_facts
 from fts.state import queries
-from fts.state.files import open_log, private_files
+from fts.state.files import forbidden, open_log, private_files, reason_of, refusal
 from fts.state.values import Draw, Epoch, Job, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -70,10 +71,23 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
             raise
         raise StorageChanged(f"another program wrote to {shown(url)} during this export; run it again") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
+        if (closed := _closed(url)) is not None:
+            raise NoStorage(f"Optuna cannot use {shown(url)!r}: {closed}") from error
         reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
         raise NoStorage(
             f"Optuna cannot use {shown(url)!r}: {reason}; expected an address such as sqlite:///optuna.db"
         ) from error
+
+
+def _closed(url: str) -> str | None:
+    """Says why this user may not write to the SQLite file of a storage; None: they may, or it is another storage."""
+    if (found := SQLITE_FILE.match(url)) is None:
+        return None
+    path = Path(found[1]).absolute()
+    if path.is_file():
+        return None if os.access(path, os.R_OK | os.W_OK) else forbidden(path)
+    error = refusal(path.parent, 1)
+    return reason_of(error, path) if error is not None and error.errno in (errno.EACCES, errno.EROFS) else None
 
 
 @contextmanager

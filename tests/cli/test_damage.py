@@ -460,6 +460,11 @@ def test_what_may_not_be_read_is_never_called_absent_or_damaged(elsewhere: Path)
         said = as_nobody(elsewhere, *words)
         closed.chmod(mode)
         assert told in said.stdout + said.stderr and (said.returncode in (1, 2) or words == ("doctor",)), (words, said)
+    logs.chmod(0o555)
+    if os.geteuid() == 0:  # who then has made the file before
+        os.chown(elsewhere, NOBODY, NOBODY)
+    said = as_nobody(elsewhere, "export", "--optuna", f"sqlite:///{logs}/x.db")
+    assert said.returncode == 2 and "/x.db': " in said.stderr and "this user may not " in said.stderr, said
 
 
 def test_doctor_answers_where_the_database_or_its_folder_may_not_be_read(elsewhere: Path) -> None:
