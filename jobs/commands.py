@@ -72,7 +72,7 @@ def cells(
 
 
 @dataclass(frozen=True)
-class Command:
+class ParsedCommand:
     """A parsed command line, not yet of one cell."""
 
     words: tuple[str, ...]  # with plain placeholders such as {lr}
@@ -84,7 +84,7 @@ class Command:
     stem: str  # default name of its study
 
 
-def parse_command(words: Sequence[str], folder: Path, shell: bool = False, path: str | None = None) -> Command:
+def parse_command(words: Sequence[str], folder: Path, shell: bool = False, path: str | None = None) -> ParsedCommand:
     """Parses a command: finds its parameters, script and program. `path` is the PATH of its trials; None: that of this
     process. Raises BadCommand."""
     command, declared = parse_words([" ".join(words)] if shell else words)
@@ -99,11 +99,11 @@ def parse_command(words: Sequence[str], folder: Path, shell: bool = False, path:
     md5 = "" if script is None else hashlib.md5((folder / script).read_bytes()).hexdigest()
     named = Path(script or (plain or command)[0])
     stem = (named.parent.name if named.stem == "__main__" else "") or named.stem
-    return Command(command, declared, shell, script, program, md5, stem)
+    return ParsedCommand(command, declared, shell, script, program, md5, stem)
 
 
 def frozen(
-    command: Command,
+    command: ParsedCommand,
     folder: Path,
     *,
     study: str,

@@ -34,7 +34,7 @@ class BadSetting(ValueError):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundDevices:
     """The devices that torch finds on this machine."""
 
     cuda: int = 0  # number of GPUs
@@ -118,7 +118,7 @@ def may_have_more() -> bool:
 
 
 @lru_cache(maxsize=1)
-def look() -> Found:
+def look() -> FoundDevices:
     """Asks torch in a separate process; if torch cannot be imported, only cpu is found."""
     import subprocess  # here, not above: `fts status` imports this module and starts no process
 
@@ -132,13 +132,13 @@ def look() -> Found:
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Found(trouble=f"torch did not answer: {error}")
+        return FoundDevices(trouble=f"torch did not answer: {error}")
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return Found(trouble=f"torch cannot be imported: {lines[-1][:200]}")
+        return FoundDevices(trouble=f"torch cannot be imported: {lines[-1][:200]}")
     try:
         seen = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
-        return Found(trouble="torch gave an unreadable answer")
+        return FoundDevices(trouble="torch gave an unreadable answer")
     trouble = None if seen["cuda"] or seen["built"] else "torch is built without CUDA"
-    return Found(int(seen["cuda"]), bool(seen["mps"]), trouble)
+    return FoundDevices(int(seen["cuda"]), bool(seen["mps"]), trouble)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fts.state.db import Database
-    from fts.state.schema import Difference
+    from fts.state.schema import SchemaDifference
     from fts.state.transitions.base import Row
 
 LISTED = 20  # most unreadable rows that are listed one by one
@@ -191,7 +191,7 @@ def schema_objects(db: Database) -> list[Finding]:
     return found or [Finding(True, "tables, indexes and views match the schema")]
 
 
-def _finding_of(db: Database, found: Difference) -> Finding:
+def _finding_of(db: Database, found: SchemaDifference) -> Finding:
     words = {
         "missing": f"the {found.kind} {found.name} is missing",
         "changed": f"the {found.kind} {found.name} was changed: it differs from the schema",

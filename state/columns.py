@@ -19,7 +19,7 @@ LARGE = 2**62  # upper limit of bytes, parameters, tokens
 DEPTH = 40  # most levels of nested JSON; a specification has six
 
 
-class Kind(NamedTuple):
+class ColumnKind(NamedTuple):
     """What a column may hold: `read` raises ValueError for any other value, which `fallback` then replaces."""
 
     read: Callable[[Any], Any]
@@ -27,7 +27,7 @@ class Kind(NamedTuple):
     nullable: bool = True
 
 
-def number(low: float, high: float, fallback: Any = None, infinite: bool = False) -> Kind:
+def number(low: float, high: float, fallback: Any = None, infinite: bool = False) -> ColumnKind:
     def read(value: Any) -> Any:
         if value is fallback:  # nan, with which fts.state.rows replaces NULL
             return value
@@ -36,36 +36,36 @@ def number(low: float, high: float, fallback: Any = None, infinite: bool = False
             raise ValueError
         return value
 
-    return Kind(read, fallback, fallback is None)
+    return ColumnKind(read, fallback, fallback is None)
 
 
-def whole(low: int, high: int, fallback: int | None = None) -> Kind:
+def whole(low: int, high: int, fallback: int | None = None) -> ColumnKind:
     def read(value: Any) -> Any:
         if not isinstance(value, int) or not low <= value <= high:
             raise ValueError
         return value
 
-    return Kind(read, fallback, fallback is None)
+    return ColumnKind(read, fallback, fallback is None)
 
 
-def text(fallback: str | None = None) -> Kind:
+def text(fallback: str | None = None) -> ColumnKind:
     def read(value: Any) -> Any:
         if not isinstance(value, str):
             raise ValueError
         return value
 
-    return Kind(read, fallback, fallback is None)
+    return ColumnKind(read, fallback, fallback is None)
 
 
-def one_of(listed: type[StrEnum] | tuple[str, ...], fallback: str | None = None) -> Kind:
+def one_of(listed: type[StrEnum] | tuple[str, ...], fallback: str | None = None) -> ColumnKind:
     """A word of a closed list; any other word was written by hand, or by an fts with a longer list."""
     if isinstance(listed, tuple):
-        return Kind(lambda value: listed[listed.index(value)], fallback, fallback is None)
-    return Kind(listed, fallback, fallback is None)
+        return ColumnKind(lambda value: listed[listed.index(value)], fallback, fallback is None)
+    return ColumnKind(listed, fallback, fallback is None)
 
 
-def json_object(nullable: bool = False) -> Kind:
-    return Kind(read_object, None if nullable else {}, nullable)
+def json_object(nullable: bool = False) -> ColumnKind:
+    return ColumnKind(read_object, None if nullable else {}, nullable)
 
 
 def read_object(text: str, whole_number: Callable[[str], int] | None = None) -> dict[str, Any]:
@@ -193,9 +193,10 @@ PROCESS = whole(0, 2**31 - 1, 0)
 SENSED = number(-1e15, 1e15)
 ASKED_OF_JOB = ("pause", "cancel")
 
-JOB: dict[str, Kind] = {
+JOB: dict[str, ColumnKind] = {
     "id": ROW, "experiment": text(""), "kind": text(""), "study": text(""), "cell": text(""),
-    "labels": Kind(read_labels, {}, False), "metric": text(""), "direction": one_of(Direction, Direction.MINIMIZE),
+    "labels": ColumnKind(read_labels, {}, False), "metric": text(""),
+    "direction": one_of(Direction, Direction.MINIMIZE),
     "status": one_of(JobStatus, JobStatus.FAILED), "rank": number(-1e15, 1e15, 0.0),
     "hold_reason": text(), "asked": one_of(ASKED_OF_JOB), "trials_wanted": COUNT, "trials_complete": COUNT,
     "trials_pruned": COUNT, "trials_failed": COUNT, "attempt": COUNT, "idle_attempts": COUNT,
@@ -203,58 +204,58 @@ JOB: dict[str, Kind] = {
     "message": text(), "best_value": SCORE, "best_trial": SOME_COUNT, "spec": json_object(), "created_at": TIME,
     "started_at": SOME_TIME, "ended_at": SOME_TIME, "acknowledged_at": SOME_TIME,
 }  # fmt: skip
-TRIAL: dict[str, Kind] = {
+TRIAL: dict[str, ColumnKind] = {
     "id": ROW, "job_id": ROW, "number": COUNT, "status": one_of(TrialStatus, TrialStatus.FAILED),
-    "params": Kind(read_params, {}, False), "effective": json_object(), "effective_md5": text(""),
+    "params": ColumnKind(read_params, {}, False), "effective": json_object(), "effective_md5": text(""),
     "architecture": text(""), "n_params": SIZE, "objective": text(""),
     "direction": one_of(Direction, Direction.MINIMIZE), "value": SCORE, "best_epoch": SOME_STEP, "last_value": SCORE,
     "epochs": COUNT, "val_loss": SCORE, "val_auc": SCORE, "auc_low": SCORE, "auc_high": SCORE,
     "n_train": SIZE, "n_val": SIZE, "n_pos": SIZE,
     "prior_loss": SCORE, "label_md5": text(), "base_rate": SCORE, "data_md5": text(), "code_commit": text(),
-    "code_dirty": Kind(bool), "seed": whole(-(2**63), 2**63 - 1, 0), "torch_version": text(), "host": text(),
+    "code_dirty": ColumnKind(bool), "seed": whole(-(2**63), 2**63 - 1, 0), "torch_version": text(), "host": text(),
     "device": text(), "threads": SOME_COUNT, "micro_batch": SOME_COUNT, "accumulation": SOME_COUNT,
     "recipe": json_object(nullable=True), "predicted_bytes": SIZE, "peak_bytes": SIZE,
-    "badges": Kind(read_badges, (), False), "reused_from": SOME_ROW, "cause": one_of(Cause), "message": text(),
+    "badges": ColumnKind(read_badges, (), False), "reused_from": SOME_ROW, "cause": one_of(Cause), "message": text(),
     "log_path": text(), "started_at": TIME, "ended_at": SOME_TIME, "train_seconds": number(0.0, LATEST, 0.0),
-    "pid": whole(0, 2**31 - 1), "pid_started": STARTED, "facts": Kind(read_facts, {}, False),
+    "pid": whole(0, 2**31 - 1), "pid_started": STARTED, "facts": ColumnKind(read_facts, {}, False),
 }  # fmt: skip
-EPOCH: dict[str, Kind] = {
+EPOCH: dict[str, ColumnKind] = {
     "trial_id": ROW, "epoch": STEP, "step": whole(0, LARGE, 0), "train_loss": MEASURED, "val_loss": MEASURED,
     "train_auc": SOME_MEASURED, "val_auc": SOME_MEASURED, "val_brier": SOME_MEASURED, "pred_min": MEASURED,
     "pred_max": MEASURED, "pred_sd": MEASURED, "learning_rate": MEASURED, "samples_per_s": MEASURED,
     "seconds": number(0.0, LATEST, math.nan), "at": TIME, "value": SOME_MEASURED,
-    "metrics": Kind(read_metrics, {}, False),
+    "metrics": ColumnKind(read_metrics, {}, False),
 }  # fmt: skip
-EVENT: dict[str, Kind] = {
+EVENT: dict[str, ColumnKind] = {
     "id": ROW, "at": TIME, "who": text(""), "verb": text(""), "job_id": SOME_ROW, "trial_id": SOME_ROW,
-    "message": text(""), "data": Kind(read_data, {}, False), "inverse": json_object(nullable=True),
+    "message": text(""), "data": ColumnKind(read_data, {}, False), "inverse": json_object(nullable=True),
     "undone_by": SOME_ROW,
 }  # fmt: skip
-WORKER: dict[str, Kind] = {
+WORKER: dict[str, ColumnKind] = {
     "id": ROW, "host": text(""), "pid": PROCESS, "slots": whole(1, MANY, 1),
     "pid_started": STARTED._replace(fallback=0.0, nullable=False),
     "status": one_of(("running", "stopped", "lost"), "lost"), "asked": one_of(WorkerOrder), "started_at": TIME,
     "heartbeat_at": TIME, "stopped_at": SOME_TIME, "guard": text("unknown"), "guard_message": text(),
 }  # fmt: skip
-SAMPLE: dict[str, Kind] = {
+SAMPLE: dict[str, ColumnKind] = {
     "at": TIME, "worker_id": ROW, "trial_rss": SIZE, "available": SIZE, "total": SIZE, "swap_used": SIZE,
     "cpu_percent": SENSED, "temperature": SENSED, "gpu_percent": SENSED, "gpu_memory": SIZE, "power_w": SENSED,
     "disk_free": SIZE, "step_s": SENSED,
 }  # fmt: skip
-CHECKPOINT: dict[str, Kind] = {
+CHECKPOINT: dict[str, ColumnKind] = {
     "id": ROW, "trial_id": ROW, "step": whole(0, LARGE, 0), "epoch": STEP, "path": text(""),
     "bytes": whole(0, LARGE, 0), "md5": text(""), "seconds": number(0.0, LATEST, 0.0), "at": TIME,
 }  # fmt: skip
-STUDY: dict[str, Kind] = {"name": text(""), "declaration": Kind(read_facts, {}, False), "created_at": TIME}
-DRAW: dict[str, Kind] = {
-    "trial_id": ROW, "k": COUNT, "name": text(""), "value": Kind(read_value, None, False),
-    "distribution": Kind(read_facts, {}, False),
+STUDY: dict[str, ColumnKind] = {"name": text(""), "declaration": ColumnKind(read_facts, {}, False), "created_at": TIME}
+DRAW: dict[str, ColumnKind] = {
+    "trial_id": ROW, "k": COUNT, "name": text(""), "value": ColumnKind(read_value, None, False),
+    "distribution": ColumnKind(read_facts, {}, False),
 }  # fmt: skip
-ATTEMPT: dict[str, Kind] = {
+ATTEMPT: dict[str, ColumnKind] = {
     "trial_id": ROW, "n": COUNT, "token": whole(0, LARGE, 0), "host": text(), "pid": whole(0, 2**31 - 1),
     "began_at": TIME, "ended_at": SOME_TIME, "how": text(),
 }  # fmt: skip
-FLAG: dict[str, Kind] = {"name": text(""), "value": text(""), "reason": text(), "who": text(), "at": TIME}
+FLAG: dict[str, ColumnKind] = {"name": text(""), "value": text(""), "reason": text(), "who": text(), "at": TIME}
 MARGIN = {
     "job_id": ROW, "trial": COUNT, "rival": text(""), "rival_job": ROW, "rival_trial": COUNT, "n": COUNT,
     **dict.fromkeys(("auc", "auc_low", "auc_high", "loss", "loss_low", "loss_high"), number(-HUGE, HUGE, 0.0)),
@@ -270,7 +271,7 @@ ALWAYS_MEASURED = (  # columns of an epoch in which NULL stands for nan
 )  # fmt: skip
 
 
-def read(kind: Kind, value: Any) -> Any:
+def read(kind: ColumnKind, value: Any) -> Any:
     """Reads a value by its kind. Raises ValueError for any value that the kind does not allow."""
     if value is None and kind.nullable:
         return None

@@ -27,7 +27,7 @@ MAX_OPEN_S = 0.03  # longest time that a group stays open: other processes wait 
 LOCK_GAP_S = 0.004  # pause without the lock after a full group: SQLite's busy handler retries every few ms
 
 
-class Group:
+class CommitGroup:
     """The changes of one transaction: applied, and not on disk until `over` is set."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class GroupCommit:
         self._taken = False  # a thread has the turn
         self._urgent: deque[threading.Event] = deque()  # waiting heartbeats and claims, which go first
         self._waiting: deque[threading.Event] = deque()
-        self._group: Group | None = None  # the open transaction; only the thread with the turn uses it
+        self._group: CommitGroup | None = None  # the open transaction; only the thread with the turn uses it
         self._shared: sqlite3.Connection | None = None
 
     @contextmanager
@@ -126,14 +126,14 @@ class GroupCommit:
 
     # -- the transaction
 
-    def _begun(self) -> Group:
+    def _begun(self) -> CommitGroup:
         """Returns the open group, or begins one. Raises what BEGIN raises."""
         if self._group is None:
             self._db.begin("IMMEDIATE")
-            self._group = Group()
+            self._group = CommitGroup()
         return self._group
 
-    def _set_savepoint(self, group: Group) -> None:
+    def _set_savepoint(self, group: CommitGroup) -> None:
         """Raises what SAVEPOINT raises: this change has written nothing, so the others of an open transaction stay."""
         assert self._shared is not None, "the change runs on it"
         try:
@@ -143,7 +143,7 @@ class GroupCommit:
                 self._fail(group, error)
             raise
 
-    def _roll_back(self, group: Group, error: BaseException, whole: bool) -> None:
+    def _roll_back(self, group: CommitGroup, error: BaseException, whole: bool) -> None:
         """Rolls back this change alone; the whole group if it is the first, or if SQLite has rolled back everything."""
         assert self._shared is not None, "the change runs on it"
         if not whole and self._shared.in_transaction:
@@ -174,7 +174,7 @@ class GroupCommit:
             if waits and not group.urgent:  # more writes than the disk can take: let other processes get the lock too
                 time.sleep(LOCK_GAP_S)
 
-    def _fail(self, group: Group, error: BaseException) -> None:
+    def _fail(self, group: CommitGroup, error: BaseException) -> None:
         """Rolls back the whole group; each of its threads raises `error`."""
         try:
             self._db.rollback()

@@ -27,7 +27,7 @@ from fts.state.columns import (
     STUDY,
     TRIAL,
     WORKER,
-    Kind,
+    ColumnKind,
     read,
     read_badges,
     read_data,
@@ -218,7 +218,7 @@ def _are_texts(*values: Any) -> bool:
     return all(value is None or isinstance(value, str) for value in values)
 
 
-def _readable(kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> dict[str, Any]:
+def _readable(kinds: Mapping[str, ColumnKind], row: Mapping[str, Any]) -> dict[str, Any]:
     """Reads each column, or takes its fallback."""
     found: dict[str, Any] = {}
     for name, kind in kinds.items():
@@ -344,7 +344,7 @@ def _construct(made: type[T], kept: dict[str, Any]) -> T:
     return value
 
 
-def _read_by_column(made: Callable[..., T], kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> T:
+def _read_by_column(made: Callable[..., T], kinds: Mapping[str, ColumnKind], row: Mapping[str, Any]) -> T:
     """Reads column by column; an unreadable column gets its fallback, and the value lists it in `unreadable`."""
     found: dict[str, Any] = {}
     complaints = []

@@ -18,7 +18,7 @@ RECREATABLE = ("index", "view")  # hold no data of their own, so recreating them
 
 
 @dataclass(frozen=True)
-class Difference:
+class SchemaDifference:
     """One object of the file that differs from the schema."""
 
     kind: str  # table | index | view | trigger
@@ -37,7 +37,7 @@ class Difference:
         return self.kind == "trigger" or (self.kind == "table" and self.what != "foreign")
 
 
-def differences(db: Database) -> list[Difference]:
+def differences(db: Database) -> list[SchemaDifference]:
     """Returns what is missing, changed or foreign, compared with the file's own schema number; nothing for a newer
     schema."""
     version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])
@@ -48,14 +48,14 @@ def differences(db: Database) -> list[Difference]:
     differing = []
     for (kind, name), (table, sql) in wanted.items():
         if (kind, name) not in found:
-            differing.append(Difference(kind, name, "missing", table, sql))
+            differing.append(SchemaDifference(kind, name, "missing", table, sql))
         elif _plain(found[kind, name][1]) != _plain(sql):
-            differing.append(Difference(kind, name, "changed", table, sql))
-    foreign = (Difference(kind, name, "foreign", table) for (kind, name), (table, _) in found.items())
+            differing.append(SchemaDifference(kind, name, "changed", table, sql))
+    foreign = (SchemaDifference(kind, name, "foreign", table) for (kind, name), (table, _) in found.items())
     return [*differing, *(one for one in foreign if (one.kind, one.name) not in wanted)]
 
 
-def recreate(db: Database, wanted: Difference) -> None:
+def recreate(db: Database, wanted: SchemaDifference) -> None:
     """Creates an index or a view as the schema says. Call it inside a write transaction."""
     assert wanted.fixable and wanted.sql is not None, f"{wanted.kind} {wanted.name} cannot be recreated"
     if wanted.what == "changed":

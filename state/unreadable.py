@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fts.state.columns import ALWAYS_MEASURED, TABLES, Kind, read, read_object, shown
+from fts.state.columns import ALWAYS_MEASURED, TABLES, ColumnKind, read, read_object, shown
 from fts.state.rows import NODE, to_margin, to_node
 from fts.state.values import UnreadableRow
 
@@ -41,7 +41,7 @@ def _all_fit(readers: Iterable[tuple[Callable[[Any], Any], bool]], values: Itera
     return True
 
 
-def _fits(kind: Kind, value: Any, name: str) -> bool:
+def _fits(kind: ColumnKind, value: Any, name: str) -> bool:
     try:
         if value is not None or name not in ALWAYS_MEASURED:  # NULL there means nan
             read(kind, value)

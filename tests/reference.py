@@ -246,7 +246,7 @@ def study_page() -> str:
     for name in study_keys.TABLES:
         title = "[[cell]]" if name == "cell" else f"[{name}]"
         text += f"## {title}\n\n"
-        found: Mapping[str, study_keys.Key] | None = known.get(name) or named.get(name)
+        found: Mapping[str, study_keys.TableKey] | None = known.get(name) or named.get(name)
         if found is None:
             text += OWN_NAMES[name] + "\n\n"
             continue

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import sys
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
@@ -217,6 +218,30 @@ def test_no_circle_of_files():
     files = dict(modules())
     graph = {name: set(files_imported(path, files)) - {name} for name, path in files.items()}
     graphlib.TopologicalSorter(graph).prepare()  # its CycleError names the files
+
+
+NAMESAKES = {
+    "Architecture": "fts.training names no fts.model: a protocol with the fields that it uses",
+    "CannotFit": "fts.training knows no runner; its error becomes that of the interface in fts.study",
+    "CellData": "fts.analysis names no fts.study: a protocol with the fields that it uses",
+    "DiskFull": "a checkpoint of fts.training, which knows no database, and the database's own",
+    "FtsCallback": "one for each library; a user imports the one of theirs",
+    "PatchTST": "the model, and the study that is named after it",
+    "Study": "fts.Study, what fts.create_study returns as Optuna does, and the base class of installed studies",
+    "Table": "fts.load(...).trials, and a table of the public interface",
+    "Trial": "what an objective receives, and its row",
+    "TrialSpec": "the flagship's is one of the runner's, with more fields",
+    "Worker": "the process, and its row",
+}
+
+
+def test_a_class_name_names_one_class():
+    found = defaultdict(set)
+    for name, path in modules():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].add(name)
+    assert {name: files for name, files in found.items() if len(files) > 1 and name not in NAMESAKES} == {}
 
 
 def test_no_folder_of_ours_has_a_standard_name():

@@ -27,7 +27,7 @@ with sigint_kills_silently():
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fts.tui.settings import Settings
+    from fts.tui.settings import MonitorSettings
 
 
 HANDED_OVER = "the database is locked: a process in the background makes the last change as soon as it is free"
@@ -170,7 +170,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def with_settings(given: argparse.Namespace, chosen: Settings) -> argparse.Namespace:
+def with_settings(given: argparse.Namespace, chosen: MonitorSettings) -> argparse.Namespace:
     """Fills in what the command line does not set: from $FTS_THEME, then the user's file, then the defaults."""
     if given.ascii is None:
         given.ascii = bool(chosen.ascii)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from fts.state.values import Change, Job
     from fts.tui.app import Monitor
-    from fts.tui.data.form_memory import Answer, FormMemory
+    from fts.tui.data.form_memory import CommandOutput, FormMemory
     from fts.tui.data.form_runs import FormRuns
 
 SETTLE_S = 0.3  # destructive keys are refused for this long after a screen or dialog appeared
@@ -226,7 +226,7 @@ class ActionRunner:
         form = EnqueueForm(app.path, folders, self._memory, self._runs, ascii_only=app.ascii_only)
         app.push_screen(form)
 
-    def _on_form_answer(self, answer: Answer) -> None:
+    def _on_form_answer(self, answer: CommandOutput) -> None:
         """Reports that a command of the form has ended. Called from a thread; the form may be closed by now."""
         self.app.post_message(Acted("form", f"{answer.summary} · e, then 4 shows all of it", failed=False))
 

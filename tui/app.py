@@ -14,7 +14,7 @@ from fts.jobs.actions.run import this_person
 from fts.jobs.status.sanitize import clean
 from fts.tui import terminal
 from fts.tui.action_runner import ActionRunner
-from fts.tui.cost import Cost
+from fts.tui.cost import MonitorCost
 from fts.tui.data.poller import Poller
 from fts.tui.data.reader import ReadRequest
 from fts.tui.data.readings import Readings
@@ -68,7 +68,7 @@ class Monitor(App[None]):
         locked: bool = False,
         keymap: Keymap | None = None,
     ) -> None:
-        self.cost = Cost()  # before super().__init__(), which asks for the driver class
+        self.cost = MonitorCost()  # before super().__init__(), which asks for the driver class
         super().__init__(ansi_color=theme.palette(palette).own)
         self.register_theme(theme_of(palette))
         self.set_reactive(App.theme, theme.of_textual(palette))  # now, so that the style sheet is parsed only once

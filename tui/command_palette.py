@@ -6,6 +6,7 @@ Commands can be typed with arguments: `note lost the cooling`, `move 7 top`, `ft
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.command import CommandInput, CommandList, CommandPalette, DiscoveryHit, Hit, Provider
@@ -34,7 +35,7 @@ MOST_JOBS = 500  # in one typed command
 
 
 @dataclass(frozen=True)
-class Entry:
+class PaletteLine:
     """One line of the palette."""
 
     id: str
@@ -46,13 +47,13 @@ class Entry:
 
 
 @dataclass
-class Found(Hit):
+class PaletteHit(Hit):
     """A hit with the query that it answers."""
 
     query: str = ""
 
 
-class Commands(Provider):
+class PaletteCommands(Provider):
     """Provides all commands of the monitor. Those that cannot run now show the reason."""
 
     async def startup(self) -> None:
@@ -66,20 +67,20 @@ class Commands(Provider):
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         if typed := typed_command(self._monitor, query):
-            yield Found(2.0, self._line(typed), typed.run, typed.label, self._below(typed), query)
+            yield PaletteHit(2.0, self._line(typed), typed.run, typed.label, self._below(typed), query)
         for entry in self._all:
             command = entry.twin if entry.twin.startswith("fts ") else ""
             scores = (matcher.match(entry.label), 0.9 * matcher.match(entry.id), 0.8 * matcher.match(command))
             score = 1.5 if query == entry.key else max(scores) * (0.5 if entry.id.startswith("theme ") else 1.0)
             if score > 0:
                 label = matcher.highlight(entry.label)
-                yield Found(score, self._line(entry, label), entry.run, entry.label, self._below(entry), query)
+                yield PaletteHit(score, self._line(entry, label), entry.run, entry.label, self._below(entry), query)
 
     @property
     def _monitor(self) -> Monitor:
         return cast("Monitor", self.app)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[PaletteLine]:
         """Yields the actions that can run now, then keys, screens and themes, then the actions that cannot run."""
         jobs = self._monitor.chosen()
         actions = [of_action(self._monitor, action, jobs) for action in ACTIONS]
@@ -87,7 +88,7 @@ class Commands(Provider):
         yield from of_looking(self._monitor)
         yield from (entry for entry in actions if entry.why_not)
 
-    def _line(self, entry: Entry, label: Content | None = None) -> Content:
+    def _line(self, entry: PaletteLine, label: Content | None = None) -> Content:
         """Formats one entry: key, name (`label` has the matching letters marked), command."""
         shown = self._monitor.ascii_only
         name = label if label is not None else Content(entry.label)
@@ -95,34 +96,35 @@ class Commands(Provider):
         parts = (formatting.fit(entry.key, KEY), name, pad, entry.twin)
         return Content.assemble(*(formatting.to_ascii(p) if shown and isinstance(p, str) else p for p in parts))
 
-    def _below(self, entry: Entry) -> Any:
+    def _below(self, entry: PaletteLine) -> Any:
         """Formats the second line: why the entry cannot run now; None if it can."""
         return Content(f"{' ' * KEY}not now: {entry.why_not}") if entry.why_not else None
 
 
-def of_action(app: Monitor, action: Action, jobs: Sequence[Job]) -> Entry:
+def of_action(app: Monitor, action: Action, jobs: Sequence[Job]) -> PaletteLine:
     """Makes the entry of an action for the chosen jobs."""
     why_not = app.action_runner.why_not(action, jobs)
-    return Entry(
+    return PaletteLine(
         action.id, action.label, lambda: app.action_runner.by_id(action.id), app.keymap.of_action(action),
         action.command(jobs), why_not,
     )  # fmt: skip
 
 
-def of_looking(app: Monitor) -> Iterator[Entry]:
+def of_looking(app: Monitor) -> Iterator[PaletteLine]:
     """Yields the entries that do not change the queue: screens, keys, themes."""
     for name in SCREENS:
         twin = f"fts snapshot --screen {name.lower()}"
         screen = f"show_{name.lower()}"
-        yield Entry(screen, f"screen {name}", lambda id=screen: app.do(id), app.keymap.shown(screen), twin)  # type: ignore[misc]
+        yield PaletteLine(screen, f"screen {name}", lambda id=screen: app.do(id), app.keymap.shown(screen), twin)  # type: ignore[misc]
     for key in bindings.KEYS:
         if key.id not in ("screen", "palette"):
-            yield Entry(key.id, key.label, lambda id=key.id: app.do(id), app.keymap.shown(key.id), key.help)  # type: ignore[misc]
-    yield Entry("about", "about", app.menus.about, "", "Versions, paths, and what this monitor costs.")
+            yield PaletteLine(key.id, key.label, lambda id=key.id: app.do(id), app.keymap.shown(key.id), key.help)  # type: ignore[misc]
+    yield PaletteLine("about", "about", app.menus.about, "", "Versions, paths, and what this monitor costs.")
     may = "Let this monitor write; it asks first."
-    yield Entry("writable", "writable", app.menus.writable, "", may, app.menus.why_not_writable())
+    yield PaletteLine("writable", "writable", app.menus.writable, "", may, app.menus.why_not_writable())
     for name in sorted(app.menus.themes()):
-        yield Entry(f"theme {name}", f"theme {name}", lambda name=name: app.menus.show_theme(name), "", "Colours.")  # type: ignore[misc]
+        show = partial(app.menus.show_theme, name)
+        yield PaletteLine(f"theme {name}", f"theme {name}", show, "", "Colours.")
 
 
 # ---------------------------------------------------------------- typed commands
@@ -138,7 +140,7 @@ def pattern_of(action: Action) -> re.Pattern[str]:
     return re.compile(r"(?:fts\s+)?" + r"\s+".join(parts) + r"\s*")
 
 
-def typed_command(app: Monitor, query: str) -> Entry | None:
+def typed_command(app: Monitor, query: str) -> PaletteLine | None:
     """Parses a command typed with its arguments. Returns its entry; None if the words match no command."""
     for action in ACTIONS:
         if "{" not in action.cli or (match := pattern_of(action).fullmatch(query)) is None:
@@ -153,7 +155,7 @@ def typed_command(app: Monitor, query: str) -> Entry | None:
         twin = action.command(jobs, **given)
         # When it is chosen the jobs are looked up again: the palette may have been open for hours.
         run: Callable[[], Any] = lambda: app.action_runner.begin(action, named_jobs(app, numbers) or [], **given)  # noqa: B023, E731  # the loop ends with the return below
-        return Entry(action.id, action.label, run, "", twin, app.action_runner.why_not(action, jobs))
+        return PaletteLine(action.id, action.label, run, "", twin, app.action_runner.why_not(action, jobs))
     return None
 
 
@@ -242,4 +244,4 @@ class Palette(CommandPalette, Modal[None]):
             return False
         hit = getattr(option, "hit", None)
         wanted = self.query_one(CommandInput).value.strip()
-        return (hit.query if isinstance(hit, Found) else "") == wanted
+        return (hit.query if isinstance(hit, PaletteHit) else "") == wanted

@@ -31,7 +31,7 @@ def without_openssl() -> Iterator[None]:
             del sys.modules[name]
 
 
-class Cost:
+class MonitorCost:
     """Counts CPU time and bytes since it was made."""
 
     def __init__(self) -> None:

@@ -87,7 +87,7 @@ SIGNS: tuple[Sign, ...] = (
 
 
 @dataclass(frozen=True)
-class Column:
+class Heading:
     """A column heading, as the table writes it, with its meaning."""
 
     head: str
@@ -95,37 +95,37 @@ class Column:
     screens: tuple[int, ...]
 
 
-COLUMNS: tuple[Column, ...] = (
-    Column("#", "Place in the order in which cells run.", (QUEUE,)),
-    Column("cell", "The values of the study's axes, such as 2M/h1.", (QUEUE,)),
-    Column("state", "What the cell or trial does: a word beside its glyph.", (QUEUE, TRIALS)),
-    Column("trials", "Ended trials of those that were requested.", (QUEUE,)),
-    Column("best AUC, best", "The best value so far of the metric in the heading.", (QUEUE,)),
-    Column("eta", "Time until it is expected to end; — means not known yet.", (QUEUE,)),
-    Column("now / why", "What it does now, or why it does not run.", (QUEUE,)),
-    Column("done by", "When it is expected to end, or when it ended.", (QUEUE,)),
-    Column("samples/s", "Speed of the running trial.", (QUEUE,)),
-    Column("t", "Number of the trial.", (TRIALS,)),
-    Column("AUC, value", "The trial's value: of its best step, on validation data.", (TRIALS,)),
-    Column("ep, step", "Steps that it has reported.", (TRIALS,)),
-    Column("time", "How long it ran; 12m+ still runs.", (TRIALS,)),
-    Column("lr, dropout, wd, warm", "Drawn parameters: learning rate, dropout, weight decay, steps of warm-up; of "
-           "other studies by their own names.", (TRIALS,)),
-    Column("architecture", "Width d, layers L, heads h, feed-forward ff.", (TRIALS,)),
-    Column("64x4", "Batch: 64 windows at once, 4 times before a step of the optimizer.", (TRIALS, HARDWARE, LOGS)),
-    Column("base +0.01?", "Difference to the best baseline; ? means that its 95 % interval includes 0.",
-           (QUEUE, RESULTS)),
-    Column("10★", "Number of ended trials, and the glyph of the cell's state.", (RESULTS,)),
-    Column("importance", "Share of the trials' order that each parameter explains alone.", (TRIALS, RESULTS)),
-    Column("chance, a random number", "The share that a parameter without any effect may have by chance.",
-           (TRIALS, RESULTS)),
-    Column("front", "How many trials no other beats in every goal.", (QUEUE,)),
-    Column("when", "Time of the event.", (EVENTS,)),
-    Column("who", "The person or worker that caused it.", (EVENTS,)),
-    Column("what", "Kind of event.", (EVENTS,)),
-    Column("message", "What happened, in words.", (EVENTS,)),
-    Column("chance to win", "Of the earlier trials that came this far, those that gained enough to beat the best.",
-           (QUEUE, CURVES)),
+COLUMNS: tuple[Heading, ...] = (
+    Heading("#", "Place in the order in which cells run.", (QUEUE,)),
+    Heading("cell", "The values of the study's axes, such as 2M/h1.", (QUEUE,)),
+    Heading("state", "What the cell or trial does: a word beside its glyph.", (QUEUE, TRIALS)),
+    Heading("trials", "Ended trials of those that were requested.", (QUEUE,)),
+    Heading("best AUC, best", "The best value so far of the metric in the heading.", (QUEUE,)),
+    Heading("eta", "Time until it is expected to end; — means not known yet.", (QUEUE,)),
+    Heading("now / why", "What it does now, or why it does not run.", (QUEUE,)),
+    Heading("done by", "When it is expected to end, or when it ended.", (QUEUE,)),
+    Heading("samples/s", "Speed of the running trial.", (QUEUE,)),
+    Heading("t", "Number of the trial.", (TRIALS,)),
+    Heading("AUC, value", "The trial's value: of its best step, on validation data.", (TRIALS,)),
+    Heading("ep, step", "Steps that it has reported.", (TRIALS,)),
+    Heading("time", "How long it ran; 12m+ still runs.", (TRIALS,)),
+    Heading("lr, dropout, wd, warm", "Drawn parameters: learning rate, dropout, weight decay, steps of warm-up; of "
+            "other studies by their own names.", (TRIALS,)),
+    Heading("architecture", "Width d, layers L, heads h, feed-forward ff.", (TRIALS,)),
+    Heading("64x4", "Batch: 64 windows at once, 4 times before a step of the optimizer.", (TRIALS, HARDWARE, LOGS)),
+    Heading("base +0.01?", "Difference to the best baseline; ? means that its 95 % interval includes 0.",
+            (QUEUE, RESULTS)),
+    Heading("10★", "Number of ended trials, and the glyph of the cell's state.", (RESULTS,)),
+    Heading("importance", "Share of the trials' order that each parameter explains alone.", (TRIALS, RESULTS)),
+    Heading("chance, a random number", "The share that a parameter without any effect may have by chance.",
+            (TRIALS, RESULTS)),
+    Heading("front", "How many trials no other beats in every goal.", (QUEUE,)),
+    Heading("when", "Time of the event.", (EVENTS,)),
+    Heading("who", "The person or worker that caused it.", (EVENTS,)),
+    Heading("what", "Kind of event.", (EVENTS,)),
+    Heading("message", "What happened, in words.", (EVENTS,)),
+    Heading("chance to win", "Of the earlier trials that came this far, those that gained enough to beat the best.",
+            (QUEUE, CURVES)),
 )  # fmt: skip
 
 # Field of the palette: (name of the colour, what has it). No information is shown by a colour alone.
@@ -146,5 +146,5 @@ def signs_of(screen: int) -> list[Sign]:
     return [sign for sign in SIGNS if screen in sign.screens]
 
 
-def columns_of(screen: int) -> list[Column]:
+def columns_of(screen: int) -> list[Heading]:
     return [column for column in COLUMNS if screen in column.screens]

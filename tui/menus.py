@@ -109,9 +109,9 @@ class Menus:
 
 def commands() -> type[Provider]:
     """Loads and returns the palette's provider; called when the palette opens."""
-    from fts.tui.command_palette import Commands
+    from fts.tui.command_palette import PaletteCommands
 
-    return Commands
+    return PaletteCommands
 
 
 def version(package: str) -> str:

@@ -369,12 +369,12 @@ def _served() -> int:
         run,
         with_settings,
     )
-    from fts.tui.settings import BadSettings, Settings, file, read
+    from fts.tui.settings import BadSettings, MonitorSettings, file, read
 
     try:
         chosen = read(file())
     except BadSettings:  # `fts serve` refuses a bad file, so it was changed since; watching works without it
-        chosen = Settings()
+        chosen = MonitorSettings()
     given = with_settings(arguments(), chosen)
     given.readonly, given.locked = True, True
     return run(given)

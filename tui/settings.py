@@ -20,7 +20,7 @@ from fts.state.files import home, why_unreadable
 from fts.tui import keymap
 from fts.tui.keymap import BadKeys, Keymap, nearest
 from fts.tui.render import theme
-from fts.tui.render.theme import Palette
+from fts.tui.render.theme import ThemeColours
 
 TABLES = ("monitor", "theme", "keys")
 OPTIONS = ("ascii", "mouse")
@@ -33,7 +33,7 @@ class BadSettings(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
+class MonitorSettings:
     """The settings of the file; None: not set."""
 
     keymap: Keymap = field(default_factory=Keymap)
@@ -48,13 +48,13 @@ def file(environ: Mapping[str, str] = os.environ) -> Path:
     return (Path(base) if Path(base).is_absolute() else home() / ".config") / "fts" / "monitor.toml"
 
 
-def read(path: Path) -> Settings:
+def read(path: Path) -> MonitorSettings:
     """Reads the file; returns the defaults if there is none. Raises BadSettings."""
     try:
         with path.open("rb") as opened:
             data = opened.read(LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
-        return Settings()
+        return MonitorSettings()
     except OSError as error:
         raise BadSettings(f"{path} cannot be read: {why_unreadable(error, path)}") from None
     if len(data) > LARGEST:
@@ -65,7 +65,7 @@ def read(path: Path) -> Settings:
         raise BadSettings(f"{path} is not UTF-8 text") from None
 
 
-def parsed(text: str, name: str) -> Settings:
+def parsed(text: str, name: str) -> MonitorSettings:
     """Parses the text of the file `name`. Raises BadSettings."""
     import tomllib  # here, not above: few users have such a file
 
@@ -100,7 +100,7 @@ class Wrong(Exception):
         self.at = at
 
 
-def _settings(tables: Mapping[str, Any]) -> Settings:
+def _settings(tables: Mapping[str, Any]) -> MonitorSettings:
     for table, content in tables.items():
         if table not in TABLES:
             place = keymap.defaults().keys() | set(OPTIONS)
@@ -114,7 +114,7 @@ def _settings(tables: Mapping[str, Any]) -> Settings:
             raise Wrong(f"[monitor] has {name!r}, expected ascii or mouse{nearest(name, OPTIONS)}", "monitor", name)
         if not isinstance(value, bool):
             raise Wrong(f"{name} is {quoted(value)}, expected true or false", "monitor", name)
-    return Settings(_keys(tables.get("keys", {})), _theme(tables.get("theme", {})), **options)
+    return MonitorSettings(_keys(tables.get("keys", {})), _theme(tables.get("theme", {})), **options)
 
 
 def _keys(table: Mapping[str, Any]) -> Keymap:
@@ -134,7 +134,7 @@ def _keys(table: Mapping[str, Any]) -> Keymap:
 
 def roles() -> tuple[str, ...]:
     """Returns the names of the colours that a user may set."""
-    return tuple(each.name for each in fields(Palette) if each.type == "str" and each.name != "name")
+    return tuple(each.name for each in fields(ThemeColours) if each.type == "str" and each.name != "name")
 
 
 def _theme(table: Mapping[str, Any]) -> str | None:
@@ -189,7 +189,7 @@ def line_of(text: str, table: str, key: str = "") -> int:
 # ---------------------------------------------------------------- the file to begin with
 
 
-def written(settings: Settings, path: Path) -> str:
+def written(settings: MonitorSettings, path: Path) -> str:
     """Returns a complete file with all present settings, for `fts-tui --keys`."""
     rows = [
         f"# {path}: keys and colours of fts-tui. A line that begins with # has no effect.",
@@ -218,7 +218,7 @@ def _option(name: str, value: bool | None, default: bool, help: str) -> str:
     return f"{'# ' if value is None else ''}{name} = {str(default if value is None else value).lower()}  # {help}"
 
 
-def _colours(settings: Settings) -> list[str]:
+def _colours(settings: MonitorSettings) -> list[str]:
     own = settings.theme == theme.USER
     palette = theme.palette(theme.USER) if own else theme.DARK
     return [f'{"" if own else "# "}{role} = "{getattr(palette, role)}"' for role in roles()]

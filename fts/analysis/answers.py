@@ -11,7 +11,7 @@ from fts.analysis.scaling import FEWEST_SIZES
 
 if TYPE_CHECKING:
     from fts.analysis.summarise import CellSummary, Group
-    from fts.analysis.walked import Comparison, Walked
+    from fts.analysis.walked import WalkComparison, Walked
     from fts.scores.intervals import Difference, Interval
 
 
@@ -96,7 +96,7 @@ def _of_group(group: Group, walks: tuple[Walked, ...]) -> list[Walked]:
     return [w for w in walks if (w.row.task, w.row.tier) == (group.task, group.tier)]
 
 
-def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Comparison | None]], rival: str) -> Answer:
+def _by_folds(group: Group, question: str, judged: list[tuple[Walked, WalkComparison | None]], rival: str) -> Answer:
     """Answers from the winners' walk-forward folds."""
     compared = [(walk, beside) for walk, beside in judged if beside is not None]
     folds = judged[0][0].row.folds

@@ -30,7 +30,7 @@ ENDED = ("complete", "pruned", "failed")  # of a trial
 PREDICTION_COLUMNS = ("date", "y", "p")
 
 
-class BadPredictions(ValueError):
+class BadPredictionsFile(ValueError):
     """A predictions file has not the format that a trial writes."""
 
 
@@ -194,12 +194,12 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     """Returns a trial's predictions.parquet: date (sorted, unique), y (0/1) and p in [0, 1]. Raises BadPredictions."""
     frame = pd.read_parquet(path)
     if lacking := [column for column in PREDICTION_COLUMNS if column not in frame]:
-        raise BadPredictions(f"{path} has no columns {', '.join(lacking)}; expected date, y and p")
+        raise BadPredictionsFile(f"{path} has no columns {', '.join(lacking)}; expected date, y and p")
     if frame.empty:
-        raise BadPredictions(f"{path} has no days; run the trial again")
+        raise BadPredictionsFile(f"{path} has no days; run the trial again")
     frame = frame[list(PREDICTION_COLUMNS)].assign(date=pd.to_datetime(frame["date"])).sort_values("date")
     if frame["date"].duplicated().any() or frame.isna().to_numpy().any() or not frame["p"].between(0, 1).all():
-        raise BadPredictions(f"{path} has duplicate days, gaps, or probabilities outside 0..1; run the trial again")
+        raise BadPredictionsFile(f"{path} has duplicate days, gaps, or probabilities outside 0..1; run the trial again")
     if not frame["y"].isin((0, 1)).all():
-        raise BadPredictions(f"{path} has labels other than 0 and 1; run the trial again")
+        raise BadPredictionsFile(f"{path} has labels other than 0 and 1; run the trial again")
     return frame.reset_index(drop=True)

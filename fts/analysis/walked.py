@@ -27,7 +27,7 @@ FEWEST = 250  # days before the search's validation part; with fewer they are no
 
 
 @dataclass(frozen=True)
-class Comparison:
+class WalkComparison:
     """Walked winner minus its strongest rivals on the same days; the intervals include days and seeds."""
 
     rival: BaselineRow  # with the highest AUC
@@ -51,8 +51,8 @@ class Walked:
     auc: Interval
     loss: Interval
     by_fold: tuple[float, ...]  # AUC, mean over the seeds
-    baseline: Comparison | None  # with the highest AUC on these folds
-    forecast: Comparison | None  # the volatility forecast with the highest AUC
+    baseline: WalkComparison | None  # with the highest AUC on these folds
+    forecast: WalkComparison | None  # the volatility forecast with the highest AUC
 
     @property
     def has_several_seeds(self) -> bool:
@@ -64,7 +64,7 @@ class Walked:
         """Returns 4of6, as `fts replicate` accepts it."""
         return self.row.walk_task.partition("walk-forward:")[2].split(" ")[0]
 
-    def verdict(self, beside: Comparison | None, looks: int) -> str:
+    def verdict(self, beside: WalkComparison | None, looks: int) -> str:
         """Returns above | below | open, of `looks` winners; above needs it before its search's days and two seeds."""
         if beside is None or not self.has_several_seeds:
             return "open"
@@ -111,7 +111,7 @@ def _evaluated(row: WalkRow, rivals: Sequence[BaselineRow]) -> Walked:
 
 def _compare_rivals(
     row: WalkRow, known: Sequence[tuple[BaselineRow, np.ndarray]], before: np.ndarray
-) -> Comparison | None:
+) -> WalkComparison | None:
     """Compares the winner with the rivals of the highest AUC and of the lowest loss, which may differ."""
     if not known:
         return None
@@ -126,7 +126,7 @@ def _compare_rivals(
     lowest, q = min(known, key=lambda one: score("log_loss", one[1]))
     ahead = _before(row, p, before, row.lucks["auc"])
     losses = score("log_loss", q), minus("log_loss", q)
-    return Comparison(rival, score("auc", p), minus("auc", p), lowest, *losses, ahead)
+    return WalkComparison(rival, score("auc", p), minus("auc", p), lowest, *losses, ahead)
 
 
 def _before(row: WalkRow, p: np.ndarray, before: np.ndarray, luck: Luck | None) -> Interval | None:
@@ -201,7 +201,7 @@ def _row(one: Walked, new: bool) -> Row:
     ]
 
 
-def _of(beside: Comparison | None) -> str:
+def _of(beside: WalkComparison | None) -> str:
     return "" if beside is None else f"{beside.rival.result.name}: {beside.rival_auc:.3f}"
 
 

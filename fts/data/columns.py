@@ -66,7 +66,7 @@ _TUPLE = re.compile(r"\(\s*['\"]?(.*?)['\"]?\s*,\s*['\"]?(.*?)['\"]?\s*\)")
 
 
 @dataclass(frozen=True)
-class Header:
+class FileHeader:
     """The columns of a file: names as written, and their tickers if the header has them."""
 
     names: tuple[str, ...]
@@ -95,7 +95,7 @@ def recognised(row: Sequence[str]) -> int:
     return len({field for cell in row if (field := field_of(cell) or _split_name(cell)[0])})
 
 
-def with_tickers(names: Sequence[str]) -> Header:
+def with_tickers(names: Sequence[str]) -> FileHeader:
     """Splits names such as AAPL.Open, Close_AAPL or ('Close', 'AAPL') into field and ticker."""
     found = [(None, None) if field_of(name) else _split_name(name) for name in names]
     counts: dict[str, int] = {}
@@ -106,7 +106,7 @@ def with_tickers(names: Sequence[str]) -> Header:
     for i, (field, ticker) in enumerate(found):
         if field and ticker and counts[ticker] >= 3:
             names_[i], tickers[i] = field, ticker  # type: ignore[call-overload]  # a list of None grows into names
-    return Header(tuple(names_), tuple(tickers))
+    return FileHeader(tuple(names_), tuple(tickers))
 
 
 def _split_name(name: str) -> tuple[str | None, str | None]:
@@ -185,7 +185,7 @@ def columns_are(names: Sequence[str]) -> str:
     return f"the columns are {', '.join(name[:40] or '(no name)' for name in names[:20])}{more}"
 
 
-def source_of(header: Header) -> str:
+def source_of(header: FileHeader) -> str:
     """Names the public source with this header; `a plain table` if unknown."""
     names = [name.strip() for name in header.names]
     plain = {plain_name(name) for name in names}

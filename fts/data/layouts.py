@@ -11,10 +11,10 @@ import pandas as pd
 
 from fts.data.amounts import decimal_sign, is_null, read_numbers
 from fts.data.bars import refuse_swapped
-from fts.data.columns import COLUMNS, PRICES, Header, columns_are, field_of, pick_columns, plain_name, source_of
+from fts.data.columns import COLUMNS, PRICES, FileHeader, columns_are, field_of, pick_columns, plain_name, source_of
 from fts.data.dates import looks_like_day, read_days
 from fts.data.faults import BadBars
-from fts.data.table import Table, is_number, plural_s, read_table, text_of
+from fts.data.table import TextTable, is_number, plural_s, read_table, text_of
 from fts.data.text import SEPARATOR_NAMES
 from fts.raising import quoted
 
@@ -58,7 +58,7 @@ def read_file(path: Path, reading: ReadOptions, wanted: tuple[str, ...] = COLUMN
     return _frame(read_table(path, reading.columns), reading, wanted, path.name)
 
 
-def _frame(table: Table, reading: ReadOptions, wanted: tuple[str, ...], origin: str) -> tuple[pd.DataFrame, Layout]:
+def _frame(table: TextTable, reading: ReadOptions, wanted: tuple[str, ...], origin: str) -> tuple[pd.DataFrame, Layout]:
     table = _of_ticker(table, reading, origin)
     found = pick_columns(table.header.names, reading.columns, origin)
     _require(found, wanted, table.header.names, origin)
@@ -89,7 +89,7 @@ def _frame(table: Table, reading: ReadOptions, wanted: tuple[str, ...], origin: 
     return frame, Layout(source_of(table.header), order, form, text, mapped, adjusted, tuple(notes), table.name)
 
 
-def _of_ticker(table: Table, reading: ReadOptions, origin: str) -> Table:
+def _of_ticker(table: TextTable, reading: ReadOptions, origin: str) -> TextTable:
     """Selects the columns of one ticker, if the header names tickers."""
     known = list(dict.fromkeys(ticker for ticker in table.header.tickers if ticker))
     if not known:
@@ -99,7 +99,7 @@ def _of_ticker(table: Table, reading: ReadOptions, origin: str) -> Table:
     else:
         chosen = known[0]
     kept = [i for i, ticker in enumerate(table.header.tickers) if ticker in (None, chosen)]
-    header = Header(tuple(table.header.names[i] for i in kept), (chosen,) * len(kept), table.header.lines)
+    header = FileHeader(tuple(table.header.names[i] for i in kept), (chosen,) * len(kept), table.header.lines)
     note = f"{chosen}, one of {len(known)} in the file" if len(known) > 1 else f"the header names {chosen}"
     columns = [table.columns[i] for i in kept]
     return replace(table, header=header, columns=columns, notes=(*table.notes, note), name=chosen)
@@ -118,7 +118,7 @@ def _chosen(known: Sequence[str], name: str | None, what: str, origin: str) -> s
     raise BadBars(f"{origin}: no stock is called {quoted(name, 40)}; the file has {listed}")
 
 
-def _of_name(table: Table, found: dict[str, int], reading: ReadOptions, origin: str) -> Table:
+def _of_name(table: TextTable, found: dict[str, int], reading: ReadOptions, origin: str) -> TextTable:
     """Selects the rows of one stock, if a column names the stock of each row."""
     if "Name" not in found:
         if reading.name is not None and not any(table.header.tickers):
@@ -147,7 +147,7 @@ def _require(found: dict[str, int], wanted: tuple[str, ...], names: Sequence[str
         )
 
 
-def _trimmed(table: Table, found: dict[str, int], prices: list[str]) -> Table:
+def _trimmed(table: TextTable, found: dict[str, int], prices: list[str]) -> TextTable:
     """Drops units below the header and a footer: rows there without a date and without a price."""
     if table.columns[found["Date"]].dtype != object:
         return table
@@ -168,7 +168,7 @@ def _is_price(cell: object) -> bool:
     return is_number(cell) if isinstance(cell, str) else isinstance(cell, float | int | np.number) and cell == cell
 
 
-def _days(table: Table, i: int, reading: ReadOptions, origin: str) -> tuple[np.ndarray, str]:
+def _days(table: TextTable, i: int, reading: ReadOptions, origin: str) -> tuple[np.ndarray, str]:
     column = table.columns[i]
     if np.issubdtype(column.dtype, np.datetime64):
         days, form = column.astype("datetime64[D]"), "times"
@@ -187,12 +187,12 @@ def _days(table: Table, i: int, reading: ReadOptions, origin: str) -> tuple[np.n
     return read.values, read.form
 
 
-def _decimal(table: Table, found: dict[str, int], prices: list[str], origin: str) -> str:
+def _decimal(table: TextTable, found: dict[str, int], prices: list[str], origin: str) -> str:
     texts = {name: table.texts(i) for name, i in found.items() if table.columns[i].dtype == object}
     return decimal_sign([texts[name] for name in prices if name in texts], texts.get("Volume", []), origin)
 
 
-def _values(table: Table, i: int, decimal: str) -> np.ndarray:
+def _values(table: TextTable, i: int, decimal: str) -> np.ndarray:
     """Returns float64, or objects with the text of cells that are not numbers, so that an error can show it."""
     column = table.columns[i]
     if column.dtype != object:
@@ -210,14 +210,14 @@ def _floats(values: np.ndarray) -> np.ndarray:
     return pd.to_numeric(pd.Series(values), errors="coerce").to_numpy()
 
 
-def _empty(table: Table, i: int) -> bool:
+def _empty(table: TextTable, i: int) -> bool:
     column = table.columns[i]
     return bool(
         all(is_null(cell) for cell in column) if column.dtype == object else np.isnan(column.astype(float)).all()
     )
 
 
-def _two_volumes(table: Table, found: dict[str, int], values: dict[str, np.ndarray], decimal: str) -> None:
+def _two_volumes(table: TextTable, found: dict[str, int], values: dict[str, np.ndarray], decimal: str) -> None:
     """Uses the tick volume if the volume is 0: MetaTrader writes 0 for currencies, and the number of price changes."""
     ticks = [i for i, name in enumerate(table.header.names) if plain_name(name) in ("tickvol", "tickvolume")]
     volume = values["Volume"]
@@ -227,7 +227,7 @@ def _two_volumes(table: Table, found: dict[str, int], values: dict[str, np.ndarr
 
 
 def _adjusted(
-    table: Table,
+    table: TextTable,
     found: dict[str, int],
     reading: ReadOptions,
     values: dict[str, np.ndarray],
@@ -261,7 +261,7 @@ def _adjusted(
 
 
 def _with_prices(
-    frame: pd.DataFrame, table: Table, found: dict[str, int], prices: list[str], notes: list[str]
+    frame: pd.DataFrame, table: TextTable, found: dict[str, int], prices: list[str], notes: list[str]
 ) -> pd.DataFrame:
     """Drops days without any price: Yahoo's null rows, and its lines of dividends and splits."""
     none, event = np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
@@ -282,7 +282,9 @@ def _with_prices(
     return frame[~none]
 
 
-def _oldest_first(frame: pd.DataFrame, table: Table, found: dict[str, int], origin: str) -> tuple[pd.DataFrame, str]:
+def _oldest_first(
+    frame: pd.DataFrame, table: TextTable, found: dict[str, int], origin: str
+) -> tuple[pd.DataFrame, str]:
     """Reverses a file with the newest row first. Raises BadBars for a day that occurs twice with different prices."""
     step = np.diff(frame["Date"].to_numpy().astype("datetime64[D]")).astype(int)
     if len(step) and (step < 0).all():
@@ -300,7 +302,7 @@ def _oldest_first(frame: pd.DataFrame, table: Table, found: dict[str, int], orig
     return frame, "oldest first"
 
 
-def _series_column(table: Table, found: dict[str, int]) -> str:
+def _series_column(table: TextTable, found: dict[str, int]) -> str:
     """Suggests the option that helps: the column that may name the stocks, or one bar per day."""
     for i, name in enumerate(table.header.names):
         if i in found.values() or table.columns[i].dtype != object or field_of(name) == "Date":

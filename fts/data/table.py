@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fts.data.amounts import read_numbers
-from fts.data.columns import COLUMNS, Header, field_of, plain_name, recognised, with_tickers
+from fts.data.columns import COLUMNS, FileHeader, field_of, plain_name, recognised, with_tickers
 from fts.data.dates import looks_like_day
 from fts.data.faults import BadBars
 from fts.data.text import read_cells
@@ -24,10 +24,10 @@ HEADER_WITHIN = 50  # rows: some sources write titles and addresses above the he
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A file as columns of text cells, numbers or times."""
 
-    header: Header
+    header: FileHeader
     columns: list[np.ndarray]
     text: str  # encoding of the text
     numbers: np.ndarray  # row numbers in the file, from 1
@@ -35,7 +35,7 @@ class Table:
     notes: tuple[str, ...] = ()
     name: str | None = None  # of the chosen stock
 
-    def rows(self, kept: np.ndarray, *notes: str) -> Table:
+    def rows(self, kept: np.ndarray, *notes: str) -> TextTable:
         cut = [column[kept] for column in self.columns]
         return replace(self, columns=cut, numbers=self.numbers[kept], notes=(*self.notes, *notes))
 
@@ -43,7 +43,7 @@ class Table:
         return [text_of(cell) for cell in self.columns[i]]
 
 
-def read_table(path: Path, asked: Mapping[str, str]) -> Table:
+def read_table(path: Path, asked: Mapping[str, str]) -> TextTable:
     """Reads the table of a file; `asked`: column names given by the user, which identify the header. Raises BadBars."""
     return _parquet(path) if is_parquet(path) else _csv(path, asked)
 
@@ -55,7 +55,7 @@ def is_parquet(path: Path) -> bool:
     return start == b"PAR1" or (not start and path.suffix.lower() == ".parquet")
 
 
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path) -> TextTable:
     try:
         return _of_frame(pd.read_parquet(path))
     except (ValueError, OSError, TypeError) as error:  # pyarrow's parse errors are ValueErrors
@@ -63,7 +63,7 @@ def _parquet(path: Path) -> Table:
         raise BadBars(f"{path.name}: cannot be read as parquet ({reason})") from None
 
 
-def _of_frame(frame: pd.DataFrame) -> Table:
+def _of_frame(frame: pd.DataFrame) -> TextTable:
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.copy(deep=False)
         frame.index = frame.index.set_names(
@@ -76,7 +76,7 @@ def _of_frame(frame: pd.DataFrame) -> Table:
     else:
         header = with_tickers([str(name) for name in frame.columns])
     columns = [_array(frame.iloc[:, i]) for i in range(frame.shape[1])]
-    return Table(header, columns, "parquet", np.arange(1, len(frame) + 1))
+    return TextTable(header, columns, "parquet", np.arange(1, len(frame) + 1))
 
 
 def _index_name(index: pd.Index, level: int) -> str:
@@ -84,7 +84,7 @@ def _index_name(index: pd.Index, level: int) -> str:
     return "Date" if isinstance(values, pd.DatetimeIndex) or (len(values) and looks_like_day(str(values[0]))) else ""
 
 
-def _levels(labels: list[tuple[str, ...]]) -> Header:
+def _levels(labels: list[tuple[str, ...]]) -> FileHeader:
     """Returns a header for columns of two levels: fields and tickers, in either order."""
     first = sum(field_of(label[0]) is not None for label in labels)
     second = sum(field_of(label[1]) is not None for label in labels)
@@ -94,7 +94,7 @@ def _levels(labels: list[tuple[str, ...]]) -> Header:
         for label in labels
     ]
     tickers = [None if field_of(name) == "Date" else label[other] for name, label in zip(names, labels, strict=True)]
-    return Header(tuple(names), tuple(tickers), 2)
+    return FileHeader(tuple(names), tuple(tickers), 2)
 
 
 def _array(column: pd.Series) -> np.ndarray:
@@ -117,7 +117,7 @@ def text_of(cell: object) -> str:
     return str(cell).strip()
 
 
-def _csv(path: Path, asked: Mapping[str, str]) -> Table:
+def _csv(path: Path, asked: Mapping[str, str]) -> TextTable:
     read = read_cells(path, lambda rows: max((_like_header(row, asked) for row in rows[:HEADER_WITHIN]), default=0))
     rows, notes = read.rows, list(read.notes)
     scores = [_like_header(row, asked) for row in rows[:HEADER_WITHIN]]
@@ -142,7 +142,7 @@ def _csv(path: Path, asked: Mapping[str, str]) -> Table:
             )
     filled = [row[:width] + [""] * (width - len(row)) for row in body]
     columns = [np.array([row[i] for row in filled], dtype=object) for i in range(width)]
-    table = Table(header, columns, read.encoding, numbers, read.separator, tuple(notes))
+    table = TextTable(header, columns, read.encoding, numbers, read.separator, tuple(notes))
     return _without_repeats(table)
 
 
@@ -151,7 +151,7 @@ def _like_header(row: Sequence[str], asked: Mapping[str, str]) -> int:
     return recognised(row) + len(wanted & ({plain_name(cell) for cell in row} - {""}))
 
 
-def _header(rows: list[list[str]], at: int) -> tuple[Header, int]:
+def _header(rows: list[list[str]], at: int) -> tuple[FileHeader, int]:
     """Returns the header that starts or ends in row `at`, and the row where the data starts."""
     names, start = rows[at], at + 1
     below = rows[at + 1] if at + 1 < len(rows) else []
@@ -173,7 +173,7 @@ def _header(rows: list[list[str]], at: int) -> tuple[Header, int]:
         None if field_of(name) in (None, "Date") or i >= len(tickers) else tickers[i] or None
         for i, name in enumerate(names)
     ]
-    return Header(tuple(names), tuple(known), lines), start
+    return FileHeader(tuple(names), tuple(known), lines), start
 
 
 def _names_tickers(names: list[str], row: list[str], spread: bool = False) -> bool:
@@ -199,16 +199,16 @@ def is_number(cell: str) -> bool:
     return bool(np.isfinite(read_numbers([cell], ".")[0]) or np.isfinite(read_numbers([cell], ",")[0]))
 
 
-def _no_header(rows: list[list[str]], asked: Mapping[str, str], origin: str) -> tuple[Header, int]:
+def _no_header(rows: list[list[str]], asked: Mapping[str, str], origin: str) -> tuple[FileHeader, int]:
     """Returns columns in MetaTrader's order (Date, time, Open, High, Low, Close, Volume), or positions as asked.
 
     A first line of words above a line with a date is a header in an unknown language.
     """
     first = rows[0]
     if len(rows) > 1 and len(first) > 1 and all(first) and not any(map(is_number, first)) and _is_dated(rows[1]):
-        return Header(tuple(first), (None,) * len(first)), 1
+        return FileHeader(tuple(first), (None,) * len(first)), 1
     if asked and all(name.isdecimal() for name in asked.values()):
-        return Header(tuple(str(i) for i in range(1, len(first) + 1)), (None,) * len(first), 0), 0
+        return FileHeader(tuple(str(i) for i in range(1, len(first) + 1)), (None,) * len(first), 0), 0
     timed = len(first) > 1 and ":" in first[1] and not looks_like_day(first[1])
     begin = 2 if timed else 1
     numbers = 0
@@ -222,31 +222,31 @@ def _no_header(rows: list[list[str]], asked: Mapping[str, str], origin: str) -> 
             "date=1,open=2,high=3,low=4,close=5,volume=6"
         )
     names = ["Date", *(["clock"] if timed else []), *COLUMNS[:numbers]]
-    return Header(tuple(names), (None,) * len(names), 0), 0
+    return FileHeader(tuple(names), (None,) * len(names), 0), 0
 
 
 def _is_dated(row: list[str]) -> bool:
     return any(_is_day(cell) for cell in row)
 
 
-def _unnamed_index(header: Header, body: list[list[str]], asked: Mapping[str, str]) -> Header:
+def _unnamed_index(header: FileHeader, body: list[list[str]], asked: Mapping[str, str]) -> FileHeader:
     """Names the first column, which R and pandas leave blank or out, Date if no other column has dates."""
     names, tickers = list(header.names), list(header.tickers)
     if body and all(len(row) == len(names) + 1 and row[-1] for row in body[:20]):
         names, tickers = ["", *names], [None, *tickers]
     if "date" in asked or any(field_of(name) == "Date" for name in names) or not body:
-        return Header(tuple(names), tuple(tickers), header.lines)
+        return FileHeader(tuple(names), tuple(tickers), header.lines)
     dated = [i for i in range(len(names)) if all(len(row) > i and _is_day(row[i]) for row in body[:5])]
     if len(dated) == 1 and field_of(names[dated[0]]) is None:
         names[dated[0]] = "Date"
-    return Header(tuple(names), tuple(tickers), header.lines)
+    return FileHeader(tuple(names), tuple(tickers), header.lines)
 
 
 def _is_day(cell: str) -> bool:
     return looks_like_day(cell) and not cell.lstrip("-").isdecimal() and not is_number(cell)
 
 
-def _without_repeats(table: Table) -> Table:
+def _without_repeats(table: TextTable) -> TextTable:
     """Drops repeated header lines, where one file was appended to another."""
     known = [i for i, name in enumerate(table.header.names) if field_of(name) is not None][:6]
     if not known or not len(table.numbers):

@@ -34,7 +34,7 @@ PATIENCE_S = 180.0  # for one step of 20M on a slow machine, including the impor
 
 
 @dataclass(frozen=True)
-class Checked:
+class DryRunResult:
     """What the dry run of one cell found."""
 
     cell: CellSpec
@@ -42,7 +42,7 @@ class Checked:
     found: str  # what was tested, as a sentence
 
 
-def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
+def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[DryRunResult]:
     """Yields one result per cell. One process serves all cells of a kind, because importing torch takes seconds."""
     with tempfile.TemporaryDirectory(prefix="fts-dry-run-") as folder, contextlib.ExitStack() as stack:
         tried: dict[tuple[str, ...], _TrialProcess] = {}
@@ -99,7 +99,7 @@ class _TrialProcess:
         self._number = 0
         self._took_s = 0.0
 
-    def check(self, cell: CellSpec) -> Checked:
+    def check(self, cell: CellSpec) -> DryRunResult:
         params = first_params(cell)
         self._number += 1
         spec = TrialSpec(
@@ -120,9 +120,9 @@ class _TrialProcess:
             self.close()
             problem = str(error)
         if problem:
-            return Checked(cell, problem, "one step failed")
+            return DryRunResult(cell, problem, "one step failed")
         what = params.get("architecture") or params.get("model")
-        return Checked(cell, None, f"one step of {what} in {self._took_s:.1f} s")
+        return DryRunResult(cell, None, f"one step of {what} in {self._took_s:.1f} s")
 
     def _one_step(self, spec: TrialSpec) -> str | None:
         """Runs one step. Returns None if the trial process reports a result, else the problem.
@@ -174,7 +174,7 @@ def first_params(cell: CellSpec) -> dict[str, object]:
     return suggest(cell.space, [], cell.seed, 0, cell.sampler, Direction(cell.direction))
 
 
-def check_on_paper(cell: CellSpec) -> Checked:
+def check_on_paper(cell: CellSpec) -> DryRunResult:
     """Checks every architecture of a large cell without allocating it: counted size, formula and budget must agree."""
     import torch  # here, not above: seconds, and only the large budgets need it
 
@@ -189,7 +189,7 @@ def check_on_paper(cell: CellSpec) -> Checked:
         config = model_config(cell, name, n_features)
         formula = count_parameters(config)
         if not fits(cell.budget, formula):
-            return Checked(
+            return DryRunResult(
                 cell, f"{name} has {formula:,} parameters, which does not fit the budget {cell.budget}", "counted"
             )
         smallest = min(smallest or (formula, name), (formula, name))
@@ -198,8 +198,10 @@ def check_on_paper(cell: CellSpec) -> Checked:
     with torch.device("meta"):
         counted = sum(parameter.numel() for parameter in PatchTST(config).parameters())
     if counted != smallest[0]:
-        return Checked(cell, f"{smallest[1]} has {counted:,} parameters, the formula says {smallest[0]:,}", "counted")
-    return Checked(cell, None, f"{len(names)} architectures counted, the smallest {smallest[1]} has {counted:,}")
+        return DryRunResult(
+            cell, f"{smallest[1]} has {counted:,} parameters, the formula says {smallest[0]:,}", "counted"
+        )
+    return DryRunResult(cell, None, f"{len(names)} architectures counted, the smallest {smallest[1]} has {counted:,}")
 
 
 def features_of(cell: CellSpec) -> int:

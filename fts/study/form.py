@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.api.form import CHOICE, EXTENDS, NEW, CellNow, Field
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.form import cost, fields
-from fts.jobs.form.offers import Offer, Seen
+from fts.jobs.form.offers import Offer, SeenCells
 from fts.jobs.records.questions import enqueued_sentence
 from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
@@ -38,7 +38,7 @@ CHECKPOINTS = 24  # bytes per parameter in two checkpoints: weights and both mom
 
 
 @dataclass
-class _Chosen(Seen):
+class _Chosen(SeenCells):
     trials: int = 0
     pruner: str = "none"
     after: float = 0.0  # what follows the search of a new cell, in units of its trials
@@ -58,7 +58,7 @@ class MatrixOffer(Offer):
     def _words(self, typed: Mapping[str, str]) -> list[str]:
         return fields.words_of(self.command, {**FIRST, **typed}, LEAVE)
 
-    def see(self, typed: Mapping[str, str]) -> Seen:
+    def see(self, typed: Mapping[str, str]) -> SeenCells:
         with self.command.make_context("enqueue", ["2M/h1", *self._words(typed)], obj=self.places) as context:
             given = dict(context.params)
             task, again = given["task"], bool(given["again"])
@@ -75,10 +75,10 @@ class MatrixOffer(Offer):
         after = trials_after(seeds, None if folds == NO_FOLDS or cells[0].cv else folds)
         return _Chosen(cells, now, [], cells[0].trials, cells[0].pruner, after)
 
-    def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def words(self, typed: Mapping[str, str], seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         return [*ticked, *self._words(typed)]
 
-    def sentences(self, seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def sentences(self, seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         assert isinstance(seen, _Chosen), "it is our own"
         wanted = set(ticked)
         cells = [cell for cell, now in zip(seen.cells, seen.now, strict=True) if now.name in wanted]

@@ -128,7 +128,7 @@ def _margin(
     gains: Callable[[Floats, list[Floats], Floats], list[Interval]],
 ) -> Margin | None:
     """Returns None if predictions are missing, or not of the same days."""
-    from fts.analysis.study_data import BadPredictions, read_predictions  # here, not above: pandas
+    from fts.analysis.study_data import BadPredictionsFile, read_predictions  # here, not above: pandas
 
     rival_job, rival = beside
     try:
@@ -137,7 +137,7 @@ def _margin(
         shared = [mine.merge(theirs, on="date", suffixes=("", "_rival")) for mine in tables]
         for mine, both in zip(tables, shared, strict=True):
             if len(both) < len(mine) or (both["y"] != both["y_rival"]).any():
-                raise BadPredictions(f"job {rival_job.id} and job {cell.id} were not evaluated on the same windows")
+                raise BadPredictionsFile(f"job {rival_job.id} and job {cell.id} were not evaluated on the same windows")
         y, q = (shared[0][column].to_numpy(float) for column in ("y", "p_rival"))
         auc, loss = gains(y, [both["p"].to_numpy(float) for both in shared], q)
     except (OSError, ValueError) as error:  # our errors and pyarrow's for a damaged file are ValueErrors

@@ -42,7 +42,7 @@ OVER = ("done", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
-class Line:
+class CellLine:
     """What happened to one cell."""
 
     cell: CellSpec
@@ -84,7 +84,7 @@ def enqueue_matrix(
     who: str | None = None,
     tell: Callable[[str], None] | None = None,
     **fields: Any,
-) -> list[Line]:
+) -> list[CellLine]:
     """Enqueues budgets x horizons in that order; `fields` are further fields of CellSpec.
 
     With `baselines`, a baseline job precedes the first cell of each horizon. An existing job of the same question, in
@@ -112,7 +112,7 @@ def enqueue_cells(
     tell: Callable[[str], None] | None = None,
     new_seeds: int = 1,
     new_folds: str | None = None,
-) -> list[Line]:
+) -> list[CellLine]:
     """Tests the cells and enqueues all of them or none; see enqueue_matrix. A dry run needs no database.
 
     new_seeds: minimum number of seeds for the winner of a cell that has no job yet. new_folds: folds for such a winner
@@ -128,7 +128,7 @@ def enqueue_cells(
         else cell
         for cell, there in zip(cells, found, strict=True)
     ]
-    lines = [Line(cell, None, None, False) for cell in cells]
+    lines = [CellLine(cell, None, None, False) for cell in cells]
     new = [n for n, there in enumerate(found) if _needs_work(there)]
     _check_folds(places, [cells[n] for n in new])
     _check_labels(db, places, [cells[n] for n in new])
@@ -184,7 +184,9 @@ def _needs_work(found: Enqueued | None) -> bool:
     return found is None or found.created or found.extended_from is not None
 
 
-def _lines(db: Database | None, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
+def _lines(
+    db: Database | None, lines: Sequence[CellLine], found: Sequence[Enqueued | None], dry_run: bool
+) -> list[CellLine]:
     """Adds what happened to each cell, or would happen; a job that a dry run would create has no number."""
     from fts.jobs.records.questions import enqueued_sentence
     from fts.study.question import other_epochs
@@ -345,12 +347,12 @@ def _space(
     return space_for(budget, n_features, dict(overrides or {}), **window)
 
 
-def _dry_run_lines(places: Places, cells: Sequence[CellSpec], tell: Callable[[str], None] | None) -> list[Line]:
+def _dry_run_lines(places: Places, cells: Sequence[CellSpec], tell: Callable[[str], None] | None) -> list[CellLine]:
     from fts.study.dry_run import check_cells
 
     lines = []
     for checked in check_cells(places, cells):
-        lines.append(Line(checked.cell, checked.found, None, False, checked.problem))
+        lines.append(CellLine(checked.cell, checked.found, None, False, checked.problem))
         if tell and not checked.problem:  # problems are in the error that refuses all cells
             tell(f"{_name(checked.cell)}: {checked.found}")
     return lines

@@ -15,7 +15,7 @@ from fts.jobs.devices import index_of, kind_of
 from fts.model.architecture import PARTIAL, Architecture, ModelConfig
 from fts.model.budgets import count_parameters
 from fts.training import memory
-from fts.training.memory import CannotFit, Estimate, Plan, Recipe, Shape
+from fts.training.memory import CannotFit, Estimate, MemoryPlan, Recipe, Shape
 
 if TYPE_CHECKING:
     from fts.study.cell import CellSpec
@@ -28,12 +28,12 @@ LEVELS: dict[str, tuple[int, ...]] = {"a20": _OF_A20, "a25": _OF_A25, "c": _OF_A
 FOLD_KINDS = ("cell", "replicate")  # kinds of jobs whose trials train a model for each fold of `cv`
 
 
-def plan_recipe(cell: CellSpec, architecture: str, limit: int, device: str) -> Plan:
+def plan_recipe(cell: CellSpec, architecture: str, limit: int, device: str) -> MemoryPlan:
     """Returns the fastest recipe of one architecture within `limit` bytes. Raises CannotFit with the bytes."""
     return plan_for(cell, _config(cell, architecture), limit, device)
 
 
-def plan_for(cell: CellSpec, config: ModelConfig, limit: int, device: str) -> Plan:
+def plan_for(cell: CellSpec, config: ModelConfig, limit: int, device: str) -> MemoryPlan:
     """Returns the fastest recipe of a model's configuration within `limit` bytes. Raises CannotFit."""
     shape = shape_of(config, models_of(cell))
     return memory.plan(shape, cell.effective_batch, limit, device, precisions(cell.precision, device))
@@ -63,7 +63,7 @@ def models_of(cell: CellSpec) -> int:
     return cell.folds if cell.kind in FOLD_KINDS else 1
 
 
-def fitted(cell: CellSpec, architecture: str, limit: int, device: str, stored: dict[str, Any]) -> Plan:
+def fitted(cell: CellSpec, architecture: str, limit: int, device: str, stored: dict[str, Any]) -> MemoryPlan:
     """Returns the stored recipe of a resumed trial, reduced until it fits. Raises CannotFit with the bytes.
 
     The optimizer stays, because the checkpoint holds its state.
@@ -71,7 +71,7 @@ def fitted(cell: CellSpec, architecture: str, limit: int, device: str, stored: d
     shape = cell_shape(cell, architecture)
     recipe: Recipe | None = Recipe.from_json(stored, cell.effective_batch)
     while recipe is not None:
-        found = Plan(recipe, memory.estimate(shape, recipe, device))
+        found = MemoryPlan(recipe, memory.estimate(shape, recipe, device))
         if found.estimate.total <= limit:
             return found
         recipe = memory.smaller(recipe)

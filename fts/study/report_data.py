@@ -280,13 +280,13 @@ def vix_of(places: Places) -> pd.Series | None:
 
 def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:
     """Returns a complete trial's predictions; None, with a warning, if they cannot be read."""
-    from fts.analysis.study_data import BadPredictions, read_predictions
+    from fts.analysis.study_data import BadPredictionsFile, read_predictions
 
     if trial.status is not TrialStatus.COMPLETE:
         return None
     try:
         return read_predictions(predictions_path(places, job, trial))
-    except (OSError, ValueError, BadPredictions) as error:  # pyarrow's errors are ValueErrors and OSErrors
+    except (OSError, ValueError, BadPredictionsFile) as error:  # pyarrow's errors are ValueErrors and OSErrors
         log.warning("%s trial %d has no usable predictions: %s", job.experiment, trial.number, error)
         return None
 

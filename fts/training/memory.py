@@ -135,7 +135,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """The chosen recipe and its expected bytes."""
 
     recipe: Recipe
@@ -171,16 +171,16 @@ def shape_of(
 
 def plan(
     shape: Shape, effective_batch: int, limit: int, device: str = "cpu", precisions: Sequence[str] = ("fp32",)
-) -> Plan:
+) -> MemoryPlan:
     """Returns the fastest recipe within `limit` bytes, tried from the fastest to the smallest.
 
     precisions: those to try, the preferred first. The optimizer changes only if no recipe with AdamW fits in any
     precision, because it changes results.
     Raises CannotFit with the bytes of the smallest recipe.
     """
-    smallest: Plan | None = None
+    smallest: MemoryPlan | None = None
     for recipe in recipes(shape, effective_batch, device, precisions):
-        found = Plan(recipe, estimate(shape, recipe, device))
+        found = MemoryPlan(recipe, estimate(shape, recipe, device))
         if found.estimate.total <= limit:
             return found
         if smallest is None or found.estimate.total < smallest.estimate.total:

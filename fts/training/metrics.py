@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Scores:
+class EpochScores:
     loss: float  # cross-entropy, natural logarithm
     auc: float | None  # None: only one class, or a logit that is not finite
     brier: float
@@ -24,12 +24,12 @@ class Scores:
     spread: float  # standard deviation of the probabilities
 
 
-def score(logits: Floats, y: Floats) -> Scores:
+def score(logits: Floats, y: Floats) -> EpochScores:
     """Returns scores of n logits against n labels in {0, 1}; non-finite logits give NaN scores, not an error."""
     if not np.isfinite(logits).all():
-        return Scores(float("nan"), None, float("nan"), float("nan"), float("nan"), float("nan"))
+        return EpochScores(float("nan"), None, float("nan"), float("nan"), float("nan"), float("nan"))
     p = probabilities(logits)
-    return Scores(
+    return EpochScores(
         cross_entropy(logits, y),
         auc(logits, y),
         brier(p, y),

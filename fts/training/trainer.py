@@ -30,7 +30,7 @@ from fts.training.checkpoint import (
 )
 from fts.training.config import RECIPE_FIELDS, TrainConfig
 from fts.training.losses import logit_gradient, loss_sum, of_pairs
-from fts.training.metrics import Scores, auc, probabilities, score
+from fts.training.metrics import EpochScores, auc, probabilities, score
 from fts.training.optimizers import make_stepper
 from fts.training.progress import Progress
 from fts.training.results import COLLAPSED, DIVERGED, EpochDone, EpochResult, Outcome, StepDone
@@ -272,7 +272,7 @@ class Trainer:
         logits_B = torch.cat([self._forward(self.data.batch(part_B)[0], None) for part_B in parts])
         return logits_B.cpu().numpy()
 
-    def _has_diverged(self, scores: Scores) -> bool:
+    def _has_diverged(self, scores: EpochScores) -> bool:
         if of_pairs(self.config):  # the level of its logits is arbitrary, so their cross-entropy means nothing
             return not math.isfinite(scores.loss)
         return not math.isfinite(scores.loss) or scores.loss > DIVERGED_FACTOR * self.prior_loss

@@ -31,7 +31,7 @@ OWN_GENERATOR = {"tensorflow": "tf.random.set_seed", "keras": "keras.utils.set_r
 
 
 @dataclass(frozen=True)
-class Cause:
+class PossibleCause:
     """A possible reason why runs differ."""
 
     told: str
@@ -39,7 +39,7 @@ class Cause:
     hashing: bool = False  # the reason is Python's hash randomization
 
 
-def causes(folder: Path, file: str | None, function: str | None, seed: str) -> list[Cause]:
+def causes(folder: Path, file: str | None, function: str | None, seed: str) -> list[PossibleCause]:
     """Returns the causes found in the code, the strongest first.
 
     `function` is called in the file, after fts has seeded the usual generators; None: the file is a script. `seed` is
@@ -50,8 +50,8 @@ def causes(folder: Path, file: str | None, function: str | None, seed: str) -> l
         return []
     path = folder / file
     if path.suffix != ".py":
-        return [Cause(told, 2) for told in of_other_language(path, seed)]
-    found: list[Cause] = []
+        return [PossibleCause(told, 2) for told in of_other_language(path, seed)]
+    found: list[PossibleCause] = []
     for own in own_files(path, folder):
         tree = tree_of(own)
         used = reached(tree, function) if own == path and function is not None else list(ast.walk(tree))
@@ -114,7 +114,7 @@ def names_in(nodes: Sequence[ast.AST]) -> list[str]:
     return [node.id for node in nodes if isinstance(node, ast.Name)]
 
 
-def of_file(path: Path, tree: ast.Module, used: Sequence[ast.AST], seeded: bool, seed: str) -> Iterator[Cause]:
+def of_file(path: Path, tree: ast.Module, used: Sequence[ast.AST], seeded: bool, seed: str) -> Iterator[PossibleCause]:
     at_top = {alias.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
     at_top |= {node.module.split(".")[0] for node in tree.body if isinstance(node, ast.ImportFrom) and node.module}
     sets = {name for node in used if isinstance(node, ast.Assign) and is_set(node.value) for name in named_by(node)}
@@ -125,37 +125,37 @@ def of_file(path: Path, tree: ast.Module, used: Sequence[ast.AST], seeded: bool,
             last = name.rpartition(".")[2]
             if last in UNSEEDED and is_unseeded(node):
                 cure = UNSEEDED[last].format(seed=seed)
-                yield Cause(f"{where} makes a generator without a seed; write {cure}", 3)
+                yield PossibleCause(f"{where} makes a generator without a seed; write {cure}", 3)
             elif name in ENTROPY:
-                yield Cause(f"{where} calls {name}(), which differs in every process", 3)
+                yield PossibleCause(f"{where} calls {name}(), which differs in every process", 3)
             elif name == "hash":
-                yield Cause(
+                yield PossibleCause(
                     f"{where} calls hash(), which differs in every process for text; use hashlib", 2, hashing=True
                 )
             elif (jobs := workers(node)) is not None:
-                yield Cause(
+                yield PossibleCause(
                     f"{where} has n_jobs={jobs}, and processes of joblib seed themselves; give the model a "
                     "random_state, or write n_jobs=1",
                     2,
                 )
             elif name in CLOCKS:
-                yield Cause(f"{where} reads the clock, {name}()", 1)
+                yield PossibleCause(f"{where} reads the clock, {name}()", 1)
         elif isinstance(node, ast.For | ast.comprehension) and is_set(node.iter, sets):
             where = f"{path.name} line {node.iter.lineno}"
-            yield Cause(
+            yield PossibleCause(
                 f"{where} goes through a set, in another order in every process; use sorted(...)", 2, hashing=True
             )
         elif seeded and isinstance(node, ast.Import | ast.ImportFrom) and node not in tree.body:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
             if "torch" in {one.split(".")[0] for one in names} - at_top:
                 text = f"{where} imports torch inside a function, after fts has seeded what was imported"
-                yield Cause(f"{text}; import it at the top of the file, or call torch.manual_seed({seed})", 2)
+                yield PossibleCause(f"{text}; import it at the top of the file, or call torch.manual_seed({seed})", 2)
     for library, call in OWN_GENERATOR.items():
         if library in at_top and not mentions(path, call.rpartition(".")[2]):
-            yield Cause(f"{path.name} uses {library}, which has generators of its own; call {call}({seed})", 2)
+            yield PossibleCause(f"{path.name} uses {library}, which has generators of its own; call {call}({seed})", 2)
 
 
-def unseeded_script(path: Path, folder: Path, seed: str) -> Iterator[Cause]:
+def unseeded_script(path: Path, folder: Path, seed: str) -> Iterator[PossibleCause]:
     """Yields a cause for a script that uses global random generators without seeding any."""
     for own in own_files(path, folder):
         calls = [node for node in ast.walk(tree_of(own)) if isinstance(node, ast.Call)]
@@ -165,7 +165,7 @@ def unseeded_script(path: Path, folder: Path, seed: str) -> Iterator[Cause]:
         drawn = next(((name, line) for name, line in names if name.startswith(GLOBAL)), None)
         if drawn is not None:
             text = f"{own.name} line {drawn[1]} calls {drawn[0]}(), and nothing seeds it"
-            yield Cause(f"{text}; seed it with {seed}", 3)
+            yield PossibleCause(f"{text}; seed it with {seed}", 3)
 
 
 def of_other_language(path: Path, seed: str) -> Iterator[str]:
@@ -216,6 +216,6 @@ def mentions(path: Path, word: str) -> bool:
     return word in path.read_text(errors="replace")
 
 
-def likely(found: Sequence[Cause]) -> Cause | None:
+def likely(found: Sequence[PossibleCause]) -> PossibleCause | None:
     """Returns the most likely cause; None if no cause was found."""
     return found[0] if found else None

@@ -17,8 +17,8 @@ from fts.frozen import dataclass
 from fts.jobs.api.command import CommandCell
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.check import causes, files
-from fts.jobs.check.differences import Difference, compared, first_difference
-from fts.jobs.check.rehearsal import CHECKPOINTS, Seen, Stage, holds_files
+from fts.jobs.check.differences import RunDifference, compared, first_difference
+from fts.jobs.check.rehearsal import CHECKPOINTS, SeenTrial, Stage, holds_files
 from fts.jobs.check.words import (
     deciding,
     extent,
@@ -52,7 +52,7 @@ RESUMED = "resumed from checkpoint"  # fts.checkpoint writes this into the log
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The result of one check."""
 
     about: str  # runs | draws | memory | repeatable | resumable | files
@@ -65,8 +65,8 @@ class Examined:
     """The findings about one cell."""
 
     cell: BareCell
-    findings: list[Finding] = field(default_factory=list)
-    first: Seen | None = None  # its undisturbed run; None: it was not run
+    findings: list[CheckResult] = field(default_factory=list)
+    first: SeenTrial | None = None  # its undisturbed run; None: it was not run
     trial_s: float | None = None  # seconds of a whole trial; None: unknown
     repeatable: bool | None = None  # None: unknown
     resumable: bool | None = None
@@ -76,7 +76,7 @@ class Examined:
         return any(finding.status == BAD for finding in self.findings)
 
     def add(self, about: str, status: str, told: str) -> None:
-        self.findings.append(Finding(about, status, told))
+        self.findings.append(CheckResult(about, status, told))
 
 
 class Examination:
@@ -109,7 +109,7 @@ class Examination:
 
     # -- undisturbed
 
-    def _first(self, limit_s: float) -> Seen | None:
+    def _first(self, limit_s: float) -> SeenTrial | None:
         """Runs the trial undisturbed; returns None if the run cannot be compared with others."""
         self.tell(f"runs its first trial, for {formatting.spell(limit_s)} at most")
         stage = self.stage_in(self.root / "first")
@@ -141,15 +141,15 @@ class Examination:
         self._memory(seen)
         return seen
 
-    def _enough(self, seen: Seen) -> bool:
+    def _enough(self, seen: SeenTrial) -> bool:
         return self.reports is not None and len(seen.reports) >= self.reports
 
-    def _failed(self, seen: Seen) -> str:
+    def _failed(self, seen: SeenTrial) -> str:
         what = {Ended.STOPPED: "ended as if it had been asked to stop", Ended.DIED: "died"}.get(seen.end.how, "failed")
         given = ", ".join(f"{name}={formatting.number(value)}" for name, value in seen.params.items())
         return f"trial 0 {what} after {seconds(seen.took_s)}: {seen.message}" + (f" (with {given})" if given else "")
 
-    def _runs(self, seen: Seen) -> None:
+    def _runs(self, seen: SeenTrial) -> None:
         count = len(seen.reports)
         told = f"trial 0 ended after {seconds(seen.took_s)}"
         if seen.cut:
@@ -176,7 +176,7 @@ class Examination:
             status, told = WARN, f"{told}; {', '.join(seen.badges)}"
         self.found.add("runs", status, told)
 
-    def _limits(self, seen: Seen) -> None:
+    def _limits(self, seen: SeenTrial) -> None:
         """Checks whether a time limit of the cell would end a healthy trial."""
         cell, trial_s = self.cell, self.found.trial_s
         gap_s = max([b - a for a, b in itertools.pairwise([seen.started_s or 0.0, *seen.report_times])], default=0.0)
@@ -191,7 +191,7 @@ class Examination:
             text = f"{formatting.count(cell.trials, 'trial')} take {seconds(cell.trials * least_s)} without pruning"
             self.found.add("timeout", WARN, f"{text}, but the cell may take {seconds(cell.timeout_s)}")
 
-    def _draws(self, seen: Seen) -> None:
+    def _draws(self, seen: SeenTrial) -> None:
         if not seen.params:
             if seen.ended and self.cell.trials > 1:
                 self.found.add("draws", WARN, "draws no parameter: trials differ in their seeds only")
@@ -203,7 +203,7 @@ class Examination:
         fixed = ", given as a warm start" if self.cell.warm_start else ""
         self.found.add("draws", OK, f"{', '.join(shown)}{fixed}")
 
-    def _memory(self, seen: Seen) -> None:
+    def _memory(self, seen: SeenTrial) -> None:
         text = f"{formatting.size(seen.peak_bytes)} at most"
         if seen.cut:
             text = f"{formatting.size(seen.peak_bytes)} until it was ended here; what it takes later is not known"
@@ -217,7 +217,7 @@ class Examination:
 
     # -- the same once more
 
-    def _again(self, first: Seen, limit_s: float) -> Seen:
+    def _again(self, first: SeenTrial, limit_s: float) -> SeenTrial:
         self.tell("runs it again: is it repeatable?")
         stage = self.stage_in(self.root / "again")
         again = stage.run(stage.spec(0), limit_s, lambda seen: self._as_far_as(first, seen))
@@ -241,15 +241,17 @@ class Examination:
             self.found.add("repeatable", BAD, f"not: {decisive.told}; {self._why(decisive, first, again)}")
         return again
 
-    def _as_far_as(self, first: Seen, seen: Seen) -> bool:
+    def _as_far_as(self, first: SeenTrial, seen: SeenTrial) -> bool:
         return first.cut and len(seen.reports) >= len(first.reports)
 
-    def _why(self, differs: Difference, first: Seen, again: Seen) -> str:
+    def _why(self, differs: RunDifference, first: SeenTrial, again: SeenTrial) -> str:
         cell = self.cell
         function = cell.function if isinstance(cell, FunctionCell) else None
         found = causes.causes(folder_of(cell), cell.file, function, seed_words(cell))
         if isinstance(cell, CommandCell) and not takes_seed(cell):
-            found.insert(0, causes.Cause("the command does not get its seed; add one, such as --seed {seed}", 3))
+            found.insert(
+                0, causes.PossibleCause("the command does not get its seed; add one, such as --seed {seed}", 3)
+            )
         certain = causes.likely(found)
         if certain is not None and certain.strength == 3:
             return f"the likely cause: {certain.told}"
@@ -274,7 +276,7 @@ class Examination:
             return f"perhaps because {certain.told}"
         return f"look for a generator without a seed; {seed_words(cell)} is a seed of the trial"
 
-    def _hash_order(self, first: Seen, as_far: float) -> bool:
+    def _hash_order(self, first: SeenTrial, as_far: float) -> bool:
         """Returns whether two runs with the same PYTHONHASHSEED are equal, `as_far` as the two that differ went."""
         limit_s = max(LEAST_S, SLACK * first.took_s)
         runs = []
@@ -286,7 +288,7 @@ class Examination:
 
     # -- killed and continued
 
-    def _killed(self, first: Seen, again: Seen, limit_s: float) -> None:
+    def _killed(self, first: SeenTrial, again: SeenTrial, limit_s: float) -> None:
         """Kills it with -9 after its second report, continues it, and compares it with the undisturbed run."""
         keeps = first.keeps and again.keeps
         costs = self._costs(first)
@@ -302,7 +304,7 @@ class Examination:
         spec = stage.spec(0)
         folder = Path(spec.folder) / CHECKPOINTS
 
-        def reached(seen: Seen) -> bool:
+        def reached(seen: SeenTrial) -> bool:
             enough = len(seen.reports) >= KILL_AFTER and (not keeps or bool(seen.checkpoints) or holds_files(folder))
             return enough or (first.cut and len(seen.reports) >= len(first.reports))
 
@@ -346,13 +348,15 @@ class Examination:
         goes_on.params = {**killed.params, **goes_on.params}
         self._judge(first, goes_on, resumed, killed_after, killed.keeps, costs)
 
-    def _too_short(self, first: Seen) -> None:
+    def _too_short(self, first: SeenTrial) -> None:
         text = f"not known: the first run was ended here after {formatting.count(len(first.reports), 'report')}"
         self.found.add(
             "resumable", WARN, f"{text}, so nothing after a kill can be compared; raise --reports or --patience"
         )
 
-    def _judge(self, first: Seen, end: Seen, resumed: bool, killed_after: int, keeps: bool, costs: str) -> None:
+    def _judge(
+        self, first: SeenTrial, end: SeenTrial, resumed: bool, killed_after: int, keeps: bool, costs: str
+    ) -> None:
         killed = f"killed with -9 after {formatting.count(killed_after, 'report')}"
         differs = first_difference(first, end, deciding(self.cell))
         if not resumed:
@@ -392,13 +396,13 @@ class Examination:
         self.found.resumable = False
         self.found.add("resumable", status, told if status == OK else f"{told}; {how}")
 
-    def _costs(self, first: Seen) -> str:
+    def _costs(self, first: SeenTrial) -> str:
         trial_s = self.found.trial_s
         if trial_s is None:
             return f"each kill costs what the trial has done, here {seconds(first.took_s)} and more"
         return f"a kill costs at most {seconds(trial_s)}"
 
-    def _resumed(self, spec: TrialSpec, goes_on: Seen) -> bool:
+    def _resumed(self, spec: TrialSpec, goes_on: SeenTrial) -> bool:
         """Returns whether the trial continued, instead of starting again."""
         if isinstance(self.cell, CommandCell):
             began = first_step_of_last_attempt(self.cell, spec)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.api.spec import TrialSpec, trial_folder
 from fts.jobs.api.study import trial_log
-from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
+from fts.jobs.supervisor.attempt import AttemptEnd, Ended, RunningAttempt
 from fts.jobs.supervisor.child import NOT_RESIDENT, Starter, limit_data
 from fts.jobs.supervisor.job_runner import drawn
 from fts.jobs.supervisor.slot import resident
@@ -36,7 +36,7 @@ CHECKPOINTS = "checkpoint"  # folder of a trial that survives a kill
 
 
 @dataclass
-class Seen:
+class SeenTrial:
     """What one trial did until it ended or was stopped. Seconds count from the start of its process."""
 
     number: int
@@ -133,7 +133,7 @@ class Stage:
             checkpoint_every_s=0.0,
         )
 
-    def again(self, spec: TrialSpec, before: Seen) -> TrialSpec:
+    def again(self, spec: TrialSpec, before: SeenTrial) -> TrialSpec:
         """Returns the specification to continue the trial after a kill, with its earlier draws."""
         if self.cell.space is not None:  # its parameters are in the specification
             return replace(spec, resume=True)
@@ -147,10 +147,10 @@ class Stage:
         self,
         spec: TrialSpec,
         limit_s: float,
-        until: Callable[[Seen], bool] = lambda _: False,
+        until: Callable[[SeenTrial], bool] = lambda _: False,
         env: Mapping[str, str] | None = None,
         as_worker: bool = False,
-    ) -> Seen:
+    ) -> SeenTrial:
         """Runs the trial until its end, until `until` returns True, or for `limit_s` seconds; then kills it with -9.
 
         Uses a new interpreter, so that two runs order their sets differently. With `as_worker` it forks the process
@@ -158,7 +158,7 @@ class Stage:
         """
         program = self.study.program(self.cell)
         program = replace(program, env={**QUIET, **program.env, **(env or {})})
-        seen = Seen(spec.number, dict(spec.params), dict(self.cell.space or {}))
+        seen = SeenTrial(spec.number, dict(spec.params), dict(self.cell.space or {}))
         starter = Starter(self.root / "logs" / "trial_process.log")
         child = starter.start(program if as_worker else replace(program, forks_for=None), self.threads)
         began = time.monotonic()  # after the template's imports, which are not the trial's time
@@ -182,7 +182,7 @@ class Stage:
 
         limit_data(child.pid, None if self.most is None else self.most + NOT_RESIDENT)
         with child:
-            seen.end = Attempt(child, record, wish, POLL_S, GRACE_S).run(spec.to_json(), spec.number)
+            seen.end = RunningAttempt(child, record, wish, POLL_S, GRACE_S).run(spec.to_json(), spec.number)
             seen.took_s = time.monotonic() - began
         starter.close()
         seen.peak_bytes = max(seen.peak_bytes, int(seen.end.facts.get("peak_bytes") or 0))
@@ -190,7 +190,7 @@ class Stage:
         return seen
 
 
-def take(seen: Seen, fact: dict[str, Any], at: float, metric: str) -> None:
+def take(seen: SeenTrial, fact: dict[str, Any], at: float, metric: str) -> None:
     """Stores one reported fact in `seen`."""
     kind = fact.get("fact")
     if kind == "started":

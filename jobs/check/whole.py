@@ -13,7 +13,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.command import BareStudy, CommandCell, filled
 from fts.jobs.check import words
 from fts.jobs.check.examine import Examination, Examined
-from fts.jobs.check.rehearsal import Seen, Stage, first_params
+from fts.jobs.check.rehearsal import Stage, first_params
 from fts.jobs.check.words import whole_trial_s
 from fts.jobs.status import formatting
 from fts.jobs.study_file.chosen import chosen as meant
@@ -33,7 +33,7 @@ SHARE_OF_MEMORY = 0.85  # part of the memory that trials may use
 
 
 @dataclass(frozen=True)
-class Machine:
+class TrialMachine:
     """The machine on which the study is tried and forecast."""
 
     places: Places
@@ -49,7 +49,7 @@ class Machine:
 
 
 @dataclass
-class Forecast:
+class StudyEstimate:
     """Time and memory of the whole study on this machine."""
 
     cells: int
@@ -103,7 +103,7 @@ class Checked:
 
     cells: list[Examined] = field(default_factory=list)
     not_checked: list[BareCell] = field(default_factory=list)  # cells for which there was no time left
-    forecast: Forecast | None = None
+    forecast: StudyEstimate | None = None
 
     @property
     def has_problems(self) -> bool:
@@ -114,7 +114,7 @@ class Checked:
 
 def check(
     cells: Sequence[BareCell],
-    machine: Machine,
+    machine: TrialMachine,
     patience_s: float,
     reports: int | None,
     tell: Callable[[BareCell, str], None],
@@ -144,17 +144,17 @@ def check(
     return checked
 
 
-def stage(cell: BareCell, machine: Machine, root: Path) -> Stage:
+def stage(cell: BareCell, machine: TrialMachine, root: Path) -> Stage:
     return Stage(BareStudy(cell.study), cell, root, machine.places.data, machine.device, machine.threads, machine.most)
 
 
-def forecast(cells: Sequence[BareCell], checked: Checked, machine: Machine) -> Forecast:
+def forecast(cells: Sequence[BareCell], checked: Checked, machine: TrialMachine) -> StudyEstimate:
     """Forecasts from the cells that ran; assumes that the others take the average of these."""
     ran = [one for one in checked.cells if one.first is not None and (one.first.ended or one.first.cut)]
     trials = sum(map(trials_of, cells))
     at_once = sum(min(cell.parallel, cell.trials) for cell in cells)
     slots = max(1, min(machine.slots, at_once))
-    made = Forecast(len(cells), trials, len(ran), slots, memory=machine.memory)
+    made = StudyEstimate(len(cells), trials, len(ran), slots, memory=machine.memory)
     made.peak_bytes = max((one.first.peak_bytes for one in ran if one.first is not None), default=0)
     known = [one for one in ran if one.trial_s is not None]
     made.at_least = len(known) < len(ran)
@@ -188,7 +188,7 @@ class Shown:
     problem: str | None = None
 
 
-def show(cells: Sequence[BareCell], machine: Machine, count: int) -> Iterator[Shown]:
+def show(cells: Sequence[BareCell], machine: TrialMachine, count: int) -> Iterator[Shown]:
     """Yields the first trials of each cell. A function draws while it runs, so it runs until its first report."""
     with tempfile.TemporaryDirectory(prefix="fts-check-", ignore_cleanup_errors=True) as folder:
         for index, cell in enumerate(cells):
@@ -196,7 +196,7 @@ def show(cells: Sequence[BareCell], machine: Machine, count: int) -> Iterator[Sh
                 yield shown(cell, machine, Path(folder).resolve() / f"{index}-{number}", number)
 
 
-def shown(cell: BareCell, machine: Machine, root: Path, number: int) -> Shown:
+def shown(cell: BareCell, machine: TrialMachine, root: Path, number: int) -> Shown:
     study = BareStudy(cell.study)
     if cell.space is None and not isinstance(cell, CommandCell):
         on = stage(cell, machine, root)
@@ -234,4 +234,6 @@ def chosen(cells: Sequence[BareCell], names: Sequence[str]) -> list[BareCell]:
     return [cell for cell in cells if wanted is None or wanted("", cell.axes)]
 
 
-__all__ = ["Checked", "Forecast", "Machine", "Seen", "check", "chosen", "forecast", "show", "whole_trial_s"]
+__all__ = [
+    "Checked", "StudyEstimate", "TrialMachine", "check", "chosen", "forecast", "show", "whole_trial_s",
+]  # fmt: skip

@@ -13,12 +13,12 @@ from fts.jobs.functions import BadObjective, inspect
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.attempt import Ended
 from fts.jobs.trial.command import ATTEMPTS, REPORT
-from fts.jobs.trial.reports import Lines, Reports, Window
+from fts.jobs.trial.reports import CompleteLines, Reports, Window
 
 if TYPE_CHECKING:
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.api.spec import TrialSpec
-    from fts.jobs.check.rehearsal import Seen
+    from fts.jobs.check.rehearsal import SeenTrial
 
 
 def first_step_of_last_attempt(cell: CommandCell, spec: TrialSpec) -> int | None:
@@ -31,7 +31,7 @@ def first_step_of_last_attempt(cell: CommandCell, spec: TrialSpec) -> int | None
         windows = [Window(*pair) for pair in kept]
         windows[-1].end = windows[-1].end or path.stat().st_size
         reports = Reports(cell, lambda _: None)
-        for attempt, line in Lines(path, windows).new(ended=True):
+        for attempt, line in CompleteLines(path, windows).new(ended=True):
             reports.take(attempt, line)
     except (OSError, ValueError, LookupError, TypeError):
         return None
@@ -49,7 +49,7 @@ def deciding(cell: BareCell) -> set[str]:
     return {cell.metric, *cell.goals, *cell.constraints, *filter(None, [cell.prune_by])}
 
 
-def whole_trial_s(cell: BareCell, seen: Seen) -> float | None:
+def whole_trial_s(cell: BareCell, seen: SeenTrial) -> float | None:
     """Returns the seconds of a whole trial; None if its number of reports is unknown, as after it pruned itself."""
     if seen.ended and seen.end.how is not Ended.PRUNED:
         return seen.took_s
@@ -80,7 +80,7 @@ def takes_seed(cell: CommandCell) -> bool:
         return False
 
 
-def extent(first: Seen, compared: float) -> str:
+def extent(first: SeenTrial, compared: float) -> str:
     """Names what was compared: `all 12 reports and the value are`, or, if only reports were, `the first 3 reports are`.
 
     `compared`: see differences.compared.

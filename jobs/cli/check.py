@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.check.examine import Examined
-    from fts.jobs.check.whole import Checked, Forecast, Machine
+    from fts.jobs.check.whole import Checked, StudyEstimate, TrialMachine
     from fts.state.values import Job
 
 EXCLUDED = ("wanted", "again", "dry_run", "as_json")  # options of `fts enqueue` that `fts check` does not have
@@ -159,8 +159,8 @@ def jobs_there() -> tuple[Job, ...]:
         return tuple(queries.jobs(db))
 
 
-def machine_here(slots: int | None) -> Machine:
-    from fts.jobs.check.whole import Machine
+def machine_here(slots: int | None) -> TrialMachine:
+    from fts.jobs.check.whole import TrialMachine
     from fts.jobs.sensors import detect
 
     settings = worker_settings(slots) if slots is None else worker_settings(planning=True)
@@ -169,7 +169,7 @@ def machine_here(slots: int | None) -> Machine:
         total = sensors.read().total
     finally:
         sensors.close()
-    return Machine(here(), settings.device, settings.threads, slots or settings.slots, total)
+    return TrialMachine(here(), settings.device, settings.threads, slots or settings.slots, total)
 
 
 # -- what was found
@@ -177,7 +177,7 @@ def machine_here(slots: int | None) -> Machine:
 
 def examine(
     cells: Sequence[BareCell],
-    machine: Machine,
+    machine: TrialMachine,
     patience_s: float,
     reports: int | None,
     as_json: bool,
@@ -304,14 +304,14 @@ def cell_dict(one: Examined, study: BareStudy) -> dict[str, Any]:
     }
 
 
-def forecast_dict(forecast: Forecast) -> dict[str, Any]:
+def forecast_dict(forecast: StudyEstimate) -> dict[str, Any]:
     return {**vars(forecast), "fits": forecast.fits}
 
 
 # -- trials as they would be drawn
 
 
-def show(cells: Sequence[BareCell], machine: Machine, count: int, as_json: bool) -> int:
+def show(cells: Sequence[BareCell], machine: TrialMachine, count: int, as_json: bool) -> int:
     from fts.jobs.check import whole
 
     study = BareStudy(cells[0].study)

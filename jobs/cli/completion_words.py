@@ -24,7 +24,7 @@ OPTIONS = ("CELL", "JOB")  # metavars of options that take jobs
 MOST = 500  # most words offered
 
 
-class Word(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
+class CompletedWord(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
     """Accepts any text; offers a shell the (word, description) pairs that `ask` returns."""
 
     name = "text"
@@ -57,7 +57,7 @@ def add_completion(command: click.Command) -> None:
             if isinstance(parameter, click.Argument) and command.name in TAKE_FILES:
                 ask = enqueueable_words
         if ask is not None and isinstance(parameter.type, click.types.StringParamType | click.Path):
-            parameter.type = Word(ask)
+            parameter.type = CompletedWord(ask)
 
 
 def enqueueable_words(ctx: click.Context, incomplete: str) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fts.jobs.api.bare_cell import BareCell
-    from fts.jobs.study_file.enqueue import Line
+    from fts.jobs.study_file.enqueue import EnqueuedCell
 
 LISTED = 40  # cells printed one by one; more are counted
 FILE = click.argument("file", metavar="STUDY.toml", type=PathType(path_type=Path))
@@ -94,7 +94,7 @@ def enqueue_file(
     again: bool = False,
     dry_run: bool = False,
     one: bool = False,
-) -> list[Line]:
+) -> list[EnqueuedCell]:
     """Reads and checks the file and writes the jobs. With `one`, refuses several cells. Raises BadSpec first."""
     from fts.jobs.study_file import enqueue  # here, not above: peewee, which --help need not load
 
@@ -106,7 +106,7 @@ def enqueue_file(
     return enqueue_cells(study, cells, again=again, dry_run=dry_run)
 
 
-def enqueue_cells(study: StudyFile, cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[Line]:
+def enqueue_cells(study: StudyFile, cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[EnqueuedCell]:
     """Checks the cells of a file that was read and writes the jobs. Raises BadSpec before it writes anything."""
     from fts.jobs.study_file import enqueue  # here: see enqueue_file
     from fts.state.db import open_for_person
@@ -130,7 +130,7 @@ def enqueue_cells(study: StudyFile, cells: Sequence[BareCell], *, again: bool, d
 
 
 def print_outcome(
-    lines: Sequence[Line], cells: Sequence[BareCell], *, dry_run: bool, as_json: bool, again: bool = False
+    lines: Sequence[EnqueuedCell], cells: Sequence[BareCell], *, dry_run: bool, as_json: bool, again: bool = False
 ) -> None:
     """Prints what happened to each cell, or one JSON object; a dry run also prints the cost."""
     takes = _cost(cells, again) if dry_run else None

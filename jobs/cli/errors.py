@@ -27,7 +27,7 @@ USAGE_ERRORS = {
     "BadSpace",
     "BadHalving",
     "NoStorage",
-    "NoPandas",
+    "NoTablePackages",
     "CannotMirror",
     "NoSourceFile",
 }

@@ -26,7 +26,7 @@ from fts.state.slot_lock import try_lock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from fts.jobs.mirrors.follow import Target
+    from fts.jobs.mirrors.follow import MirrorTarget
     from fts.state.values import Job
 
 EVERY_S = 2.0
@@ -96,7 +96,7 @@ def wandb(folder: Path, **options: Any) -> None:
 def _run(
     kind: str,
     place: str,
-    make: Callable[[], Target],
+    make: Callable[[], MirrorTarget],
     wanted: tuple[str, ...],
     follows: bool,
     until_idle: bool,

@@ -17,8 +17,8 @@ from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
 from fts.jobs.notify import targets
-from fts.jobs.notify.mailbox import Line, Mailbox
-from fts.jobs.notify.targets import COMMAND, Quiet, Settings, Target
+from fts.jobs.notify.mailbox import Mailbox, TargetQueue
+from fts.jobs.notify.targets import COMMAND, NotifySettings, Quiet, Target
 from fts.jobs.settings import BadSetting
 from fts.jobs.status import formatting
 from fts.jobs.status.concern import About
@@ -83,7 +83,7 @@ def list_(as_json: bool) -> None:
     """List the targets (never their addresses) and the messages that wait for each."""
     found = targets.read()
     lines = _lines()
-    rows = [(each.name, each.service, lines.get(each.name) or Line()) for each in found.targets]
+    rows = [(each.name, each.service, lines.get(each.name) or TargetQueue()) for each in found.targets]
     if as_json:
         listed = [
             {"name": name, "service": service, "waiting": len(line.news), "last_sent": line.sent_at or None,
@@ -109,7 +109,7 @@ def list_(as_json: bool) -> None:
     return None
 
 
-def _lines() -> dict[str, Line]:
+def _lines() -> dict[str, TargetQueue]:
     """Returns by target name the waiting messages and the outcome of the last one."""
     from fts.jobs.notify.notifier import mailbox_path  # here: only if there is a study
 
@@ -124,11 +124,11 @@ def remove(name: str) -> None:
     if found.target(name) is None:
         raise NothingThere(_unknown(name, found))
     kept = tuple(each for each in found.targets if each.name != name)
-    targets.write(Settings(kept, found.quiet, found.urgent))
+    targets.write(NotifySettings(kept, found.quiet, found.urgent))
     say(f"removed {name} from {targets.file_of_person()}")
 
 
-def _unknown(name: str, found: Settings) -> str:
+def _unknown(name: str, found: NotifySettings) -> str:
     names = [each.name for each in found.targets]
     there = f"{hint(name, names)}there are {', '.join(names)}" if names else "`fts notify add ntfy://topic` adds one"
     return f"there is no target {name!r}; {there}"
@@ -178,14 +178,14 @@ def quiet(hours: str, urgent: tuple[str, ...]) -> None:
     if hours == "off":
         if urgent:
             raise click.UsageError("--but needs hours such as 22:00-07:00; `off` has none")
-        targets.write(Settings(found.targets))
+        targets.write(NotifySettings(found.targets))
         return say("no quiet hours")
     chosen = Quiet.read(hours)
     try:
         kinds = frozenset(targets.about_of(word) for word in urgent)
     except BadSetting as error:
         raise click.UsageError(f"--but: {error}") from None
-    targets.write(Settings(found.targets, chosen, kinds))
+    targets.write(NotifySettings(found.targets, chosen, kinds))
     return say(f"quiet {chosen}" + (f", but for {', '.join(sorted(kinds))}" if kinds else ""))
 
 

@@ -33,14 +33,14 @@ EVERY_STUDY = ("state", "status", "kind", "cause", "experiment", "study", "metri
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenJobs:
     """The chosen jobs."""
 
     jobs: tuple[Job, ...]
     named: frozenset[int]  # numbers of the jobs that were named by themselves (7), not by a pattern (2B)
 
 
-def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
+def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> ChosenJobs:
     """Returns the jobs that the words name. Raises NothingThere for a word without match, UsageError for a bad one."""
     found: set[int] = set()
     named: set[int] = set()
@@ -53,7 +53,7 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
         found |= {job.id for job in matches}
         if NUMBER.fullmatch(word) or len(matches) == 1:
             named |= {job.id for job in matches}
-    return Chosen(tuple(job for job in jobs if job.id in found), frozenset(named))
+    return ChosenJobs(tuple(job for job in jobs if job.id in found), frozenset(named))
 
 
 def _matching(jobs: Sequence[Job], word: str) -> list[Job]:

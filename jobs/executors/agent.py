@@ -28,7 +28,7 @@ from fts.jobs.api.protocol import STOPPED
 from fts.jobs.cgroups import usable_cores
 from fts.jobs.devices import BadSetting, check_here
 from fts.jobs.executors import fingerprint
-from fts.jobs.executors.frames import MOST_FROM_HEAD, BadFrame, Frame, Kind, Reader, Writer
+from fts.jobs.executors.frames import MOST_FROM_HEAD, BadFrame, Frame, FrameKind, FrameReader, Writer
 from fts.jobs.executors.node_data import DataSets, MustLeave
 from fts.jobs.executors.node_trial import NodeTrial
 from fts.jobs.executors.on_node import new_scratch
@@ -63,7 +63,7 @@ class Agent:
         self.disconnected = ""  # why the connection to the worker has ended; empty: it is open
         self.preempted = False
         self.writer = Writer(stdout, lambda: bool(self.disconnected))
-        self.reader = Reader(stdin, MOST_FROM_HEAD)
+        self.reader = FrameReader(stdin, MOST_FROM_HEAD)
         self.inbox: queue.Queue[Frame | None] = queue.Queue(INBOX)
         self.sensors = from_env(disk=scratch)
         self.guard = HeatPolicy(Thresholds.from_env())
@@ -81,7 +81,7 @@ class Agent:
             signal.signal(number, signal.SIG_IGN)
         try:
             self.writer.begin()  # here, not above: the worker may be gone by now
-            self.writer.send(Kind.HELLO, self.hello())
+            self.writer.send(FrameKind.HELLO, self.hello())
             threading.Thread(target=self._read, name="orders", daemon=True).start()
             threading.Thread(target=self._watch_silence, name="silence", daemon=True).start()
             while not self._step():
@@ -153,14 +153,14 @@ class Agent:
     def _receive(self, frame: Frame) -> None:
         """Handles urgent frames at once, in the reader's thread; puts the others into the inbox."""
         meta = frame.meta
-        if frame.kind is Kind.WELCOME:
+        if frame.kind is FrameKind.WELCOME:
             self.lease_s, self.grace_s, self.beat_s = (float(meta[name]) for name in ("lease_s", "grace_s", "beat_s"))
-        elif frame.kind is Kind.SEND:
+        elif frame.kind is FrameKind.SEND:
             self.trial.send(meta["message"])
-        elif frame.kind is Kind.STOP:
+        elif frame.kind is FrameKind.STOP:
             self.trial.stop(str(meta.get("how")))
-        elif frame.kind is not Kind.BEAT:
-            if frame.kind is Kind.START:
+        elif frame.kind is not FrameKind.BEAT:
+            if frame.kind is FrameKind.START:
                 self.trial.expects()
             self.inbox.put(frame)
 
@@ -184,7 +184,7 @@ class Agent:
 
     def _refuse(self, why: str) -> None:
         with contextlib.suppress(OSError):
-            self.writer.send(Kind.REFUSED, {"said": why[:2000]})
+            self.writer.send(FrameKind.REFUSED, {"said": why[:2000]})
 
     # -- the main loop
 
@@ -200,7 +200,7 @@ class Agent:
         if self.trial.pump(LISTEN_S if self.inbox.empty() else 0.0):
             reason = self.preemption_reason if self.preempted else None
             ended = self.trial.ended(self.host, reason, connected=not self.disconnected)
-            self.writer.send(Kind.EXIT, ended | self._machine())
+            self.writer.send(FrameKind.EXIT, ended | self._machine())
             self.trial.drop()
         self._beat()
         return (bool(self.disconnected) or self.preempted) and self._leaves()
@@ -209,7 +209,7 @@ class Agent:
         """Stops the trial with a checkpoint, within the grace; True: no trial runs any more."""
         begins = self._leave_by == float("inf")
         if self.preempted and (begins or self.trial.child is None):
-            self.writer.send(Kind.PREEMPTED, {"said": self.preemption_reason})
+            self.writer.send(FrameKind.PREEMPTED, {"said": self.preemption_reason})
         if self.trial.child is None:
             return True
         if begins:
@@ -227,25 +227,25 @@ class Agent:
     def _carry_out(self, frame: Frame) -> bool:
         """Carries out one frame; True: the worker asked the agent to leave."""
         meta, trial = frame.meta, self.trial
-        if frame.kind is Kind.CODE:
+        if frame.kind is FrameKind.CODE:
             trial.code.expect(str(meta["md5"]), str(meta["folder"]))
-        elif frame.kind is Kind.DATA:
+        elif frame.kind is FrameKind.DATA:
             with contextlib.suppress(MustLeave):  # the next step of the main loop exits
-                self.writer.send(Kind.NEED, {"files": self.data.want(meta["files"])})
-        elif frame.kind is Kind.START:
+                self.writer.send(FrameKind.NEED, {"files": self.data.want(meta["files"])})
+        elif frame.kind is FrameKind.START:
             trial.code.settle()
             self.data.place(trial.code.copy)
             trial.start(meta)
-        elif frame.kind is Kind.LIMITS:  # in the order of the frames: the first ones follow START at once
+        elif frame.kind is FrameKind.LIMITS:  # in the order of the frames: the first ones follow START at once
             trial.limit_memory(MemoryLimits(**meta["limits"]))
-        elif frame.kind is Kind.ATTEMPT:
+        elif frame.kind is FrameKind.ATTEMPT:
             trial.begin(meta)
-        elif frame.kind is Kind.FILE:
+        elif frame.kind is FrameKind.FILE:
             takes = {"code": trial.code.part, "data": self.data.part}.get(str(meta.get("of")), trial.file)
             takes(meta, frame.body)
-        elif frame.kind is Kind.RUN:
+        elif frame.kind is FrameKind.RUN:
             trial.run()
-        elif frame.kind is Kind.END:
+        elif frame.kind is FrameKind.END:
             trial.end()
             return bool(meta.get("leave"))
         return False
@@ -262,7 +262,7 @@ class Agent:
             self._beaten = time.monotonic()
             if self.trial.child is None:
                 self.guard.step(self.sensors.read())  # while the machine cools down no trial's watchdog does this
-            self.writer.send(Kind.VITALS, self._machine() | self.trial.vitals())
+            self.writer.send(FrameKind.VITALS, self._machine() | self.trial.vitals())
         finally:
             self._beating.release()
 

@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
-from fts.jobs.executors.frames import MOST_FROM_NODE, BadFrame, Frame, Kind, Reader, Writer, last_line
+from fts.jobs.executors.frames import MOST_FROM_NODE, BadFrame, Frame, FrameKind, FrameReader, Writer, last_line
 from fts.jobs.executors.incoming_files import IncomingFiles
 from fts.jobs.executors.remote_watchdog import checked_vitals, decision_of, exit_of, of_machine
 from fts.jobs.supervisor.machine_errors import is_disk_trouble
@@ -35,7 +35,7 @@ TIDIES_S = 10.0  # time for it to release its node after SIGTERM: srun and kubec
 SAID = 4096  # bytes read from the end of the launch command's log, for its last line
 
 
-OF_ATTEMPT = (Kind.FILE, Kind.FILES, Kind.LOG, Kind.FACT, Kind.DECISION, Kind.EXIT)
+OF_ATTEMPT = (FrameKind.FILE, FrameKind.FILES, FrameKind.LOG, FrameKind.FACT, FrameKind.DECISION, FrameKind.EXIT)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Channel:
         self.writer = Writer(self.process.stdin.fileno(), lambda: self.lost() is not None)
         with contextlib.suppress(BrokenPipeError):  # it has already exited; its log contains the reason
             self.writer.begin()
-        self._reader = Reader(self.process.stdout.fileno(), MOST_FROM_NODE)
+        self._reader = FrameReader(self.process.stdout.fileno(), MOST_FROM_NODE)
         self._thread = threading.Thread(target=self._read, name=f"agent {self.process.pid}", daemon=True)
         try:
             begin(self._thread)
@@ -139,20 +139,20 @@ class Channel:
     def _take(self, frame: Frame) -> str | None:
         """Handles one frame; returns the reason if the node ends the connection, else None."""
         meta = frame.meta
-        if frame.kind is Kind.HELLO:
+        if frame.kind is FrameKind.HELLO:
             welcome = {"lease_s": self.lease_s, "grace_s": self.grace_s, "beat_s": self.beat_s}
-            self.writer.send(Kind.WELCOME, welcome)
+            self.writer.send(FrameKind.WELCOME, welcome)
             self._beaten = (time.monotonic(), time.time())
             self.hello = meta
-        elif frame.kind is Kind.VITALS:
+        elif frame.kind is FrameKind.VITALS:
             known = checked_vitals(meta)
             with self._of_attempt:
                 self.vitals = known if meta.get("token") == self._token else of_machine(known)
-        elif frame.kind is Kind.NEED:
+        elif frame.kind is FrameKind.NEED:
             self._needs = [str(one) for one in meta["files"]]
-        elif frame.kind is Kind.PREEMPTED:
+        elif frame.kind is FrameKind.PREEMPTED:
             self.preempted = str(meta.get("said"))[:300]
-        elif frame.kind is Kind.REFUSED:
+        elif frame.kind is FrameKind.REFUSED:
             self.refused_by = str(meta["host"])[:100] if "host" in meta else None
             return str(meta.get("said"))[:2000]
         elif frame.kind in OF_ATTEMPT:
@@ -167,17 +167,17 @@ class Channel:
         """Queues what a frame says, or stages its part of a file; ignores frames of any other attempt or process."""
         kind, meta = frame.kind, frame.meta
         of_attempt, of_process = meta.get("token") == self._token, meta.get("process") == self.started
-        if kind is Kind.FACT:
+        if kind is FrameKind.FACT:
             if isinstance(meta.get("fact"), dict) and of_process and (of_attempt or meta.get("token") is None):
                 self._append(meta["fact"])
-        elif kind in (Kind.DECISION, Kind.EXIT):
+        elif kind in (FrameKind.DECISION, FrameKind.EXIT):
             if of_process:
-                self._append(decision_of(meta) if kind is Kind.DECISION else exit_of(meta))
+                self._append(decision_of(meta) if kind is FrameKind.DECISION else exit_of(meta))
         elif not of_attempt or self._arriving is None:
             return
-        elif kind is Kind.LOG:
+        elif kind is FrameKind.LOG:
             self._append(LogReceived(frame.body))
-        elif kind is Kind.FILES:
+        elif kind is FrameKind.FILES:
             self._files(meta, self._arriving)
         elif "stays" not in meta:
             self._arriving.part(meta, frame.body)
@@ -235,7 +235,7 @@ class Channel:
         with self._of_attempt:
             self.leave_attempt()
             self.started += 1
-        self.writer.send(Kind.START, {**request, "process": self.started})
+        self.writer.send(FrameKind.START, {**request, "process": self.started})
 
     def ask_needs(self, files: dict[str, tuple[str, int]], looks: Callable[[], None]) -> list[str]:
         """Returns the md5s of data sets that the node needs; waits while another agent there fetches them.
@@ -243,7 +243,7 @@ class Channel:
         Raises BrokenPipeError.
         """
         self._needs = None
-        self.writer.send(Kind.DATA, {"files": files})
+        self.writer.send(FrameKind.DATA, {"files": files})
         with self._changed:
             while self._needs is None:
                 if (why := self.lost() or self.preempted) is not None:
@@ -305,7 +305,7 @@ class Channel:
         """Ends the connection and the launch command; the agent exits when it notices that."""
         if gently and self.lost() is None and self.hello is not None:
             with contextlib.suppress(BrokenPipeError):
-                self.writer.send(Kind.END, {"leave": True})
+                self.writer.send(FrameKind.END, {"leave": True})
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(min(self.grace_s, 5.0))
         with self._changed:

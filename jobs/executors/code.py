@@ -11,7 +11,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.code import TooMuchCode, beside, files, not_inside
 from fts.jobs.executors.base import CodeNotSent
 from fts.jobs.executors.data import send_data
-from fts.jobs.executors.frames import Kind
+from fts.jobs.executors.frames import FrameKind
 from fts.jobs.executors.outgoing_files import send_bytes
 from fts.jobs.supervisor.machine_errors import is_disk_trouble
 from fts.jobs.supervisor.staged_files import BadFile, checked_name
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Part:
+class CodeFile:
     """One file of the code."""
 
     name: str  # relative to the study's folder
@@ -44,11 +44,11 @@ def send_code(
 
     Calls `looks` after each file. Raises BrokenPipeError, CodeNotSent, and what `looks` raises.
     """
-    md5, parts = md5_of(read_code(folder, sync, outputs, sets), sets), list[Part]()
+    md5, parts = md5_of(read_code(folder, sync, outputs, sets), sets), list[CodeFile]()
     if md5 not in channel.has_code:
         parts = list(read_code(folder, sync, outputs, sets))
         md5 = md5_of(parts, sets)  # a file may have changed in between
-    channel.writer.send(Kind.CODE, {"md5": md5, "folder": str(folder)})
+    channel.writer.send(FrameKind.CODE, {"md5": md5, "folder": str(folder)})
     if md5 in channel.has_code:
         return
     channel.has_code.add(md5)
@@ -59,7 +59,7 @@ def send_code(
         send_data(channel, sets, looks)
 
 
-def read_code(folder: Path, sync: Sequence[str], outputs: Path, without: Container[str] = ()) -> Iterator[Part]:
+def read_code(folder: Path, sync: Sequence[str], outputs: Path, without: Container[str] = ()) -> Iterator[CodeFile]:
     """Yields each declared file, sorted by name; links are followed. Raises CodeNotSent."""
     for word in sync:
         if (why := not_inside(word, folder)) is not None:
@@ -72,7 +72,7 @@ def read_code(folder: Path, sync: Sequence[str], outputs: Path, without: Contain
         if not path.is_file():  # a broken link, a socket, or a file that was just removed
             continue
         try:
-            yield Part(checked_name(name), path.read_bytes(), os.access(path, os.X_OK))
+            yield CodeFile(checked_name(name), path.read_bytes(), os.access(path, os.X_OK))
         except BadFile as error:
             raise CodeNotSent(f"{error}; rename it, or leave it out of `sync`") from None
         except OSError as error:
@@ -83,7 +83,7 @@ def read_code(folder: Path, sync: Sequence[str], outputs: Path, without: Contain
             ) from None
 
 
-def md5_of(parts: Iterable[Part], sets: Mapping[str, DataSet] | None = None) -> str:
+def md5_of(parts: Iterable[CodeFile], sets: Mapping[str, DataSet] | None = None) -> str:
     md5 = hashlib.md5(usedforsecurity=False)
     for part in parts:
         content = hashlib.md5(part.content, usedforsecurity=False).hexdigest()

@@ -43,7 +43,7 @@ TRAILER = re.compile(  # a line that only reports an exit: the cause is in an ea
 NOTHING = "it printed nothing"
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """The kind of a frame, with its sender."""
 
     HELLO = 1  # node: describes itself
@@ -72,7 +72,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Frame:
-    kind: Kind
+    kind: FrameKind
     meta: dict[str, Any] = field(default_factory=dict)
     body: bytes = b""
 
@@ -86,7 +86,7 @@ def encode(frame: Frame) -> bytes:
     return HEADER.pack(NAME, VERSION, frame.kind, len(meta), len(frame.body)) + meta + frame.body + END
 
 
-class Reader:
+class FrameReader:
     """Reads frames from a descriptor; for one thread."""
 
     def __init__(self, fd: int, most_meta: int) -> None:
@@ -114,7 +114,7 @@ class Reader:
             raise BadFrame(f"a frame of kind {kind} ends with {end!r}, expected a line's end")
         try:
             content = json.loads(meta or b"")
-            found = Kind(kind)
+            found = FrameKind(kind)
         except (ValueError, RecursionError) as error:
             raise BadFrame(f"a frame of kind {kind} cannot be read: {str(error)[:200]}") from None
         if not isinstance(content, dict):
@@ -164,7 +164,7 @@ class Writer:
         with self._lock:
             self._write(MAGIC)
 
-    def send(self, kind: Kind, meta: dict[str, Any] | None = None, body: bytes = b"") -> None:
+    def send(self, kind: FrameKind, meta: dict[str, Any] | None = None, body: bytes = b"") -> None:
         """Writes one frame. Raises BrokenPipeError when the other side is gone or does not read any more."""
         data = encode(Frame(kind, meta or {}, body))
         with self._lock:
@@ -175,7 +175,7 @@ class Writer:
         if self._lock.acquire(blocking=False):
             try:
                 if ready(self.fd, 0.0):
-                    self._write(encode(Frame(Kind.BEAT)))
+                    self._write(encode(Frame(FrameKind.BEAT)))
             finally:
                 self._lock.release()
 

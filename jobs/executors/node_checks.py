@@ -28,7 +28,7 @@ TOGETHER_S = 10.0  # how long an agent waits for the others: an engine would giv
 
 
 @dataclass(frozen=True)
-class Found:
+class NodeCheck:
     """The result of the check of one node. `state`: ok, warn, bad."""
 
     node: str
@@ -37,7 +37,7 @@ class Found:
     cure: str = ""
 
 
-def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], None]) -> list[Found]:
+def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], None]) -> list[NodeCheck]:
     """Returns one result per node, in the order of --nodes, and one about differences between them.
 
     Where the engine chooses the nodes, one agent per slot is requested, all at the same time. `waits` is called with
@@ -64,11 +64,11 @@ def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], Non
     return compared(list(zip(names, hellos, strict=True)), chosen=settings.where.executor == "command")
 
 
-def compared(hellos: list[tuple[str, Found | dict[str, object]]], chosen: bool) -> list[Found]:
+def compared(hellos: list[tuple[str, NodeCheck | dict[str, object]]], chosen: bool) -> list[NodeCheck]:
     """Compares the nodes with this machine. `chosen`: the engine chose them, so list each host name once."""
-    here, found, prints = of_this_machine(), dict[str, Found](), set[str]()
+    here, found, prints = of_this_machine(), dict[str, NodeCheck](), set[str]()
     for name, hello in hellos:
-        if isinstance(hello, Found):
+        if isinstance(hello, NodeCheck):
             found[f"{hello.node} {hello.text}"] = hello
             continue
         prints.add(str(hello.get("fingerprint")))
@@ -78,18 +78,18 @@ def compared(hellos: list[tuple[str, Found | dict[str, object]]], chosen: bool) 
         text = f"{hello.get('hardware')}, {hello.get('cores')} cores{count}"
         node, text = (host, text) if chosen else (name, f"{host}: {text}")
         if (other := other_code(hello)) is not None:
-            one = Found(node, "bad", f"{text}; {other}", "install the same there")
+            one = NodeCheck(node, "bad", f"{text}; {other}", "install the same there")
         elif (short := disk_short(hello)) is not None:
-            one = Found(node, "bad", f"{text}; {short}", "make room, or let FTS_SCRATCH name another folder there")
+            one = NodeCheck(node, "bad", f"{text}; {short}", "make room, or let FTS_SCRATCH name another folder there")
         elif hello.get("fingerprint") != here.md5:
-            one = Found(node, "warn", f"{text}; this machine: {here.words}", "its last bits may differ from here")
+            one = NodeCheck(node, "warn", f"{text}; this machine: {here.words}", "its last bits may differ from here")
         else:
-            one = Found(node, "ok", f"{text}; equal to this machine")
+            one = NodeCheck(node, "ok", f"{text}; equal to this machine")
         found[f"{node} {one.text}"] = one
     rows = list(found.values())
     if len(prints) > 1:
         text = "a trial that moves between unequal nodes gets the badge `other hardware`"
-        rows.append(Found("nodes", "warn", f"{len(prints)} kinds of node; {text}"))
+        rows.append(NodeCheck("nodes", "warn", f"{len(prints)} kinds of node; {text}"))
     return rows
 
 
@@ -100,7 +100,7 @@ def ask(
     over: threading.Event,
     together: threading.Barrier,
     waits: Callable[[str], None],
-) -> Found | dict[str, object]:
+) -> NodeCheck | dict[str, object]:
     """Returns the agent's hello, or what is wrong.
 
     The agent stays until all are `together`, so that the engine does not choose the same node twice.
@@ -115,7 +115,7 @@ def ask(
     try:
         channel = Channel(argv, places.logs / f"agent_doctor_{safe}.log", 60.0, 5.0, 5.0)
     except OSError as error:
-        return Found(node, "bad", f"{argv[0]} cannot be started: {error.strerror}", "look at --launch")
+        return NodeCheck(node, "bad", f"{argv[0]} cannot be started: {error.strerror}", "look at --launch")
     until, say_at = channel.began + settings.launch_s, channel.began + SAY_S
     while channel.hello is None and channel.ended is None and time.monotonic() < until and not over.is_set():
         channel.wait_for_hello(LOOK_S)
@@ -133,8 +133,10 @@ def ask(
         return dict(hello)
     if runs and chosen:
         text = f"no node within {settings.launch_s:g} s: {printed}"
-        return Found(node, "warn", text, "a worker waits as long as it takes; FTS_LAUNCH_S=600 lets this command wait")
-    return Found(node, "bad", f"no agent comes up: {ended or printed}", cure(ended or printed, argv))
+        return NodeCheck(
+            node, "warn", text, "a worker waits as long as it takes; FTS_LAUNCH_S=600 lets this command wait"
+        )
+    return NodeCheck(node, "bad", f"no agent comes up: {ended or printed}", cure(ended or printed, argv))
 
 
 def cure(printed: str, argv: list[str]) -> str:

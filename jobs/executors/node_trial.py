@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.study import Program
 from fts.jobs.executors.base import ExitKind
-from fts.jobs.executors.frames import MOST_BODY, Kind, Writer
+from fts.jobs.executors.frames import MOST_BODY, FrameKind, Writer
 from fts.jobs.executors.incoming_files import IncomingFiles
-from fts.jobs.executors.on_node import Attempt, CodeCopy, program_on_node
+from fts.jobs.executors.on_node import AttemptFiles, CodeCopy, program_on_node
 from fts.jobs.sensors.detect import Machine, visible_names
 from fts.jobs.supervisor.attempt import UNREAD_S, is_of_function
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, Starter, TrialProcess, limit_data
 from fts.jobs.supervisor.shared_checkpoints import BadBlob, CannotKeep
 from fts.jobs.supervisor.staged_files import BadFile
-from fts.jobs.watchdog.policy import Action, HeatPolicy, MemoryLimits
+from fts.jobs.watchdog.policy import HeatPolicy, MemoryLimits, WatchdogAction
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state.values import Cause
 
@@ -57,7 +57,7 @@ class NodeTrial:
         self.starter = Starter(scratch / "logs" / "trial_process.log")
         self.child: TrialProcess | None = None
         self.watchdog: Watchdog | None = None
-        self.attempt: Attempt | None = None
+        self.attempt: AttemptFiles | None = None
         self.program: Program | None = None
         self.process = 0  # number of the process, as the worker counts them
         self._arriving: IncomingFiles | None = None
@@ -106,7 +106,7 @@ class NodeTrial:
     def begin(self, meta: dict[str, Any]) -> None:
         """Prepares an attempt in its own folder, before its checkpoint files arrive. Raises BadFile, OSError."""
         self._drop_attempt()
-        self.attempt = Attempt(self.scratch, meta, self.alive)
+        self.attempt = AttemptFiles(self.scratch, meta, self.alive)
         self._measures = bool(meta.get("measures"))
         self._arriving = IncomingFiles(self.attempt.folder, self.attempt.root, durable=False)
         if self.watchdog is not None:
@@ -218,9 +218,9 @@ class NodeTrial:
                     self._explain(attempt, KEPT_CHANGING.format(fact.get("step")))
                     return
         token = None if attempt is None else attempt.token
-        self.writer.send(Kind.FACT, {"process": self.process, "token": token, "fact": fact})
+        self.writer.send(FrameKind.FACT, {"process": self.process, "token": token, "fact": fact})
 
-    def _with_files(self, attempt: Attempt, fact: dict[str, Any]) -> dict[str, Any]:
+    def _with_files(self, attempt: AttemptFiles, fact: dict[str, Any]) -> dict[str, Any]:
         """Sends the fact's files and returns the fact; if files cannot be sent, kills the trial and returns "failed".
 
         That is the fault of the trial or of the shared file system, not of the node.
@@ -236,7 +236,7 @@ class NodeTrial:
             return {"fact": "failed", "cause": cause, "message": str(error), "shared": shared}
         return fact
 
-    def _send_files(self, attempt: Attempt, hurry: bool) -> None:
+    def _send_files(self, attempt: AttemptFiles, hurry: bool) -> None:
         if not hurry and time.monotonic() < self._files_after:
             return
         began = time.monotonic()
@@ -264,24 +264,24 @@ class NodeTrial:
                 if not self._stays_frozen:
                     child.thaw()
 
-    def _explain(self, attempt: Attempt, text: str) -> None:
+    def _explain(self, attempt: AttemptFiles, text: str) -> None:
         """Adds a line to the trial's log at the head, unless metrics are read from it."""
         if self.program is None or not self.program.reads_log:
-            self.writer.send(Kind.LOG, {"token": attempt.token}, f"\n[fts: {text}]\n".encode())
+            self.writer.send(FrameKind.LOG, {"token": attempt.token}, f"\n[fts: {text}]\n".encode())
 
-    def _send_log(self, attempt: Attempt) -> None:
+    def _send_log(self, attempt: AttemptFiles) -> None:
         most = None if self.program is not None and self.program.reads_log else MOST_LOG
         while body := attempt.more_log(MOST_BODY, most):
-            self.writer.send(Kind.LOG, {"token": attempt.token}, body)
+            self.writer.send(FrameKind.LOG, {"token": attempt.token}, body)
 
     def _watch(self, child: TrialProcess, watchdog: Watchdog) -> None:
         for decision in watchdog.check():
-            if decision.action is Action.FREEZE:
+            if decision.action is WatchdogAction.FREEZE:
                 child.freeze()
-            elif decision.action is Action.THAW:
+            elif decision.action is WatchdogAction.THAW:
                 child.thaw()
             decided = {name: getattr(decision, name) for name in ("action", "message", "state", "cause", "changed")}
-            self.writer.send(Kind.DECISION, {"process": self.process, **decided})
+            self.writer.send(FrameKind.DECISION, {"process": self.process, **decided})
 
     def vitals(self) -> dict[str, Any]:
         """Returns memory and pace of the process; empty without one."""

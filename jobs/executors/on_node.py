@@ -68,7 +68,7 @@ class CodeCopy:
         return str(self.copy / Path(path).relative_to(self._folder))
 
 
-class Attempt:
+class AttemptFiles:
     """The folder and the log of one attempt, and what was already sent of both."""
 
     def __init__(self, scratch: Path, meta: dict[str, Any], alive: Callable[[], None] = lambda: None) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fts.frozen import dataclass
-from fts.jobs.executors.frames import MOST_BODY, Kind
+from fts.jobs.executors.frames import MOST_BODY, FrameKind
 from fts.jobs.executors.incoming_files import MOST_BYTES, MOST_FILES
 from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.staged_files import DEEPEST, LONGEST, BadFile, checked_name, is_unfinished
@@ -111,7 +111,7 @@ class OutgoingFiles:
                     total += size
                     whole &= same and (state_of(fd) == changed[name] or not name.startswith(OF_CHECKPOINTS))
             whole &= not any(name.startswith(OF_CHECKPOINTS) for name in files.missing)
-            writer.send(Kind.FILES, {**meta, "gone": gone if whole else [], "whole": whole})
+            writer.send(FrameKind.FILES, {**meta, "gone": gone if whole else [], "whole": whole})
             if whole:
                 before = {name: self.sent[name] for name in files.missing if name in self.sent}
                 self.sent = {name: state for name, state in now.items() if name not in files.missing} | before
@@ -210,7 +210,7 @@ class CheckpointStore:
         size = os.fstat(fd).st_size
         stored, md5 = shared_checkpoints.keep(fd, self.folder / str(self._number), self.root, self.alive)
         pointer = {"name": name, "size": stored, "md5": md5, "stays": self._number}
-        writer.send(Kind.FILE, {**meta, **pointer})
+        writer.send(FrameKind.FILE, {**meta, **pointer})
         self._number += 1
         return stored, stored == size
 
@@ -367,7 +367,7 @@ def send_file(
         md5.update(body)
         at += len(body)
         last = {"md5": md5.hexdigest(), "runs": runs} if at >= size else {}
-        writer.send(Kind.FILE, {**meta, "name": name, "size": size, **last}, body)
+        writer.send(FrameKind.FILE, {**meta, "name": name, "size": size, **last}, body)
         looks()
         if at >= size:
             return size, not short
@@ -375,7 +375,7 @@ def send_file(
 
 def send_folder(writer: Writer, name: str, meta: dict[str, str]) -> None:
     """Sends the name of an empty folder."""
-    writer.send(Kind.FILE, {**meta, "name": name.removesuffix("/"), "folder": True})
+    writer.send(FrameKind.FILE, {**meta, "name": name.removesuffix("/"), "folder": True})
 
 
 def send_bytes(writer: Writer, name: str, content: bytes, meta: dict[str, Any]) -> None:
@@ -383,4 +383,4 @@ def send_bytes(writer: Writer, name: str, content: bytes, meta: dict[str, Any]) 
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     for at in range(0, len(content) or 1, MOST_BODY):
         last = {"md5": md5} if at + MOST_BODY >= len(content) else {}
-        writer.send(Kind.FILE, {**meta, "name": name, "size": len(content), **last}, content[at : at + MOST_BODY])
+        writer.send(FrameKind.FILE, {**meta, "name": name, "size": len(content), **last}, content[at : at + MOST_BODY])

@@ -20,7 +20,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from fts.jobs.executors.frames import END, HEADER, MAGIC, Frame, Kind, encode, last_line, ready
+from fts.jobs.executors.frames import END, HEADER, MAGIC, Frame, FrameKind, encode, last_line, ready
 from fts.jobs.executors.ray_look import nodes
 from fts.jobs.python import python
 from fts.jobs.threads import repeat
@@ -286,7 +286,7 @@ class Forwarder:
         """Reports the node on which no agent started: Ray would choose it again, so the next launch excludes it."""
         if not self.position.begun:
             text = f"no agent comes up on {self.node} (exit code {code}): {last_line(printed.encode())}"
-            self._write(MAGIC + encode(Frame(Kind.REFUSED, {"said": text, "host": self.node})))
+            self._write(MAGIC + encode(Frame(FrameKind.REFUSED, {"said": text, "host": self.node})))
 
     def _report_end(self, error: Exception) -> None:
         """Reports why Ray has lost the actor, if a frame can be written now."""
@@ -294,8 +294,8 @@ class Forwarder:
         tell(why)
         if self.position.whole and ready(self.stdout, 1.0):
             if getattr(error, "preempted", False):
-                self._write(encode(Frame(Kind.PREEMPTED, {"said": f"Ray took the node back: {why}"})))
-            self._write(encode(Frame(Kind.REFUSED, {"said": why})))
+                self._write(encode(Frame(FrameKind.PREEMPTED, {"said": f"Ray took the node back: {why}"})))
+            self._write(encode(Frame(FrameKind.REFUSED, {"said": why})))
 
 
 class NullOutput(io.TextIOBase):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api import protocol
 from fts.jobs.executors.base import Exit, ExitKind, OrderReceived
 from fts.jobs.executors.channel import Channel, FilesReceived, LogReceived
-from fts.jobs.executors.frames import MOST_BODY, Kind
+from fts.jobs.executors.frames import MOST_BODY, FrameKind
 from fts.jobs.executors.incoming_files import IncomingFiles
 from fts.jobs.executors.outgoing_files import (
     ARTIFACTS,
@@ -80,7 +80,7 @@ class RemoteProcess:
             if message.get("do") == "run":
                 self._begin(message["spec"])
             else:
-                self.channel.writer.send(Kind.SEND, {"message": message})
+                self.channel.writer.send(FrameKind.SEND, {"message": message})
         except BrokenPipeError as error:
             raise ChildGone(f"{self.node} does not answer: {error}") from error
         except OrderReceived:
@@ -111,14 +111,14 @@ class RemoteProcess:
         arriving = IncomingFiles(home, root)
         self._write_log(self.channel.begin(token, arriving, self._shared_folder and self._shared_folder / token))
         self._home, self._log, self._token, self.brought_checkpoint = home, logged, token, False
-        writer.send(Kind.ATTEMPT, {**meta, **names, **self.next_trial, "spec": spec})
+        writer.send(FrameKind.ATTEMPT, {**meta, **names, **self.next_trial, "spec": spec})
         for name in found:
             pointer = shared_checkpoints.read(home / name) if name.endswith(SUFFIX) else None
             if is_kept(name) or (pointer is None and name.endswith(SUFFIX)):
                 continue
             if pointer is not None:
                 header = {"name": name.removesuffix(SUFFIX), "at": pointer.at}
-                writer.send(Kind.FILE, {**meta, **header, "size": pointer.bytes, "md5": pointer.md5})
+                writer.send(FrameKind.FILE, {**meta, **header, "size": pointer.bytes, "md5": pointer.md5})
                 continue
             if name.endswith("/"):
                 send_folder(writer, name, meta)
@@ -130,8 +130,8 @@ class RemoteProcess:
         if self.program.reads_log:
             with contextlib.suppress(FileNotFoundError), logged.open("rb") as file:
                 while body := file.read(MOST_BODY):
-                    writer.send(Kind.FILE, {**meta, "of": "log"}, body)
-        writer.send(Kind.RUN, meta)
+                    writer.send(FrameKind.FILE, {**meta, "of": "log"}, body)
+        writer.send(FrameKind.RUN, meta)
 
     def facts(self, timeout_s: float = 0.0) -> list[dict[str, Any]]:
         """Returns the facts of the trial; the files that a fact names are stored here before. Raises StaleToken."""
@@ -267,7 +267,7 @@ class RemoteProcess:
         if self.poll() is not None:
             return False
         with contextlib.suppress(BrokenPipeError):
-            self.channel.writer.send(Kind.STOP, {"how": how})
+            self.channel.writer.send(FrameKind.STOP, {"how": how})
         return True
 
     def freeze(self) -> bool:
@@ -305,7 +305,7 @@ class RemoteProcess:
         self.channel.leave_attempt()
         if self.channel.lost() is None:
             with contextlib.suppress(BrokenPipeError):
-                self.channel.writer.send(Kind.END)
+                self.channel.writer.send(FrameKind.END)
 
 
 def renamed(value: Any, moved: dict[str, str]) -> Any:

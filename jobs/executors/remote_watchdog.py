@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.executors.base import Exit, ExitKind
-from fts.jobs.executors.frames import Kind
+from fts.jobs.executors.frames import FrameKind
 from fts.jobs.sensors.reading import Reading, clean
 from fts.jobs.status.conditions import disk_reserve
-from fts.jobs.watchdog.policy import Action, Decision, GuardState, MemoryLimits, judge_disk
+from fts.jobs.watchdog.policy import Decision, GuardState, MemoryLimits, WatchdogAction, judge_disk
 from fts.jobs.watchdog.watchdog import Vitals
 from fts.state.values import Cause
 
@@ -52,7 +52,7 @@ class RemoteWatchdog:
         if limits != self.limits:
             self.limits = limits
             with contextlib.suppress(BrokenPipeError):
-                self.process.channel.writer.send(Kind.LIMITS, {"limits": asdict(limits)})
+                self.process.channel.writer.send(FrameKind.LIMITS, {"limits": asdict(limits)})
 
     def begin_trial(
         self, usual_step_s: float | None = None, report_s: float | None = None, gap_s: float | None = None
@@ -74,14 +74,14 @@ class RemoteWatchdog:
         vitals = self.process.channel.vitals
         if "tree" not in vitals:
             return None
-        heat = Decision(Action.NONE, "", GuardState(vitals.get("guard", "unknown")))
+        heat = Decision(WatchdogAction.NONE, "", GuardState(vitals.get("guard", "unknown")))
         reading = reading_of(vitals.get("reading"))
         return Vitals(reading, int(vitals["tree"]), None, vitals.get("step_s"), heat, self.memory.peak)
 
     def check(self) -> list[Decision]:
         """Returns the decisions that the node has sent, without harmless changes of heat."""
         found, self.process.decisions = self.process.decisions, []
-        reported = [one for one in found if one.action is not Action.NONE or one.state not in HEAT]
+        reported = [one for one in found if one.action is not WatchdogAction.NONE or one.state not in HEAT]
         node = self.process.node
         return [replace(one, state=None, message=f"{node}: {one.message}") for one in reported]
 
@@ -156,7 +156,7 @@ def decision_of(meta: dict[str, Any]) -> Decision:
     """Parses a DECISION frame. Raises ValueError."""
     state, cause = meta.get("state"), meta.get("cause")
     return Decision(
-        Action(meta["action"]),
+        WatchdogAction(meta["action"]),
         str(meta.get("message"))[:2000],
         GuardState(state) if state else None,
         Cause(cause) if cause else None,

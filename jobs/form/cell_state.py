@@ -111,7 +111,7 @@ def _new(study: BareStudy, cell: BareCell, name: str, of_cell: Sequence[Job], ag
     if again:  # even --again does not duplicate a job with the same specification that has not ended
         live = [job for job in of_cell if str(job.status) in LIVE and _identity(study, job.spec) == cell.identity]
         if live:
-            return _there(enqueue.Plan(cell, live[0]), name)
+            return _there(enqueue.EnqueuePlan(cell, live[0]), name)
     sentence = enqueued_sentence(name, cell, Enqueued(0, created=True), None, True)
     note = "again" if again and of_cell else NEW
     return CellNow(name, cell.axes, NEW, note, sentence, cell.wanted)
@@ -135,7 +135,7 @@ def _another(cell: BareCell, name: str, begun: Sequence[Job]) -> CellNow:
     return CellNow(name, cell.axes, ANOTHER, "different search", sentence, 0, job.id)
 
 
-def _there(plan: enqueue.Plan, name: str) -> CellNow:
+def _there(plan: enqueue.EnqueuePlan, name: str) -> CellNow:
     """Describes a cell that has a job with the same question; the job is extended if more trials are asked for."""
     job, cell = plan.job, plan.cell
     assert job is not None, "the caller has checked it"

@@ -49,7 +49,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownCosts:
     """What is known about one study and this machine; read once for several estimates."""
 
     snapshot: Snapshot | None  # None: there is no database
@@ -76,7 +76,7 @@ class Hours:
     trials: int
 
 
-def known(db: Database | None, places: Places, study: str) -> Known:
+def known(db: Database | None, places: Places, study: str) -> KnownCosts:
     """Reads what is known about a study, which may have no jobs yet, and this machine."""
     from fts.jobs.sensors import detect  # here: psutil
     from fts.jobs.settings import worker_settings
@@ -95,7 +95,7 @@ def known(db: Database | None, places: Places, study: str) -> Known:
     finally:
         sensors.close()
     kept = _kept(places, trials, {} if snapshot is None else {job.id: job.experiment for job in snapshot.jobs})
-    return Known(snapshot, tuple(trials), slots, bool(running), memory, room(places.outputs)[0], kept)
+    return KnownCosts(snapshot, tuple(trials), slots, bool(running), memory, room(places.outputs)[0], kept)
 
 
 def _kept(places: Places, trials: Sequence[Trial], names: Mapping[int, str]) -> float | None:
@@ -123,7 +123,7 @@ def orders_of(cells: Sequence[BareCell], now: Sequence[CellNow], jobs: Sequence[
     ]
 
 
-def of_file(places: Places, cells: Sequence[BareCell], *, again: bool) -> tuple[Known, list[Order]]:
+def of_file(places: Places, cells: Sequence[BareCell], *, again: bool) -> tuple[KnownCosts, list[Order]]:
     """Reads what is needed to estimate the cost of these cells of a study file."""
     with reading(places) as db:
         found = known(db, places, cells[0].study)
@@ -132,7 +132,7 @@ def of_file(places: Places, cells: Sequence[BareCell], *, again: bool) -> tuple[
 
 def of_words(
     places: Places, cells: Sequence[BareCell], *, again: bool, typed: Collection[str]
-) -> tuple[Known, list[Order]]:
+) -> tuple[KnownCosts, list[Order]]:
     """Reads the same for the cells of a command line."""
     with reading(places) as db:
         found = known(db, places, cells[0].study)
@@ -154,7 +154,7 @@ def reading(places: Places) -> Iterator[Database | None]:
         db.close()
 
 
-def hours(known: Known, orders: Sequence[Order]) -> Hours:
+def hours(known: KnownCosts, orders: Sequence[Order]) -> Hours:
     """Estimates the time to run all orders on the slots, as the forecast of the queue does it."""
     now = time.time()
     worked = {} if known.snapshot is None else known.snapshot.worked
@@ -195,7 +195,7 @@ def as_job(cell: BareCell) -> Job:
     return Job(**blank | counts | given | more)
 
 
-def sentences(known: Known, orders: Sequence[Order]) -> list[str]:
+def sentences(known: KnownCosts, orders: Sequence[Order]) -> list[str]:
     """Returns a sentence each about time, memory and disk; none if no trials are added."""
     adding = [order for order in orders if order.more]
     if not adding:
@@ -203,7 +203,7 @@ def sentences(known: Known, orders: Sequence[Order]) -> list[str]:
     return [time_of(known, adding), memory_of(known, [order.cell for order in adding]), disk_of(known, adding)]
 
 
-def time_of(known: Known, orders: Sequence[Order]) -> str:
+def time_of(known: KnownCosts, orders: Sequence[Order]) -> str:
     """Returns `time: about 40 min (80 %: 30 to 50 min) with 2 slots; from 12 trials of train that ended here`."""
     found = hours(known, orders)
     cells, slots = formatting.count(found.unknown, "cell"), formatting.count(known.slots, "slot")
@@ -217,7 +217,7 @@ def time_of(known: Known, orders: Sequence[Order]) -> str:
     return f"time: {about}{beside}{also}; {basis(known, study)}"
 
 
-def basis(known: Known, study: str) -> str:
+def basis(known: KnownCosts, study: str) -> str:
     """Returns on which trials the estimated time is based, and how many of them were pruned."""
     own = [job for job in known.jobs if job.study == study and job.kind == "cell"]
     ended = sum(map(formatting.trials_ended, own))
@@ -226,7 +226,7 @@ def basis(known: Known, study: str) -> str:
     return f"{text}, {pruned} of them pruned" if pruned else text
 
 
-def memory_of(known: Known, cells: Iterable[BareCell]) -> str:
+def memory_of(known: KnownCosts, cells: Iterable[BareCell]) -> str:
     """Returns a sentence about the memory of the trials that run at once, compared with this machine."""
     machine = f"of {formatting.size(known.memory)}" if known.memory else "of an unknown amount"
     cells = list(cells)
@@ -264,7 +264,7 @@ def _gpu_memory_of(cells: Sequence[BareCell]) -> str | None:
     return f"{amount}; this machine has {gpus_in_words(list_gpus())}"
 
 
-def _at_once(known: Known, size: int, slots: int, machine: str) -> str:
+def _at_once(known: KnownCosts, size: int, slots: int, machine: str) -> str:
     if known.memory and size > SHARE_OF_MEMORY * known.memory:
         return f"; it does not fit this machine ({machine.removeprefix('of ')})"
     if slots == 1:
@@ -273,7 +273,7 @@ def _at_once(known: Known, size: int, slots: int, machine: str) -> str:
     return f"; {slots} at once {formatting.size(slots * size)} {machine}" + (", so some wait" if too_much else "")
 
 
-def disk_of(known: Known, orders: Sequence[Order]) -> str:
+def disk_of(known: KnownCosts, orders: Sequence[Order]) -> str:
     free = formatting.size(known.free)
     if known.kept is None:
         return f"disk: {free} free; what a trial keeps is unknown: none has ended yet"
@@ -284,7 +284,7 @@ def disk_of(known: Known, orders: Sequence[Order]) -> str:
     return text + ("; they will not fit" if total > known.free else "")
 
 
-def as_dict(known: Known, orders: Sequence[Order]) -> Mapping[str, Any]:
+def as_dict(known: KnownCosts, orders: Sequence[Order]) -> Mapping[str, Any]:
     """Returns the estimates for --json."""
     adding = [order for order in orders if order.more]
     found = hours(known, adding)

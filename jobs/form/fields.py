@@ -154,7 +154,7 @@ def _read(option: click.Option, text: str, context: click.Context) -> None:
 # ---------------------------------------------------------------- keys of a study file
 
 
-def known_keys() -> dict[str, keys.Key]:
+def known_keys() -> dict[str, keys.TableKey]:
     """Returns the keys of a study file that get a field, `budget.trials` first."""
     found = {SEED: keys.STUDY["seed"]}
     for table in TABLES:
@@ -168,7 +168,7 @@ def of_file(tables: Mapping[str, Any]) -> list[Field]:
     return [_of_key(at, key, tables) for at, key in known_keys().items()]
 
 
-def _of_key(at: str, key: keys.Key, tables: Mapping[str, Any]) -> Field:
+def _of_key(at: str, key: keys.TableKey, tables: Mapping[str, Any]) -> Field:
     table, _, name = at.partition(".")
     inner = tables.get(table)
     there = isinstance(inner, dict) and name in inner

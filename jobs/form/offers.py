@@ -35,7 +35,7 @@ FEW_WORDS = 3  # from so many ticked cells on `--cell AXIS:VALUE` is tried, whic
 
 
 @dataclass
-class Seen:
+class SeenCells:
     """The cells of a study as last read."""
 
     cells: Sequence[Any] = ()  # cells in the class of the study
@@ -58,18 +58,18 @@ class Offer(ABC):
         """Returns by field why its typed value is refused."""
 
     @abstractmethod
-    def see(self, typed: Mapping[str, str]) -> Seen:
+    def see(self, typed: Mapping[str, str]) -> SeenCells:
         """Reads the cells and their states. Raises what the command would raise."""
 
     @abstractmethod
-    def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def words(self, typed: Mapping[str, str], seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         """Returns the arguments of `fts enqueue` for the ticked cells."""
 
     @abstractmethod
-    def sentences(self, seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def sentences(self, seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         """Returns sentences about time, memory and disk of the ticked cells."""
 
-    def check_words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def check_words(self, typed: Mapping[str, str], seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         """Returns the words after `fts` of a check of the ticked cells; empty if the study has no check."""
         return []
 
@@ -79,14 +79,14 @@ class Offer(ABC):
 
     # -- called by the server
 
-    def look(self, typed: Mapping[str, str]) -> tuple[Look, Seen]:
+    def look(self, typed: Mapping[str, str]) -> tuple[Look, SeenCells]:
         """Reads everything about the study. An exception becomes the problem of the Look."""
         stamp = self.stamp()
-        known, problems, seen, problem = list[Field](), dict[str, str](), Seen(), ""
+        known, problems, seen, problem = list[Field](), dict[str, str](), SeenCells(), ""
         try:
             known = self.fields()
             problems = self.problems(typed)
-            seen = self._see_now(typed) if not problems else Seen()
+            seen = self._see_now(typed) if not problems else SeenCells()
         except Exception as error:  # noqa: BLE001  # the user's files may raise anything; the form shows it
             problem = sentence_of(error)
         if not problem and problems:
@@ -96,14 +96,14 @@ class Offer(ABC):
         look = Look(tuple(known), tuple(seen.now), problems, problem, tuple(seen.said), stamp, str(self.folder))
         return look, seen
 
-    def _see_now(self, typed: Mapping[str, str]) -> Seen:
+    def _see_now(self, typed: Mapping[str, str]) -> SeenCells:
         seen = self.see(typed)
         with cost.reading(self.places) as db:
             if db is not None:
                 seen.now = cell_state.with_lost(db, seen.now)
         return seen
 
-    def cost(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> Cost:
+    def cost(self, typed: Mapping[str, str], seen: SeenCells, ticked: Sequence[str]) -> Cost:
         """Returns the cost of enqueueing the ticked cells, and the command lines."""
         chosen_ = [cell for cell in seen.now if cell.name in set(ticked)]
         adding = [cell for cell in chosen_ if cell.adds]
@@ -172,7 +172,7 @@ class OfFile(Offer):
         words += [word for each in fields.settings_of(typed) for word in ("--set", each)]
         return self.command.make_context("enqueue", words, obj=self.places).params
 
-    def see(self, typed: Mapping[str, str]) -> Seen:
+    def see(self, typed: Mapping[str, str]) -> SeenCells:
         given = self._options(typed)
         study = StudyFile.read(self.path, given["settings"]).named(given["name"]).warmed(given["warm"])
         made = cells_of(study, self.places.db)
@@ -185,17 +185,17 @@ class OfFile(Offer):
             jobs = () if db is None else queries.jobs(db)
             now = cell_state.of_file(db, made, jobs, given["again"])
         said = unread(made)
-        return Seen(made, now, said)
+        return SeenCells(made, now, said)
 
-    def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def words(self, typed: Mapping[str, str], seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         settings = [word for each in fields.settings_of(typed) for word in ("--set", each)]
         cells = cell_words(seen, ticked)
         return [self.name, *cells, *settings, *fields.words_of(self.command, typed)]
 
-    def sentences(self, seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def sentences(self, seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         return bare_sentences(self.places, seen, ticked)
 
-    def check_words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def check_words(self, typed: Mapping[str, str], seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         settings = [word for each in fields.settings_of(typed) for word in ("--set", each)]
         return [
             "check",
@@ -235,7 +235,7 @@ class OfWords(Offer):
         """Joins the arguments: options before the `--` of a command, after a function."""
         return [*cells, *words, *self.base] if self.is_command else [*self.base, *cells, *words]
 
-    def see(self, typed: Mapping[str, str]) -> Seen:
+    def see(self, typed: Mapping[str, str]) -> SeenCells:
         before = Path.cwd()
         os.chdir(self.folder)
         try:
@@ -255,22 +255,22 @@ class OfWords(Offer):
         finally:
             os.chdir(before)
         said = unread(made)
-        return Seen(made, now, said)
+        return SeenCells(made, now, said)
 
-    def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def words(self, typed: Mapping[str, str], seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         return self._put(fields.words_of(self.command, typed), cell_words(seen, ticked))
 
-    def sentences(self, seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def sentences(self, seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         return bare_sentences(self.places, seen, ticked)
 
-    def check_words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+    def check_words(self, typed: Mapping[str, str], seen: SeenCells, ticked: Sequence[str]) -> list[str]:
         return ["check", *self._put(fields.words_of(self.command, typed, ["again"]), cell_words(seen, ticked))]
 
 
 # ---------------------------------------------------------------- shared
 
 
-def bare_sentences(places: Places, seen: Seen, ticked: Sequence[str]) -> list[str]:
+def bare_sentences(places: Places, seen: SeenCells, ticked: Sequence[str]) -> list[str]:
     wanted = set(ticked)
     pairs = [(cell, now) for cell, now in zip(seen.cells, seen.now, strict=True) if now.name in wanted]
     with cost.reading(places) as db:
@@ -278,7 +278,7 @@ def bare_sentences(places: Places, seen: Seen, ticked: Sequence[str]) -> list[st
     return cost.sentences(known, cost.orders_of([cell for cell, _ in pairs], [now for _, now in pairs], known.jobs))
 
 
-def cell_words(seen: Seen, ticked: Sequence[str]) -> list[str]:
+def cell_words(seen: SeenCells, ticked: Sequence[str]) -> list[str]:
     """Returns --cell options that select exactly the ticked cells; none if all are ticked.
 
     Raises BadSpec if no options can.
@@ -306,7 +306,7 @@ def cell_words(seen: Seen, ticked: Sequence[str]) -> list[str]:
     return [word for name in words for word in (["--cell", name] if name[:1] != "-" else [f"--cell={name}"])]
 
 
-def _shared(seen: Seen, wanted: set[str]) -> list[tuple[str, Any]]:
+def _shared(seen: SeenCells, wanted: set[str]) -> list[tuple[str, Any]]:
     """Returns (axis, value) pairs whose cells are all ticked, those with most cells first."""
     count: dict[tuple[str, Any], list[int]] = {}
     for now in seen.now:
@@ -320,7 +320,7 @@ def _shared(seen: Seen, wanted: set[str]) -> list[tuple[str, Any]]:
     return sorted(whole, key=lambda pair: -count[pair][0])
 
 
-def _selects(every: Sequence[Any], words: Sequence[str], wanted: set[str], seen: Seen) -> bool:
+def _selects(every: Sequence[Any], words: Sequence[str], wanted: set[str], seen: SeenCells) -> bool:
     """Returns whether --cell with these words selects exactly the wanted cells."""
     try:
         meant = chosen(every, words)

@@ -20,7 +20,7 @@ from fts.jobs.api.form import as_data
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.cli.output import plain
 from fts.jobs.form import fields, studies
-from fts.jobs.form.offers import Offer, OfWords, Seen
+from fts.jobs.form.offers import Offer, OfWords, SeenCells
 from fts.jobs.settings import Places, places
 from fts.jobs.status.sanitize import clean
 
@@ -37,7 +37,7 @@ class Session:
         self.offer: Offer | None = None
         self.key = ""
         self.typed: dict[str, str] = {}
-        self.seen = Seen()
+        self.seen = SeenCells()
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the answer, or {"problem": sentence}; never raises."""

@@ -184,7 +184,7 @@ def finite_or_none(value: float) -> float | None:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedJob:
     """The job that a recorded study becomes."""
 
     name: str
@@ -192,7 +192,7 @@ class Prepared:
     declaration: dict[str, Any]
 
 
-def prepare(found: Recorded, name: str | None, objective: str | None, folder: Path) -> Prepared:
+def prepare(found: Recorded, name: str | None, objective: str | None, folder: Path) -> PreparedJob:
     """Checks the study and describes its job. With an `objective`, more trials of this function can extend it.
 
     Raises BadSpec, BadObjective.
@@ -222,10 +222,10 @@ def prepare(found: Recorded, name: str | None, objective: str | None, folder: Pa
         }  # fmt: skip
         declaration = study.declaration()
         declaration |= {"metrics": [asdict(Metric(one, goal=str(goal))) for one, goal in found.goals.items()]}
-    return Prepared(name, row, declaration)
+    return PreparedJob(name, row, declaration)
 
 
-def take_over(db: Database, found: Recorded, made: Prepared) -> int:
+def take_over(db: Database, found: Recorded, made: PreparedJob) -> int:
     """Imports a study as a job that is done; returns the job's number. Raises BadSpec if there is such a study."""
     with db.write():  # both writes in one transaction
         if there := next((job for job in queries.jobs(db) if job.study == made.name), None):

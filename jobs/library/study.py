@@ -18,7 +18,7 @@ from fts.jobs.library.objective import objective_of, refuse_at_the_top, refuse_i
 from fts.jobs.settings import places
 from fts.jobs.study_file import toml
 from fts.jobs.study_file.cells import cells_of
-from fts.jobs.study_file.enqueue import Line, check_here, enqueue_cells, preview, titles
+from fts.jobs.study_file.enqueue import EnqueuedCell, check_here, enqueue_cells, preview, titles
 from fts.jobs.study_file.faults import At, BadStudy
 from fts.jobs.study_file.study import StudyFile
 from fts.raising import quoted
@@ -96,7 +96,7 @@ class Study:
         cells: Sequence[str] = (),
         again: bool = False,
         dry_run: bool = False,
-    ) -> list[Line]:
+    ) -> list[EnqueuedCell]:
         """Enqueues the cells in one transaction. Returns a Line per cell, which prints as a sentence.
 
         Raises BadSpec before anything is written, and StudyChanged if it has trials and what decides their results has

@@ -34,7 +34,7 @@ FIRST = "fts: /metrics for Prometheus, /healthz as fts status says it\n"
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenPages:
     """The content of both pages at one moment."""
 
     metrics: str
@@ -49,26 +49,26 @@ class Board:
         self.places = places
         self.db: Database | None = None
         self.known = queries.KnownRows()
-        self.seen: Seen | None = None
+        self.seen: SeenPages | None = None
         self.at = float("-inf")
 
-    def look(self) -> Seen:
+    def look(self) -> SeenPages:
         """Returns the pages, at most FRESH_S old."""
         if self.seen is None or time.monotonic() - self.at >= FRESH_S:
             self.seen, self.at = self._look(), time.monotonic()
         return self.seen
 
-    def _look(self) -> Seen:
+    def _look(self) -> SeenPages:
         try:
             if self.db is None:
                 self.db = open_for_reading(self.places.db)
             self.db.poll_version()  # reopens it if another file is at the path now
             found = look(self.db, self.places, self.known)
             text = "\n".join(sentences(found)) + "\n"
-            return Seen(text_of(gauges.families(found)), text, found.verdict.word not in BAD)
+            return SeenPages(text_of(gauges.families(found)), text, found.verdict.word not in BAD)
         except (StateError, OSError) as error:
             self.close()
-            return Seen(text_of(gauges.unreadable()), f"BLIND: {' '.join(str(error).split())}\n", False)
+            return SeenPages(text_of(gauges.unreadable()), f"BLIND: {' '.join(str(error).split())}\n", False)
 
     def close(self) -> None:
         if self.db is not None:
@@ -90,7 +90,7 @@ async def _serve(places: Places, port: int, host: str, ready: Callable[[str], No
     board = Board(places)
     with ThreadPoolExecutor(1, "look") as one:  # a SQLite connection must stay in its thread
 
-        async def seen() -> Seen:
+        async def seen() -> SeenPages:
             return await loop.run_in_executor(one, board.look)
 
         runner = web.AppRunner(_app(seen, port, host), shutdown_timeout=0.2, access_log=None)

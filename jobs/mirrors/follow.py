@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from fts.jobs.mirrors.runs import Cell, Run
+    from fts.jobs.mirrors.runs import MirroredCell, Run
     from fts.jobs.status.declared import Declared
     from fts.state.db import Database
     from fts.state.values import Job, Trial
@@ -53,16 +53,16 @@ def no_library(error: ImportError, name: str, cure: str) -> NoLibrary:
     return NoLibrary(f"{name} is installed but cannot be loaded ({error}): `{installing('--upgrade', name)}`")
 
 
-class Target(Protocol):
+class MirrorTarget(Protocol):
     """A program or folder that shows runs."""
 
-    def begin(self, cells: Sequence[Cell]) -> None:
+    def begin(self, cells: Sequence[MirroredCell]) -> None:
         """Prepares a pass, before its runs. Raises CannotMirror."""
 
     def put(self, run: Run) -> bool:
         """Writes a run, or replaces what is shown of it. Returns whether anything was written. Raises CannotMirror."""
 
-    def keep(self, cell: Cell, numbers: set[int]) -> int:
+    def keep(self, cell: MirroredCell, numbers: set[int]) -> int:
         """Removes the cell's runs with other numbers, and returns how many."""
 
     def forget(self) -> None:
@@ -84,7 +84,7 @@ class Passed:
 class Mirror:
     """One target, and what it is known to show."""
 
-    target: Target
+    target: MirrorTarget
     choose: Callable[[Sequence[Job]], Sequence[Job]]
     event: tuple[int, float] = (0, 0.0)  # id and time of the last event that has been processed
     has_begun: bool = False  # the target has accepted a request
@@ -135,7 +135,7 @@ class Mirror:
         self.shown.clear()
         self.target.forget()
 
-    def _put(self, db: Database, cell: Cell, trial: Trial, study: Declared) -> bool:
+    def _put(self, db: Database, cell: MirroredCell, trial: Trial, study: Declared) -> bool:
         row = digest_of(cell, trial)
         if self.known.get(trial.id) == row:
             return False
@@ -146,7 +146,7 @@ class Mirror:
         return written
 
 
-def digest_of(cell: Cell, trial: Trial) -> str:
+def digest_of(cell: MirroredCell, trial: Trial) -> str:
     """Returns the digest of a trial's row. An ended trial with an equal digest has the same reports."""
     return hashlib.md5(f"{cell.name} {trial!r}".encode(errors="replace"), usedforsecurity=False).hexdigest()
 

@@ -22,7 +22,7 @@ from fts.state.values import TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from fts.jobs.mirrors.runs import Cell, Run
+    from fts.jobs.mirrors.runs import MirroredCell, Run
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -78,7 +78,7 @@ class MLflow:
         self.parents: dict[str, str] = {}  # key of a cell -> id of its run
         self.sent: dict[str, list[Logged]] = {}  # key of a live run -> the values that this process has sent
 
-    def begin(self, cells: Sequence[Cell]) -> None:
+    def begin(self, cells: Sequence[MirroredCell]) -> None:
         for cell in cells:
             if cell.study not in self.experiments:
                 self.experiments[cell.study] = self._call(self._experiment, cell.study)
@@ -88,7 +88,7 @@ class MLflow:
     def put(self, run: Run) -> bool:
         return self._call(self._put, run)
 
-    def keep(self, cell: Cell, numbers: set[int]) -> int:
+    def keep(self, cell: MirroredCell, numbers: set[int]) -> int:
         wanted = {f"{cell.key}-{number}" for number in numbers}
         strange = [key for key in self.there if key.startswith(f"{cell.key}-") and key not in wanted]
         for key in strange:
@@ -115,7 +115,7 @@ class MLflow:
             )
         return str(found.experiment_id)
 
-    def _find(self, cell: Cell) -> None:
+    def _find(self, cell: MirroredCell) -> None:
         """Finds every run of this study. Deletes the later of two runs with one key, caused by a repeated request."""
         token = None
         while True:
@@ -136,7 +136,7 @@ class MLflow:
 
     # -- one run
 
-    def _put_cell(self, cell: Cell) -> None:
+    def _put_cell(self, cell: MirroredCell) -> None:
         """Writes the parent run of a cell's trials, with its axes, goals, and best trial so far."""
         goals = "; ".join(f"{goal} {name}" for name, goal in cell.goals.items())
         notes = {
@@ -286,7 +286,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def study_id(cell: Cell) -> str:
+def study_id(cell: MirroredCell) -> str:
     """Returns an id that distinguishes studies with the same name."""
     return md5([cell.study, round(cell.born, 3)])
 

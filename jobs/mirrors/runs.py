@@ -42,7 +42,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MirroredCell:
     """One search, for which runs are shown."""
 
     study: str
@@ -68,7 +68,7 @@ class Cell:
 class Run:
     """The current state of one trial."""
 
-    cell: Cell
+    cell: MirroredCell
     number: int
     status: TrialStatus
     started_at: float
@@ -106,12 +106,12 @@ def md5(value: Any) -> str:
     return hashlib.md5(json.dumps(value, sort_keys=True, default=str).encode(), usedforsecurity=False).hexdigest()
 
 
-def cells(db: Database, jobs: Sequence[Job]) -> dict[int, Cell]:
+def cells(db: Database, jobs: Sequence[Job]) -> dict[int, MirroredCell]:
     """Returns the cells by job, without jobs with a name that cannot be a folder's, as after manual changes."""
     declared = queries.studies(db)
     born: dict[str, float] = {}
     taken: dict[tuple[str, str], int] = {}
-    found: dict[int, Cell] = {}
+    found: dict[int, MirroredCell] = {}
     for job in sorted(jobs, key=lambda job: job.id):
         if not (NAME.fullmatch(job.study) and NAME.fullmatch(job.experiment)):
             continue
@@ -119,14 +119,16 @@ def cells(db: Database, jobs: Sequence[Job]) -> dict[int, Cell]:
         born.setdefault(job.study, job.created_at if record is None else record.created_at)
         first = taken.setdefault((job.study, job.experiment), job.id)
         name = job.experiment if first == job.id else numbered_name(job)
-        found[job.id] = Cell(
+        found[job.id] = MirroredCell(
             job.study, born[job.study], name, job.cell, job.id, {one: str(goal) for one, goal in job.goals.items()},
             job.labels, str(job.status), job.best_trial, job.best_value, job.started_at or job.created_at, job.ended_at,
         )  # fmt: skip
     return found
 
 
-def run_of(cell: Cell, trial: Trial, epochs: Sequence[Epoch], attempts: Sequence[Attempt], study: Declared) -> Run:
+def run_of(
+    cell: MirroredCell, trial: Trial, epochs: Sequence[Epoch], attempts: Sequence[Attempt], study: Declared
+) -> Run:
     """Returns the run of one trial from its rows."""
     known = [metric.name for metric in study.metrics if metric.name != "value"]
     params = dict(trial.params)
@@ -162,7 +164,7 @@ def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def notes_of(cell: Cell, trial: Trial, attempts: Sequence[Attempt]) -> dict[str, str]:
+def notes_of(cell: MirroredCell, trial: Trial, attempts: Sequence[Attempt]) -> dict[str, str]:
     """Returns status, cause, facts and attempts as text."""
     goals = ", ".join(f"{goal} {name}" for name, goal in cell.goals.items())
     facts = {f"facts.{name}": _text(value) for name, value in facts_of(trial).items()}
@@ -180,7 +182,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def read(db: Database, cell: Cell, trial: Trial, study: Declared) -> Run:
+def read(db: Database, cell: MirroredCell, trial: Trial, study: Declared) -> Run:
     """Reads one trial with all its reports in one transaction."""
     with db.read():
         now = queries.trial_by_id(db, trial.id)

@@ -21,7 +21,7 @@ from fts.state.values import TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fts.jobs.mirrors.runs import Cell, Run
+    from fts.jobs.mirrors.runs import MirroredCell, Run
 
 FILE = "events.out.tfevents.fts"
 MARK = "fts-mirror.json"
@@ -42,7 +42,7 @@ class TensorBoard:
             raise no_library(missing, "tensorboard", cure) from missing
         self.folder = folder
 
-    def begin(self, cells: Sequence[Cell]) -> None:
+    def begin(self, cells: Sequence[MirroredCell]) -> None:
         refuse_other_files(self.folder)
         for name, born in {cell.study: cell.born for cell in cells}.items():
             claim(self.folder / name, born)
@@ -52,7 +52,7 @@ class TensorBoard:
             return False  # its parameters may be incomplete
         return write(self._folder_of(run.cell) / run.name / FILE, content(run))
 
-    def keep(self, cell: Cell, numbers: set[int]) -> int:
+    def keep(self, cell: MirroredCell, numbers: set[int]) -> int:
         wanted = {f"t{number:04d}" for number in numbers}
         strange = [path for path in self._folder_of(cell).glob(f"t*/{FILE}") if path.parent.name not in wanted]
         for path in strange:
@@ -67,7 +67,7 @@ class TensorBoard:
     def close(self) -> None:
         """Does nothing: no file stays open."""
 
-    def _folder_of(self, cell: Cell) -> Path:
+    def _folder_of(self, cell: MirroredCell) -> Path:
         return self.folder / cell.study / cell.name
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from fts.jobs.mirrors.runs import Cell, Run
+    from fts.jobs.mirrors.runs import MirroredCell, Run
 
 MARK = "fts.json"
 WRITES_WITHIN_S = 30.0  # wandb, after it has called a run finished: usually some milliseconds
@@ -49,7 +49,7 @@ class Wandb:
         self.folder = folder / "wandb"
         self.there: dict[str, tuple[Path, str]] | None = None  # key -> (folder of the run, digest of its content)
 
-    def begin(self, cells: Sequence[Cell]) -> None:
+    def begin(self, cells: Sequence[MirroredCell]) -> None:
         if self.there is None:
             sweep(self.folder)
             self.there = dict(filter(None, map(marked, sorted(self.folder.glob("offline-run-*")))))
@@ -69,7 +69,7 @@ class Wandb:
         self.there[run.key] = wanted, digest
         return True
 
-    def keep(self, cell: Cell, numbers: set[int]) -> int:
+    def keep(self, cell: MirroredCell, numbers: set[int]) -> int:
         assert self.there is not None
         wanted = {f"{cell.key}-{number}" for number in numbers}
         strange = [key for key in self.there if key.startswith(f"{cell.key}-") and key not in wanted]

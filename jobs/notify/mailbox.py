@@ -27,7 +27,7 @@ ABSENT_S = 86_400.0  # time until a target that the file of addresses does not n
 
 
 @dataclass
-class Line:
+class TargetQueue:
     """The queue of one target."""
 
     news: list[News] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Mailbox:
 
     path: Path
     memory: Memory
-    lines: dict[str, Line] = field(default_factory=dict)
+    lines: dict[str, TargetQueue] = field(default_factory=dict)
     is_unsaved: bool = False  # the last save failed
 
     @classmethod
@@ -106,7 +106,7 @@ class Mailbox:
             name: line for name, line in self.lines.items() if abs(now - (line.absent_since or now)) < ABSENT_S
         }
         for name in names:
-            self.lines.setdefault(name, Line())
+            self.lines.setdefault(name, TargetQueue())
         for line in self.lines.values():
             line.news.extend(news)
             for one in line.news[:-MOST_NEWS]:
@@ -118,7 +118,7 @@ class Mailbox:
         return any(line.news for line in self.lines.values())
 
 
-def _line(given: dict[str, Any]) -> Line:
+def _line(given: dict[str, Any]) -> TargetQueue:
     news = from_json(given["news"])
     sending = min(int(given["sending"]), len(news))
     tries, last_at = int(given["tries"]), float(given["last_at"])
@@ -126,4 +126,4 @@ def _line(given: dict[str, Any]) -> Line:
     maybe = bool(given["maybe"]) or sending > 0  # the process died while it sent them
     absent_since = float(given.get("absent_since", 0.0))
     left_out = {str(About(kind)): int(n) for kind, n in given.get("left_out", {}).items()}
-    return Line(news, 0, maybe, tries, last_at, sent_at, str(given.get("why", "")), left_out, absent_since)
+    return TargetQueue(news, 0, maybe, tries, last_at, sent_at, str(given.get("why", "")), left_out, absent_since)

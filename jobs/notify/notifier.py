@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from fts.jobs.devices import BadSetting
 from fts.jobs.notify import news as told
 from fts.jobs.notify import targets
-from fts.jobs.notify.mailbox import Line, Mailbox
+from fts.jobs.notify.mailbox import Mailbox, TargetQueue
 from fts.jobs.notify.news import LOST
-from fts.jobs.notify.send import Outcome, deliver
+from fts.jobs.notify.send import SendResult, deliver
 from fts.jobs.settings import seconds
 from fts.jobs.status import summary as glances
 from fts.jobs.status.sanitize import clean_snapshot
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from fts.jobs.notify.targets import Settings, Target
+    from fts.jobs.notify.targets import NotifySettings, Target
     from fts.jobs.settings import Places
     from fts.state.db import Database
     from fts.state.values import Event
@@ -158,7 +158,7 @@ class Notifier:
         if not memory.event_at and (found := queries.events(self.db, since=event - 1, limit=1)):
             memory.event_at = found[0].at if found[0].id == event else 0.0
 
-    def _settings(self) -> Settings | None:
+    def _settings(self) -> NotifySettings | None:
         """Reads the settings again, because a person may add a target at any time; None if they are invalid."""
         try:
             found = targets.read()
@@ -170,7 +170,7 @@ class Notifier:
         self._fault = ""
         return found
 
-    def _collect(self, glance: glances.Glance, events: Sequence[Event], settings: Settings) -> None:
+    def _collect(self, glance: glances.Glance, events: Sequence[Event], settings: NotifySettings) -> None:
         before = self._kept()
         found = told.collect(self.mail.memory, glance, events, self.hold_s)
         names = [target.name for target in settings.targets]
@@ -188,7 +188,7 @@ class Notifier:
 
     # -- sending
 
-    def _send(self, target: Target, settings: Settings, glance: glances.Glance, at_once: bool) -> None:
+    def _send(self, target: Target, settings: NotifySettings, glance: glances.Glance, at_once: bool) -> None:
         line = self.mail.lines[target.name]
         if not line.news:
             self._first.pop(target.name, None)
@@ -219,11 +219,11 @@ class Notifier:
         line.sending = 0
         self.mail.save()
 
-    def _is_quiet(self, settings: Settings, line: Line, now: float) -> bool:
+    def _is_quiet(self, settings: NotifySettings, line: TargetQueue, now: float) -> bool:
         quiet = settings.quiet is not None and settings.quiet.until(now) is not None
         return quiet and not any(one.about in settings.urgent for one in line.news)
 
-    def _failed(self, target: Target, line: Line, outcome: Outcome) -> None:
+    def _failed(self, target: Target, line: TargetQueue, outcome: SendResult) -> None:
         line.tries, line.why, line.maybe = line.tries + 1, outcome.why, line.maybe or outcome.maybe
         name = f"{target.name} ({target.service})"
         log.warning("%s: %s", name, outcome.why)
@@ -237,7 +237,7 @@ class Notifier:
         elif line.tries == 1:
             self._write_event(f"no message could be sent to {name}: {outcome.why}; fts tries again")
 
-    def _is_stuck(self, settings: Settings, alone_s: float) -> bool:
+    def _is_stuck(self, settings: NotifySettings, alone_s: float) -> bool:
         """Returns whether no target with news could be reached, or was in the file, for an hour.
 
         The next worker sends what is left.

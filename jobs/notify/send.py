@@ -60,7 +60,7 @@ OWN_WEBHOOKS = ("json", "jsons", "xml", "xmls", "form", "forms")  # may answer 3
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SendResult:
     """The result of sending one message."""
 
     ok: bool
@@ -69,7 +69,7 @@ class Outcome:
     partly: bool = False  # some recipients of the address got it
 
 
-def deliver(target: Target, title: str, body: str) -> Outcome:
+def deliver(target: Target, title: str, body: str) -> SendResult:
     """Sends a message; waits at most TIME_LIMIT_S."""
     asked = json.dumps({"address": target.address, "title": title, "body": body})
     try:
@@ -78,18 +78,18 @@ def deliver(target: Target, title: str, body: str) -> Outcome:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
     except OSError as error:  # memory is short, which may be the news
-        return Outcome(False, f"the process that sends it cannot be started: {error.strerror}")
+        return SendResult(False, f"the process that sends it cannot be started: {error.strerror}")
     try:
         said, _ = child.communicate(asked.encode(), timeout=TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, 9)  # also kills its command
         child.communicate()
-        return Outcome(False, f"no answer within {TIME_LIMIT_S:.0f} s", maybe=True)
+        return SendResult(False, f"no answer within {TIME_LIMIT_S:.0f} s", maybe=True)
     try:
         found = json.loads(said)
-        return Outcome(bool(found["ok"]), str(found["why"]), bool(found["maybe"]), bool(found["partly"]))
+        return SendResult(bool(found["ok"]), str(found["why"]), bool(found["maybe"]), bool(found["partly"]))
     except (ValueError, KeyError, TypeError):
-        return Outcome(False, "the process that sends it ended early", maybe=True)
+        return SendResult(False, "the process that sends it ended early", maybe=True)
 
 
 def is_understood(target: Target) -> bool:
@@ -132,7 +132,7 @@ def _is_known(address: str) -> bool:
     return address.startswith(COMMAND) or bool(apprise.Apprise().add(address))
 
 
-def _by_command(address: str, title: str, body: str) -> Outcome:
+def _by_command(address: str, title: str, body: str) -> SendResult:
     """Runs the command with the message in its words, in FTS_TITLE and FTS_BODY, and on stdin."""
     words = command_words(shlex.split(address.removeprefix(COMMAND)), title, body)
     try:
@@ -141,10 +141,10 @@ def _by_command(address: str, title: str, body: str) -> Outcome:
             env={**os.environ, "FTS_TITLE": title, "FTS_BODY": body}, timeout=COMMAND_LIMIT_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Outcome(False, f"the command did not end within {COMMAND_LIMIT_S:.0f} s", maybe=True)
+        return SendResult(False, f"the command did not end within {COMMAND_LIMIT_S:.0f} s", maybe=True)
     except OSError as error:
-        return Outcome(False, f"the command cannot be started: {error.strerror}")
-    return Outcome(True) if done.returncode == 0 else Outcome(False, f"the command ended with {done.returncode}")
+        return SendResult(False, f"the command cannot be started: {error.strerror}")
+    return SendResult(True) if done.returncode == 0 else SendResult(False, f"the command ended with {done.returncode}")
 
 
 def command_words(words: Sequence[str], title: str, body: str) -> list[str]:
@@ -163,11 +163,11 @@ def command_words(words: Sequence[str], title: str, body: str) -> list[str]:
     ]
 
 
-def _by_library(address: str, title: str, body: str) -> Outcome:
+def _by_library(address: str, title: str, body: str) -> SendResult:
     try:
         import apprise
     except ModuleNotFoundError as missing:
-        return Outcome(False, f"{this_python()} has no {missing.name}: {installing('fts-hpo[notify]')}")
+        return SendResult(False, f"{this_python()} has no {missing.name}: {installing('fts-hpo[notify]')}")
     reader = _FailureReader()
     logger = logging.getLogger("apprise")
     logger.handlers, logger.propagate = [reader], False
@@ -176,7 +176,7 @@ def _by_library(address: str, title: str, body: str) -> Outcome:
         refuse_lost_bodies(Target("", address).service in OWN_WEBHOOKS)
         sender = apprise.Apprise()
         if not sender.add(address):
-            return Outcome(
+            return SendResult(
                 False, "its address cannot be understood; `fts notify remove` and `fts notify add` replace it"
             )
         for server in sender:
@@ -184,8 +184,8 @@ def _by_library(address: str, title: str, body: str) -> Outcome:
                 server.overflow_mode = apprise.OverflowMode.TRUNCATE  # a service refuses what is too long, each time
         ok = sender.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT)
     except Exception as error:  # noqa: BLE001  # plugins raise anything; the message may contain the address
-        return Outcome(False, f"the library failed with {type(error).__name__}", maybe=True)
-    return Outcome(True) if ok else Outcome(False, reader.why, reader.maybe, reader.sent > 0)
+        return SendResult(False, f"the library failed with {type(error).__name__}", maybe=True)
+    return SendResult(True) if ok else SendResult(False, reader.why, reader.maybe, reader.sent > 0)
 
 
 def refuse_lost_bodies(may_answer_302: bool) -> None:

@@ -78,7 +78,7 @@ class Quiet:
 
 
 @dataclass(frozen=True)
-class Settings:
+class NotifySettings:
     """The content of the file."""
 
     targets: tuple[Target, ...] = ()
@@ -97,7 +97,7 @@ def file_of_person() -> Path:
     return expanded(base).absolute() / "fts" / "notify.toml"
 
 
-def read(path: Path | None = None) -> Settings:
+def read(path: Path | None = None) -> NotifySettings:
     """Reads the settings; without a file they are empty. Raises BadSetting if others may read it or it is no TOML.
 
     No error message contains a part of an address.
@@ -114,7 +114,7 @@ def read(path: Path | None = None) -> Settings:
             text = file.read(MOST_BYTES).decode()
         tables = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
-        return Settings()
+        return NotifySettings()
     except OSError as error:
         raise BadSetting(f"{path} cannot be read: {why_unreadable(error, path)}") from None
     except BadSetting:
@@ -126,7 +126,7 @@ def read(path: Path | None = None) -> Settings:
     return _settings(path, tables)
 
 
-def _settings(path: Path, tables: dict[str, object]) -> Settings:
+def _settings(path: Path, tables: dict[str, object]) -> NotifySettings:
     if unknown := sorted(set(tables) - {"quiet", "urgent", "targets"}):
         raise BadSetting(f"{path} has {quoted(unknown[0], 40)}, expected quiet, urgent and [targets]")
     given = tables.get("targets", {})
@@ -138,7 +138,7 @@ def _settings(path: Path, tables: dict[str, object]) -> Settings:
     urgent = tables.get("urgent", [])
     if not isinstance(urgent, list):
         raise BadSetting(f"{path}: urgent is {quoted(urgent, 40)}, expected a list such as ['worker lost']")
-    return Settings(
+    return NotifySettings(
         tuple(checked(name, str(address)) for name, address in given.items()),
         Quiet.read(quiet) if quiet else None,
         frozenset(about_of(str(word)) for word in urgent),
@@ -192,7 +192,7 @@ def add(address: str, name: str | None = None, path: Path | None = None) -> Targ
     return made
 
 
-def write(settings: Settings, path: Path | None = None) -> None:
+def write(settings: NotifySettings, path: Path | None = None) -> None:
     """Writes the whole file, readable for its owner only."""
     path = path or file_of_person()
     lines = [HEAD]

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     Rows = list[dict[str, Any]]
 
 
-class NoPandas(RuntimeError):
+class NoTablePackages(RuntimeError):
     """The packages that write tables are not installed."""
 
 
 def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
     """Writes the tables of all studies; returns the paths. One study goes into `folder`, several into folders with
-    their names. Raises NoPandas.
+    their names. Raises NoTablePackages.
     """
     names = list(dict.fromkeys(job.study for job in queries.jobs(db)))
     jobs = {job.study: job for job in queries.jobs(db)}
@@ -65,12 +65,12 @@ def tables(db: Database, study: str) -> dict[str, Rows]:
 
 
 def write(rows_of: dict[str, Rows], folder: Path) -> list[Path]:
-    """Writes each table as a Parquet file with one type per column; returns the paths. Raises NoPandas."""
+    """Writes each table as a Parquet file with one type per column; returns the paths. Raises NoTablePackages."""
     try:
         import pyarrow as pa  # here, not above: most commands write no tables
         from pyarrow import parquet
     except ModuleNotFoundError as missing:
-        raise NoPandas(
+        raise NoTablePackages(
             f"--parquet needs {missing.name}, which is not installed: `{installing('pandas', 'pyarrow')}` installs it"
         ) from missing
     written = []

@@ -17,7 +17,7 @@ Z = 1.959963984540054  # quantile of the normal distribution for a two-sided 95 
 
 
 @dataclass(frozen=True)
-class Interval:
+class EstimatedValue:
     """An estimate with its 95 % interval; the ends are nan if there are too few observations."""
 
     value: float
@@ -31,7 +31,7 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
+def mean_interval(values: Sequence[float]) -> EstimatedValue:
     """Returns the mean of independent values with Student's t interval (n - 1 degrees of freedom).
 
     Equal values (but for rounding) show no spread, as those of a function without chance do: an interval without width
@@ -42,20 +42,20 @@ def mean_interval(values: Sequence[float]) -> Interval:
     if len(set(values)) == 1:
         mean = values[0]
     if n < 2 or max(values) - min(values) <= ROUNDING * max(map(abs, values)):
-        return Interval(mean, math.nan, math.nan, n, "t")
+        return EstimatedValue(mean, math.nan, math.nan, n, "t")
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = t_quantile((1 + LEVEL) / 2, n - 1) * deviation / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n, "t")
+    return EstimatedValue(mean, mean - half, mean + half, n, "t")
 
 
-def share_interval(hits: int, n: int) -> Interval:
+def share_interval(hits: int, n: int) -> EstimatedValue:
     """Returns the share hits / n with Wilson's interval."""
     if not n:
-        return Interval(math.nan, math.nan, math.nan, 0, "Wilson")
+        return EstimatedValue(math.nan, math.nan, math.nan, 0, "Wilson")
     share = hits / n
     middle = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
     half = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half), n, "Wilson")
+    return EstimatedValue(share, max(0.0, middle - half), min(1.0, middle + half), n, "Wilson")
 
 
 @lru_cache(maxsize=1000)

@@ -60,7 +60,7 @@ def table(db: Database, jobs: Sequence[Job]) -> Table:
         energy = total(measured, trials, seconds)
         newer, other = newer_of(searches, job), other_axes(searches, job)
         best = front(job, trials)
-        found.append(Found(job, naming.cell_name(job), trials, best, sum(seconds.values()), energy, newer, other))
+        found.append(JobResults(job, naming.cell_name(job), trials, best, sum(seconds.values()), energy, newer, other))
     records = [each.record() for each in found]
     head, lines = columns.aligned(records)
     laid = layout(found, study)
@@ -76,7 +76,7 @@ def table(db: Database, jobs: Sequence[Job]) -> Table:
 
 
 @dataclass(frozen=True)
-class Found:
+class JobResults:
     """One job and its results."""
 
     job: Job
@@ -118,7 +118,7 @@ class Found:
 TextColumn = tuple[str, bool, list[str | None]]  # heading, whether it holds numbers, one text per job
 
 
-def layout(found: Sequence[Found], study: Declared) -> list[TextColumn]:
+def layout(found: Sequence[JobResults], study: Declared) -> list[TextColumn]:
     """Returns the columns of the table; omits a column that is empty for all jobs."""
     bests = [each.best for each in found]
     metrics = list(dict.fromkeys(each.job.metric for each in found))

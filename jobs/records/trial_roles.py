@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
-from fts.jobs.records.intervals import Interval, mean_interval
+from fts.jobs.records.intervals import EstimatedValue, mean_interval
 from fts.state.values import BASELINE, REPLICATE, ROLE, TrialStatus
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Replicates:
     """The winner with other seeds. Excludes the value of the search itself, which was selected for being good."""
 
     trials: tuple[Trial, ...]
-    interval: Interval  # t interval of their mean
+    interval: EstimatedValue  # t interval of their mean
     curse: float  # how much better the search's value is than their mean; above 0: it was partly luck
 
 

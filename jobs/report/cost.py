@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from fts.jobs.records.results import watt_hours
-from fts.jobs.report.markup import Section, Sorted, Text, table
+from fts.jobs.report.markup import Section, SortedText, Text, table
 from fts.jobs.status import formatting
 from fts.state.values import TrialStatus
 
@@ -40,12 +40,12 @@ def cost(study: StudyReport) -> Section | None:
         peak = max((trial.peak_bytes or 0 for trial in cell.trials), default=0)
         of_search = [trial for trial in cell.trials if trial.ended_at is not None and trial.reused_from is None]
         per = math.fsum(cell.worked.get(trial.number, 0.0) for trial in of_search) / max(len(of_search), 1)
-        hours = Sorted(f"{cell.seconds / 3600:.2f}", cell.seconds)
+        hours = SortedText(f"{cell.seconds / 3600:.2f}", cell.seconds)
         row: list[Text] = [
             cell.name,
             str(len(cell.trials)),
             hours,
-            Sorted(formatting.spell(per) if of_search else "—", per),
+            SortedText(formatting.spell(per) if of_search else "—", per),
         ]
         row.append("—" if not peak else f"{peak / 1e9:.2f}")
         rows.append([*row, *(["—" if cell.energy_wh is None else watt_hours(cell.energy_wh)] if energy else [])])

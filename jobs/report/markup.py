@@ -25,14 +25,14 @@ class Section:
     note: str = ""
 
 
-class Sorted(NamedTuple):
+class SortedText(NamedTuple):
     """A text with a separate key for sorting its column."""
 
     text: str
     key: float
 
 
-Text = str | Sorted
+Text = str | SortedText
 
 
 def harmless(page: str) -> str:
@@ -78,7 +78,7 @@ def table(
 def _row(row: Sequence[Text], kind: Sequence[str]) -> str:
     cells = []
     for n, one in enumerate(row):
-        text, key = (one.text, f' data-v="{one.key!r}"') if isinstance(one, Sorted) else (one, "")
+        text, key = (one.text, f' data-v="{one.key!r}"') if isinstance(one, SortedText) else (one, "")
         cells.append(f"<td{kind[n]}{key}>{escape(text)}</td>")
     return "".join(cells)
 

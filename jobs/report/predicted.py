@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.records.artifacts import DAMAGE
-from fts.jobs.records.intervals import Interval, share_interval
+from fts.jobs.records.intervals import EstimatedValue, share_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ LARGEST_FILE = 512 << 20  # bytes
 
 
 @dataclass(frozen=True)
-class Predictions:
+class ShownPredictions:
     y_true: NDArray[Any]
     y_pred: NDArray[Any]
     index: NDArray[Any]
@@ -34,7 +34,7 @@ class Score:
 
     name: str
     loss: bool
-    interval: Interval  # bootstrap over rows
+    interval: EstimatedValue  # bootstrap over rows
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Bin:
     """Forecasts of about this probability, and the share that came true."""
 
     forecast: float
-    share: Interval
+    share: EstimatedValue
 
 
-def read(folder: Path) -> Predictions | None:
+def read(folder: Path) -> ShownPredictions | None:
     """Returns a trial's predictions; None if there are none or they cannot be read."""
     import numpy as np  # here, not above: only a study with predictions needs it
 
@@ -59,10 +59,10 @@ def read(folder: Path) -> Predictions | None:
         return None
     if not len(truth) == len(predicted) == len(index) or len(truth) < FEWEST:
         return None
-    return Predictions(truth, predicted, index)
+    return ShownPredictions(truth, predicted, index)
 
 
-def losses(found: Predictions) -> tuple[str, bool, NDArray[Any]] | None:
+def losses(found: ShownPredictions) -> tuple[str, bool, NDArray[Any]] | None:
     """Returns (name of the score, whether smaller is better, each row's share of it); None if it cannot be scored."""
     import numpy as np
 
@@ -73,7 +73,7 @@ def losses(found: Predictions) -> tuple[str, bool, NDArray[Any]] | None:
     return scored if scored is not None and np.isfinite(scored[2]).all() else None
 
 
-def _losses(found: Predictions) -> tuple[str, bool, NDArray[Any]] | None:
+def _losses(found: ShownPredictions) -> tuple[str, bool, NDArray[Any]] | None:
     """Scores numbers and texts; a row's share may be nan.
 
     Probabilities of 0 and 1, or of classes: log loss. Classes: accuracy. Numbers: squared error.
@@ -107,7 +107,7 @@ def is_distribution(predicted: NDArray[Any]) -> bool:
     return bool((predicted >= 0).all() and (abs(predicted.sum(axis=1) - 1) < 1e-3).all())
 
 
-def is_binary(found: Predictions) -> bool:
+def is_binary(found: ShownPredictions) -> bool:
     """Whether the predictions are probabilities of a truth that is 0 or 1."""
     truth, predicted = found.y_true, found.y_pred
     if truth.ndim != 1 or predicted.ndim != 1 or predicted.dtype.kind != "f" or truth.dtype.kind not in "iubf":
@@ -115,7 +115,7 @@ def is_binary(found: Predictions) -> bool:
     return bool(((truth == 0) | (truth == 1)).all() and ((predicted >= 0) & (predicted <= 1)).all())
 
 
-def score(found: Predictions, seed: int = 0) -> Score | None:
+def score(found: ShownPredictions, seed: int = 0) -> Score | None:
     scored = losses(found)
     if scored is None:
         return None
@@ -123,7 +123,7 @@ def score(found: Predictions, seed: int = 0) -> Score | None:
     return Score(name, loss, bootstrap(rows, lambda chosen: chosen.mean(axis=-1), seed))
 
 
-def difference(one: Predictions, other: Predictions, seed: int = 0) -> Score | None:
+def difference(one: ShownPredictions, other: ShownPredictions, seed: int = 0) -> Score | None:
     """Returns the score of `one` minus `other` on their common rows; None if they cannot be compared."""
     import numpy as np
 
@@ -138,11 +138,11 @@ def difference(one: Predictions, other: Predictions, seed: int = 0) -> Score | N
     return Score(a[0], a[1], bootstrap(a[2] - b[2], lambda chosen: chosen.mean(axis=-1), seed))
 
 
-def part(found: Predictions, rows: NDArray[Any]) -> Predictions:
-    return Predictions(found.y_true[rows], found.y_pred[rows], found.index[rows])
+def part(found: ShownPredictions, rows: NDArray[Any]) -> ShownPredictions:
+    return ShownPredictions(found.y_true[rows], found.y_pred[rows], found.index[rows])
 
 
-def bootstrap(rows: NDArray[Any], of: Callable[[NDArray[Any]], Any], seed: int) -> Interval:
+def bootstrap(rows: NDArray[Any], of: Callable[[NDArray[Any]], Any], seed: int) -> EstimatedValue:
     """Returns the percentile interval over resampled rows, which it treats as independent."""
     import numpy as np
 
@@ -152,10 +152,10 @@ def bootstrap(rows: NDArray[Any], of: Callable[[NDArray[Any]], Any], seed: int) 
     for k in range(RESAMPLES):
         drawn[k] = of(rows[chance.integers(0, n, n)])
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(float(of(rows)), float(low), float(high), n, "bootstrap")
+    return EstimatedValue(float(of(rows)), float(low), float(high), n, "bootstrap")
 
 
-def calibration(found: Predictions) -> list[Bin]:
+def calibration(found: ShownPredictions) -> list[Bin]:
     """Returns ten bins of equally many forecasts, with Wilson's intervals; [] if they are not probabilities."""
     import numpy as np
 

@@ -24,7 +24,7 @@ from fts.state.values import JobStatus, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from fts.jobs.records.intervals import Interval
+    from fts.jobs.records.intervals import EstimatedValue
     from fts.jobs.report.data import CellReport, StudyReport
     from fts.jobs.report.statistics import AxisTest, CellImportance
 
@@ -103,7 +103,7 @@ def value(number: float | None) -> str:
     return "—" if number is None or not math.isfinite(number) else trial_facts.number(number)
 
 
-def between(interval: Interval) -> str:
+def between(interval: EstimatedValue) -> str:
     """Returns `0.41 (95 % interval 0.38 to 0.44, Student's t, n = 3)`."""
     method = {"t": "Student's t", "bootstrap": "bootstrap over rows", "Wilson": "Wilson"}[interval.method]
     if not interval.is_known:

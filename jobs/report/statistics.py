@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
-from fts.jobs.records.intervals import Interval, mean_interval
-from fts.jobs.search.importance import ENOUGH, Importance, chance_of, counts, importance, ranks, standing
+from fts.jobs.records.intervals import EstimatedValue, mean_interval
+from fts.jobs.search.importance import ENOUGH, ParameterImportance, chance_of, counts, importance, ranks, standing
 from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:
@@ -224,10 +224,10 @@ class CellImportance:
     """The importance shares of one cell's parameters, and the share that chance reaches."""
 
     cell: CellReport
-    shares: tuple[Importance, ...]
+    shares: tuple[ParameterImportance, ...]
     chance: float  # in 95 % of shuffled searches no parameter has a larger share
 
-    def real(self) -> list[Importance]:
+    def real(self) -> list[ParameterImportance]:
         return [one for one in self.shares if one.share > self.chance]
 
     @property
@@ -327,7 +327,7 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
 # ---------------------------------------------------------------- seeds
 
 
-def mean_curse(study: StudyReport) -> Interval | None:
+def mean_curse(study: StudyReport) -> EstimatedValue | None:
     """Returns the t interval of how much better the searches' values are than the means of their replicates; None for
     fewer than three cells or several metrics."""
     found = [cell.replicates.curse for cell in study.cells if cell.replicates is not None]

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fts.jobs.report.figures import key_of
-from fts.jobs.report.markup import Section, Sorted, Text, table
+from fts.jobs.report.markup import Section, SortedText, Text, table
 from fts.jobs.report.sentences import value
 from fts.jobs.report.svg import number, shortened
 from fts.jobs.status import formatting
@@ -66,7 +66,7 @@ def row(cell: CellReport, trial: Trial, names: Sequence[str], metrics: Sequence[
         *(measured(results.get(name)) for name in metrics),
         *(drawn(trial.params[name]) if name in trial.params else "—" for name in names),
         str(trial.status) if trial.status is not TrialStatus.FAILED else f"{trial.status}: {trial.cause or 'unknown'}",
-        Sorted(formatting.spell(spent), spent) if trial.ended_at is not None else "—",
+        SortedText(formatting.spell(spent), spent) if trial.ended_at is not None else "—",
     ]
 
 
@@ -74,13 +74,13 @@ def measured(one: object) -> Text:
     """Formats a number, with all its digits as the sort key."""
     if isinstance(one, bool) or not isinstance(one, int | float) or not math.isfinite(one):
         return "—"
-    return Sorted(value(float(one)), float(one))
+    return SortedText(value(float(one)), float(one))
 
 
 def drawn(one: object) -> Text:
     """Formats a drawn value; None is one, too, unlike a parameter that the trial did not draw."""
     if isinstance(one, float) and math.isfinite(one):
-        return Sorted(number(one), one)
+        return SortedText(number(one), one)
     return shortened(str(one), LONGEST)
 
 

@@ -22,14 +22,14 @@ NONE, COMPLETE, PRUNED, RUNNING = range(4)  # states; NONE: samplers ignore the 
 STATES = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: PRUNED, TrialState.RUNNING: RUNNING}
 
 
-class Table:
+class TrialTable:
     """The arrays of all trials, which grow with the trials. A trial may also be replaced."""
 
     def __init__(self, trials: Iterable[FrozenTrial] = ()) -> None:
         self.states = np.zeros(64, dtype=np.int8)
         self.values = np.full(64, np.nan)
         self.constrained = np.zeros(64, dtype=bool)
-        self.params: dict[str, Column] = {}
+        self.params: dict[str, ParameterColumn] = {}
         for place, trial in enumerate(trials):
             self.put(place, trial)
 
@@ -44,11 +44,11 @@ class Table:
             self.params[name].put(place, None)
         for name, value in trial.params.items():
             if name not in self.params:
-                self.params[name] = Column(isinstance(trial.distributions[name], CategoricalDistribution))
+                self.params[name] = ParameterColumn(isinstance(trial.distributions[name], CategoricalDistribution))
             self.params[name].put(place, trial.distributions[name], value)
 
 
-class Column:
+class ParameterColumn:
     """The values of one parameter. A choice is stored as the index of its value in `different`."""
 
     def __init__(self, is_choice: bool) -> None:
@@ -78,7 +78,7 @@ class Column:
 class Columns:
     """The first `count` trials of a table. They do not change when trials are added."""
 
-    def __init__(self, table: Table, count: int) -> None:
+    def __init__(self, table: TrialTable, count: int) -> None:
         self.table, self.count = table, count
         self.states, self.values = table.states[:count], table.values[:count]
         self.finished = int(np.count_nonzero((self.states == COMPLETE) | (self.states == PRUNED)))
@@ -104,7 +104,7 @@ class Columns:
         return None if distribution.log and (found <= 0.0).any() else found
 
 
-def chosen(found: Numbers, column: Column, distribution: BaseDistribution) -> Any | None:
+def chosen(found: Numbers, column: ParameterColumn, distribution: BaseDistribution) -> Any | None:
     if not isinstance(distribution, CategoricalDistribution):
         return None
     index: dict[Any, int] = {}

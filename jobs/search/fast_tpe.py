@@ -77,7 +77,7 @@ class TPESampler(optuna.samplers.TPESampler):
     def _get_internal_repr(
         self, trials: Sequence[FrozenTrial], search_space: dict[str, BaseDistribution], study: optuna.Study
     ) -> dict[str, Any]:
-        if isinstance(trials, Part):
+        if isinstance(trials, TrialSubset):
             ((name, distribution),) = search_space.items()
             if (values := trials.columns.values_of(name, distribution, trials.places)) is not None:
                 return {name: values}
@@ -85,7 +85,7 @@ class TPESampler(optuna.samplers.TPESampler):
         return super()._get_internal_repr(list(trials), search_space, study)
 
 
-class Part:
+class TrialSubset:
     """A subset of a study's trials, as sorted places in its columns."""
 
     def __init__(self, columns: Columns, places: Places) -> None:
@@ -96,7 +96,7 @@ class Part:
         return [every[place] for place in self.places]
 
 
-def split(study: Any, columns: Columns) -> tuple[Part, Part]:
+def split(study: Any, columns: Columns) -> tuple[TrialSubset, TrialSubset]:
     """Splits the trials into the good ones and the others. Cached for all draws from the same columns."""
     if columns.split is None:
         several = len(study.directions) > 1
@@ -104,7 +104,7 @@ def split(study: Any, columns: Columns) -> tuple[Part, Part]:
         below = gamma(columns.finished)
         columns.split = best_of(study, columns, below) or split_by_optuna(study, below)
     good, others = columns.split
-    return Part(columns, good), Part(columns, others)
+    return TrialSubset(columns, good), TrialSubset(columns, others)
 
 
 def best_of(study: optuna.Study, columns: Columns, below: int) -> tuple[Places, Places] | None:

@@ -39,7 +39,7 @@ SILENT = {"diverged", REPLICATE, BASELINE}  # badges of trials with a value that
 
 
 @dataclass(frozen=True)
-class Importance:
+class ParameterImportance:
     """One parameter's share."""
 
     name: str
@@ -47,7 +47,7 @@ class Importance:
     n: int  # number of trials used
 
 
-def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
+def importance(trials: Sequence[Trial]) -> tuple[ParameterImportance, ...]:
     """Returns the parameters that vary, largest share first; empty with fewer than `ENOUGH` trials with a value."""
     latest = islice((trial for trial in reversed(trials) if counts(trial)), MOST)
     done = [(standing(trial), with_shape(trial.params)) for trial in latest]
@@ -60,7 +60,7 @@ def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
         groups = grouped([done[n][1][name] for n in drew]) if len(drew) >= ENOUGH else None
         if groups is not None:
             share = between(ranked if len(drew) == len(done) else ranks([done[n][0] for n in drew]), groups)
-            found.append(Importance(name, share * len(drew) / len(done), len(done)))
+            found.append(ParameterImportance(name, share * len(drew) / len(done), len(done)))
     return tuple(sorted(found, key=lambda each: (-each.share, each.name)))
 
 

@@ -20,7 +20,7 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 from fts.frozen import dataclass
 from fts.jobs.api.spec import seed_for
 from fts.jobs.search import fast_tpe
-from fts.jobs.search.columns import Columns, Table
+from fts.jobs.search.columns import Columns, TrialTable
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.recorded_study import FILLED
 from fts.jobs.search.sampler import SAMPLERS, system_attributes
@@ -226,7 +226,7 @@ class _AsItBegan(optuna.Study):
         if self._filled is not None:
             return self._filled[0].columns(self._filled[1])
         numbers = [one.number for one in self._trials]
-        return Columns(Table(self._trials), len(numbers)) if numbers == sorted(numbers) else None
+        return Columns(TrialTable(self._trials), len(numbers)) if numbers == sorted(numbers) else None
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from fts.jobs.search.columns import Columns, Table
+    from fts.jobs.search.columns import Columns, TrialTable
     from fts.jobs.search.past_trial import PastTrial
 
 FILLED = "filled"  # attribute of a storage: (the Rebuilt that filled its study, number of trials)
@@ -31,7 +31,7 @@ class Rebuilt:
         self._frozen: list[FrozenTrial] = []  # the same trials, converted
         self._complete: list[bool] = []
         self._numbers: dict[int, tuple[int, int]] = {}
-        self._table: Table | None = None  # set by the first call of columns()
+        self._table: TrialTable | None = None  # set by the first call of columns()
 
     def trials(
         self, past: Sequence[PastTrial | None], terms: Any, freeze: Callable[[PastTrial | None], FrozenTrial]
@@ -67,10 +67,10 @@ class Rebuilt:
 
     def columns(self, count: int) -> Columns:
         """Returns the first `count` trials as arrays, which later trials do not change."""
-        from fts.jobs.search.columns import Columns, Table  # here: only TPE needs them
+        from fts.jobs.search.columns import Columns, TrialTable  # here: only TPE needs them
 
         if self._table is None:
-            self._table = Table(self._frozen)
+            self._table = TrialTable(self._frozen)
         return Columns(self._table, count)
 
     def complete(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

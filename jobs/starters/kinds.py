@@ -12,7 +12,7 @@ STUDY_FILE, SCRIPT_FILE = "study.toml", "train.py"
 
 
 @dataclass(frozen=True)
-class Kind:
+class StarterKind:
     """One kind of study."""
 
     name: str
@@ -36,18 +36,18 @@ TORCH = {"torch": "torch", "safetensors": "safetensors"}
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("function", "a Python function of an Optuna trial", functions.STUDY, functions.SCRIPT),
-        Kind("command", "a command in any language, here a Python script", commands.STUDY, commands.SCRIPT),
-        Kind("sklearn", "scikit-learn, fold by fold", estimators.STUDY, estimators.SCRIPT, SKLEARN),
-        Kind("xgboost", "XGBoost", boosting.STUDY, boosting.SCRIPT, SKLEARN | {"xgboost": "xgboost"}),
-        Kind(
+        StarterKind("function", "a Python function of an Optuna trial", functions.STUDY, functions.SCRIPT),
+        StarterKind("command", "a command in any language, here a Python script", commands.STUDY, commands.SCRIPT),
+        StarterKind("sklearn", "scikit-learn, fold by fold", estimators.STUDY, estimators.SCRIPT, SKLEARN),
+        StarterKind("xgboost", "XGBoost", boosting.STUDY, boosting.SCRIPT, SKLEARN | {"xgboost": "xgboost"}),
+        StarterKind(
             "lightning",
             "a LightningModule",
             lightning.STUDY,
             lightning.SCRIPT,
             SKLEARN | TORCH | {"lightning": "lightning"},
         ),
-        Kind(
+        StarterKind(
             "hf",
             "the Trainer of transformers",
             huggingface.STUDY,

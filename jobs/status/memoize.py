@@ -19,7 +19,7 @@ class Once(Generic[Made]):
 
     def __init__(self, most: int = 1) -> None:
         self.most = most  # 2: one for a frozen screen and one for its live first lines
-        self.kept: tuple[Answer[Made], ...] = ()  # replaced as a whole, because two threads may use it
+        self.kept: tuple[CachedResult[Made], ...] = ()  # replaced as a whole, because two threads may use it
         EVERY.add(self)
 
     def __call__(self, of: tuple[object, ...], rest: object, make: Callable[[], Made]) -> Made:
@@ -30,11 +30,11 @@ class Once(Generic[Made]):
                 answer.asked = True
                 return answer.made
         made = make()
-        self.kept = (Answer(of, rest, made), *self.kept[: self.most - 1])
+        self.kept = (CachedResult(of, rest, made), *self.kept[: self.most - 1])
         return made
 
 
-class Answer(Generic[Made]):
+class CachedResult(Generic[Made]):
     """A cached result, its inputs, and whether it was used since the latest data arrived."""
 
     def __init__(self, of: tuple[object, ...], rest: object, made: Made) -> None:

@@ -40,7 +40,7 @@ class StudyChanged(BadSpec):
 
 
 @dataclass(frozen=True)
-class Line:
+class EnqueuedCell:
     """The result of enqueueing one cell."""
 
     cell: str
@@ -55,7 +55,7 @@ class Line:
 
 
 @dataclass
-class Plan:
+class EnqueuePlan:
     """What to do with one cell."""
 
     cell: BareCell
@@ -110,7 +110,7 @@ def enqueue_cells(
     *,
     again: bool = False,
     dry_run: bool = False,
-) -> list[Line]:
+) -> list[EnqueuedCell]:
     """Writes the jobs in one transaction and returns a Line per cell.
 
     `metrics` and `messages` (kinds of messages; None: all) are stored with the study. Raises StudyChanged before
@@ -122,7 +122,7 @@ def enqueue_cells(
         before = {job.id: job for job in queries.jobs(db)}
         functions.refuse_name_of_jobs(study.name, before.values())
         there = by_labels(job for job in before.values() if job.study == study.name and job.kind == "cell")
-        plans = [Plan(cell) if again else planned(db, cell, there.get(key_of(cell.axes), [])) for cell in cells]
+        plans = [EnqueuePlan(cell) if again else planned(db, cell, there.get(key_of(cell.axes), [])) for cell in cells]
         if not again:
             refuse_another_question(study, plans, there)
         transitions.respecify(db, [_respecified(study, plan) for plan in plans if plan.words and may_change(plan)])
@@ -136,7 +136,7 @@ def enqueue_cells(
     return _with_other_axes(lines, cells[0], [job for jobs in there.values() for job in jobs])
 
 
-def _with_other_axes(lines: list[Line], cell: BareCell, before: Sequence[Job]) -> list[Line]:
+def _with_other_axes(lines: list[EnqueuedCell], cell: BareCell, before: Sequence[Job]) -> list[EnqueuedCell]:
     """Adds a note to the first new cell if earlier jobs have other axes: one was renamed, added or removed."""
     first = next((n for n, line in enumerate(lines) if line.state == "new"), None)
     named = {tuple(sorted(job.labels)): job for job in before}
@@ -155,13 +155,13 @@ def _axes(names: Collection[str]) -> str:
     return f"{'the axis' if len(names) == 1 else 'the axes'} {', '.join(names)}" if names else "no axis"
 
 
-def preview(cells: Sequence[BareCell]) -> list[Line]:
+def preview(cells: Sequence[BareCell]) -> list[EnqueuedCell]:
     """Returns what `enqueue_cells` would do without a database."""
     study = BareStudy(cells[0].study)
     functions.refuse_name_of_jobs(study.name)
     new = Enqueued(0, created=True)
     return [
-        Line(
+        EnqueuedCell(
             study.title(cell), cell.experiment, None, "new", enqueued_sentence(study.title(cell), cell, new, None, True)
         )
         for cell in cells
@@ -182,7 +182,7 @@ def key_of(labels: Mapping[str, Any]) -> str:
     return json.dumps(dict(labels), sort_keys=True)
 
 
-def planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> Plan:
+def planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> EnqueuePlan:
     """Returns what to do with a cell, given its earlier jobs."""
     if (same := same_question(cell, of_cell)) is not None:
         return same
@@ -195,11 +195,11 @@ def planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> Plan:
             trials = cell.trials if unbegun else max(cell.trials, job.spec["trials"])
             mine = replace(cell, experiment=job.experiment, trials=trials)
             words = changes.in_words(mine, job.spec, [*differs, *fields])
-            return Plan(mine, job, unbegun, [*differs, *fields], words)
-    return Plan(cell)
+            return EnqueuePlan(mine, job, unbegun, [*differs, *fields], words)
+    return EnqueuePlan(cell)
 
 
-def same_question(cell: BareCell, of_cell: Sequence[Job]) -> Plan | None:
+def same_question(cell: BareCell, of_cell: Sequence[Job]) -> EnqueuePlan | None:
     """Returns a plan with the job that has the cell's question, or None."""
     same = [job for job in of_cell if question_of(job.spec) == cell.question]
     if not (same := same or [job for job in of_cell if has_moved(cell, job.spec)]):
@@ -209,7 +209,7 @@ def same_question(cell: BareCell, of_cell: Sequence[Job]) -> Plan | None:
         key=lambda job: (not _is_twin(cell, job), *preference(str(job.status), job.trials_wanted, job.id, cell.wanted)),
     )
     fields = [*changes.question_differs(cell, job.spec), *changes.taken_over(cell, job.spec)]
-    return Plan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
+    return EnqueuePlan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
 
 
 def _is_twin(cell: BareCell, job: Job) -> bool:
@@ -224,7 +224,7 @@ def has_moved(cell: BareCell, spec: Mapping[str, Any]) -> bool:
     return bool(differs) and set(differs) <= set(changes.PLACES) and not any(path.exists() for path in there)
 
 
-def taken_over(plan: Plan, dry_run: bool) -> str:
+def taken_over(plan: EnqueuePlan, dry_run: bool) -> str:
     """Returns the end of a cell's sentence about changed fields; empty: nothing changes."""
     if not plan.words or plan.job is None:
         return ""
@@ -236,11 +236,11 @@ def taken_over(plan: Plan, dry_run: bool) -> str:
     )
 
 
-def may_change(plan: Plan) -> bool:
+def may_change(plan: EnqueuePlan) -> bool:
     return plan.job is not None and plan.job.status is not JobStatus.RUNNING
 
 
-def _respecified(study: BareStudy, plan: Plan) -> transitions.Respecified:
+def _respecified(study: BareStudy, plan: EnqueuePlan) -> transitions.Respecified:
     """Returns the job's new specification: that of the cell, or its old one with the fields that are taken over."""
     assert plan.job is not None, "only a job can change"
     spec = plan.cell.to_json()
@@ -250,7 +250,7 @@ def _respecified(study: BareStudy, plan: Plan) -> transitions.Respecified:
     return transitions.Respecified(plan.job.id, row, plan.words, unbegun=plan.whole, goes_on=_has_more_time(plan))
 
 
-def _has_more_time(plan: Plan) -> bool:
+def _has_more_time(plan: EnqueuePlan) -> bool:
     """Did the job end at its timeout, and is the timeout longer now?"""
     assert plan.job is not None, "only a job can change"
     before, now = plan.job.spec.get("timeout_s"), plan.cell.timeout_s
@@ -258,7 +258,7 @@ def _has_more_time(plan: Plan) -> bool:
     return longer and (plan.job.message or "").startswith(TIME_IS_UP)
 
 
-def refuse_another_question(study: BareStudy, plans: Sequence[Plan], there: Mapping[str, Sequence[Job]]) -> None:
+def refuse_another_question(study: BareStudy, plans: Sequence[EnqueuePlan], there: Mapping[str, Sequence[Job]]) -> None:
     """Raises StudyChanged if a cell that no job covers has an earlier job with trials."""
     found: dict[str, list[tuple[str, Job]]] = {}
     for plan in plans:
@@ -311,21 +311,23 @@ def another_question(cell: BareCell, before: Sequence[Job]) -> str:
     return f"; job {job.id} is a different search of this cell: {changed}{file}" if changed else ""
 
 
-def _line(study: BareStudy, plan: Plan, found: Enqueued | None, jobs: Mapping[int, Job], dry_run: bool) -> Line:
+def _line(
+    study: BareStudy, plan: EnqueuePlan, found: Enqueued | None, jobs: Mapping[int, Job], dry_run: bool
+) -> EnqueuedCell:
     name = study.title(plan.cell)
     if found is None:
         assert plan.job is not None, "only an existing job takes a whole specification"
         would = "would be changed" if dry_run else "is changed"
         trials = formatting.count(plan.cell.trials, "trial")
         sentence = f"{name} {would}: job {plan.job.id}, {plan.words or 'no field'}; {trials}, none has begun"
-        return Line(name, plan.cell.experiment, plan.job.id, "changed", sentence)
+        return EnqueuedCell(name, plan.cell.experiment, plan.job.id, "changed", sentence)
     job = None if found.created and dry_run else jobs.get(found.job_id)
     sentence = enqueued_sentence(name, plan.cell, found, job, dry_run)
     state = "new" if found.created else "extended" if found.extended_from is not None else found.status
     sentence += taken_over(plan, dry_run)
     if plan.words and may_change(plan) and state == found.status:
         state = "changed"
-    return Line(name, plan.cell.experiment, found.job_id or None, state, sentence, found.extended_from)
+    return EnqueuedCell(name, plan.cell.experiment, found.job_id or None, state, sentence, found.extended_from)
 
 
 def _with_metrics(declared: dict[str, Any], metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Freezing:
                 raise BadStudy(("study", name), "belongs to an objective; a command names its own interpreter")
         return True
 
-    def _source(self) -> functions.Function | commands.Command:
+    def _source(self) -> functions.Function | commands.ParsedCommand:
         """Reads the file of the function or command."""
         if not self.is_command:
             with placed_at(("study", "objective")):
@@ -130,8 +130,8 @@ class Freezing:
         path = module.replace(".", "/")
         raise BadStudy(at, f"is {quoted(text)}, but there is no {path}.py in {self.folder}{_imported(module, name)}")
 
-    def _name(self, source: functions.Function | commands.Command) -> str:
-        stem = source.stem if isinstance(source, commands.Command) else source.path.stem
+    def _name(self, source: functions.Function | commands.ParsedCommand) -> str:
+        stem = source.stem if isinstance(source, commands.ParsedCommand) else source.path.stem
         if isinstance(source, functions.Function) and stem == "__init__":
             stem = source.path.parent.name
         with placed_at(("study", "name")):
@@ -166,7 +166,7 @@ class Freezing:
         return code.data_sets(self.study.get("data", ()), self.folder)
 
     def _frozen(
-        self, source: functions.Function | commands.Command, name: str, labels: Labels, fields: dict[str, Any]
+        self, source: functions.Function | commands.ParsedCommand, name: str, labels: Labels, fields: dict[str, Any]
     ) -> BareCell:
         fields |= {
             "sync": self._sync,
@@ -174,7 +174,7 @@ class Freezing:
             "code": self._code,
             "code_md5": whole_md5(source.md5, self.folder, self._code),
         }
-        if isinstance(source, commands.Command):
+        if isinstance(source, commands.ParsedCommand):
             with placed_at(("study", "command")):
                 return commands.frozen(source, self.folder, study=name, axes=labels, **fields)
         declared = fields.get("space")
@@ -255,11 +255,11 @@ class Freezing:
         tables: Tables,
         labels: Labels,
         made: space.Space | None,
-        source: functions.Function | commands.Command,
+        source: functions.Function | commands.ParsedCommand,
     ) -> dict[str, Any]:
         """Returns the fields of one cell, except those of the function or command."""
         declared = (made or {}) | space.parameters(tables.get("space", {}))
-        in_words = source.declared if isinstance(source, commands.Command) else {}
+        in_words = source.declared if isinstance(source, commands.ParsedCommand) else {}
         for name in declared:
             if name in in_words:
                 raise BadStudy(("space", name), "is also declared in the command; declare it once")

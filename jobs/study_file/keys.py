@@ -23,25 +23,25 @@ LEARN = "learn"
 
 
 @dataclass(frozen=True)
-class Key:
+class TableKey:
     """One key of a table."""
 
     read: Reader  # raises ValueError
     expected: str  # in words, for error messages
 
 
-def _count(name: str) -> Key:
+def _count(name: str) -> TableKey:
     low, high = (int(end) for end in LIMITS[name])
-    return Key(values.whole(low, high), f"a whole number from {low} to {high:,}")
+    return TableKey(values.whole(low, high), f"a whole number from {low} to {high:,}")
 
 
-def _choice(name: str) -> Key:
-    return Key(values.one_of(*CHOICES[name]), f"one of {', '.join(CHOICES[name])}")
+def _choice(name: str) -> TableKey:
+    return TableKey(values.one_of(*CHOICES[name]), f"one of {', '.join(CHOICES[name])}")
 
 
-def _time(name: str) -> Key:
+def _time(name: str) -> TableKey:
     low, high = LIMITS[name]
-    return Key(
+    return TableKey(
         values.seconds(low, high), f'a time such as "36h", "10m" or "90s", from {low:g} s to {high / DAY_S:g} days'
     )
 
@@ -83,78 +83,80 @@ def _kinds(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _path(expected: str) -> Key:
-    return Key(values.text, expected)
+def _path(expected: str) -> TableKey:
+    return TableKey(values.text, expected)
 
 
 FUNCTION = 'a function, such as "train:objective" or "train.py:objective"'
 
-STUDY: Mapping[str, Key] = {
-    "name": Key(values.text, "a name"),
-    "objective": Key(values.text, FUNCTION),
-    "command": Key(values.words, 'a command, such as "python train.py --lr {lr}"'),
-    "shell": Key(values.flag, "true or false"),
-    "stdout": Key(values.flag, "true or false"),
+STUDY: Mapping[str, TableKey] = {
+    "name": TableKey(values.text, "a name"),
+    "objective": TableKey(values.text, FUNCTION),
+    "command": TableKey(values.words, 'a command, such as "python train.py --lr {lr}"'),
+    "shell": TableKey(values.flag, "true or false"),
+    "stdout": TableKey(values.flag, "true or false"),
     "csv": _path("a path such as '{folder}/**/metrics.csv'"),
     "tensorboard": _path("a folder such as '{folder}/logs'"),
     "results": _path("a path such as '{folder}/results.json'"),
-    "best": Key(values.flag, "true or false"),
-    "grace": Key(values.seconds(0.0, DAY_S), 'a time such as "30s"'),
+    "best": TableKey(values.flag, "true or false"),
+    "grace": TableKey(values.seconds(0.0, DAY_S), 'a time such as "30s"'),
     "seed": _count("seed"),
-    "python": Key(values.text, 'an interpreter, such as ".venv/bin/python"'),
-    "env": Key(values.environment, 'a table of texts, such as { OMP_NUM_THREADS = "1" }'),
-    "code": Key(values.texts, 'a list of files and folders, such as ["train.py", "model/"]'),
-    "sync": Key(values.texts, 'a list of files and folders, such as ["."]'),
-    "data": Key(values.texts, 'a list of files and folders, such as ["data/x.parquet"]'),
+    "python": TableKey(values.text, 'an interpreter, such as ".venv/bin/python"'),
+    "env": TableKey(values.environment, 'a table of texts, such as { OMP_NUM_THREADS = "1" }'),
+    "code": TableKey(values.texts, 'a list of files and folders, such as ["train.py", "model/"]'),
+    "sync": TableKey(values.texts, 'a list of files and folders, such as ["."]'),
+    "data": TableKey(values.texts, 'a list of files and folders, such as ["data/x.parquet"]'),
 }
 OF_COMMANDS = ("shell", "stdout", "csv", "tensorboard", "results", "best", "grace")
 
-BUDGET: Mapping[str, Key] = {
+BUDGET: Mapping[str, TableKey] = {
     "trials": _count("trials"),
     "epochs": _count("steps"),
     "timeout": _time("timeout_s"),
     "trial_timeout": _time("trial_timeout_s"),
     "seeds": _count("seeds"),
 }
-SEARCH: Mapping[str, Key] = {
+SEARCH: Mapping[str, TableKey] = {
     "sampler": _choice("sampler"),
     "pruner": _choice("pruner"),
-    "halving": Key(_halving, f"a table of {', '.join(HALVING_LIMITS)}"),
-    "percentile": Key(values.between(*LIMITS["percentile"]), "a number from 0 to 100"),
-    "prune_by": Key(values.text, "the name of a metric with a goal"),
+    "halving": TableKey(_halving, f"a table of {', '.join(HALVING_LIMITS)}"),
+    "percentile": TableKey(values.between(*LIMITS["percentile"]), "a number from 0 to 100"),
+    "prune_by": TableKey(values.text, "the name of a metric with a goal"),
     "parallel": _count("parallel"),
     "diverged": _choice("diverged"),
-    "warm_start": Key(_warm_start, 'a list of tables { lr = 1e-3 } and of trials "STUDY/CELL:t5"'),
+    "warm_start": TableKey(_warm_start, 'a list of tables { lr = 1e-3 } and of trials "STUDY/CELL:t5"'),
 }
-RESOURCES: Mapping[str, Key] = {
-    "memory": Key(_memory, f'"{LEARN}", a size such as "8GB" (at least 16MB), or a function such as "train:memory"'),
+RESOURCES: Mapping[str, TableKey] = {
+    "memory": TableKey(
+        _memory, f'"{LEARN}", a size such as "8GB" (at least 16MB), or a function such as "train:memory"'
+    ),
     "gpu": _count("gpu"),
     "threads": _count("threads"),
-    "stall": Key(_stall, f'"{LEARN}", or a time such as "10m"'),
+    "stall": TableKey(_stall, f'"{LEARN}", or a time such as "10m"'),
     "on_oom": _choice("on_oom"),
     "process": _choice("process"),
 }
-METRIC: Mapping[str, Key] = {
+METRIC: Mapping[str, TableKey] = {
     "goal": _choice("direction"),
-    "regex": Key(values.text, "a regular expression with one group around the number"),
-    "constraint": Key(values.text, 'a limit such as "<= 2e6"'),
+    "regex": TableKey(values.text, "a regular expression with one group around the number"),
+    "constraint": TableKey(values.text, 'a limit such as "<= 2e6"'),
 }
-PARAMETER: Mapping[str, Key] = {
-    "low": Key(values.number, "a number"),
-    "high": Key(values.number, "a number"),
-    "step": Key(values.number, "a number above 0"),
-    "log": Key(values.flag, "true or false"),
-    "choices": Key(lambda value: value if isinstance(value, list | tuple) else values.flag(None), "a list"),
-    "when": Key(values.text, "an expression such as \"optimizer == 'sgd'\""),
-    "kind": Key(values.one_of("float", "int", "choice"), "one of float, int, choice"),
+PARAMETER: Mapping[str, TableKey] = {
+    "low": TableKey(values.number, "a number"),
+    "high": TableKey(values.number, "a number"),
+    "step": TableKey(values.number, "a number above 0"),
+    "log": TableKey(values.flag, "true or false"),
+    "choices": TableKey(lambda value: value if isinstance(value, list | tuple) else values.flag(None), "a list"),
+    "when": TableKey(values.text, "an expression such as \"optimizer == 'sgd'\""),
+    "kind": TableKey(values.one_of("float", "int", "choice"), "one of float, int, choice"),
 }
-BASELINE: Mapping[str, Key] = {"objective": Key(values.text, FUNCTION)}
-NOTIFY: Mapping[str, Key] = {
-    "urls": Key(_no_address, "no addresses"),
-    "on": Key(_kinds, f"a list of {', '.join(About)}"),
+BASELINE: Mapping[str, TableKey] = {"objective": TableKey(values.text, FUNCTION)}
+NOTIFY: Mapping[str, TableKey] = {
+    "urls": TableKey(_no_address, "no addresses"),
+    "on": TableKey(_kinds, f"a list of {', '.join(About)}"),
 }
 
-TABLES: Mapping[str, Mapping[str, Key] | None] = {  # None: the user chooses its keys
+TABLES: Mapping[str, Mapping[str, TableKey] | None] = {  # None: the user chooses its keys
     "study": STUDY,
     "matrix": None,
     "space": None,
@@ -170,7 +172,7 @@ TABLES: Mapping[str, Mapping[str, Key] | None] = {  # None: the user chooses its
 IN_A_CELL = ("budget", "space", "forbid", "search", "resources")  # what [[cell]] may change
 
 
-def checked(at: At, given: Any, known: Mapping[str, Key], what: str = "key") -> dict[str, Any]:
+def checked(at: At, given: Any, known: Mapping[str, TableKey], what: str = "key") -> dict[str, Any]:
     """Returns the table with every value read. Raises BadStudy for an unknown key or a wrong value."""
     if not isinstance(given, Mapping):
         raise BadStudy(at, f"is {quoted(given)}, expected a table")
@@ -178,7 +180,7 @@ def checked(at: At, given: Any, known: Mapping[str, Key], what: str = "key") -> 
     return {name: value_of((*at, name), value, known[name]) for name, value in given.items()}
 
 
-def value_of(at: At, value: Any, key: Key) -> Any:
+def value_of(at: At, value: Any, key: TableKey) -> Any:
     """Reads one value. Raises BadStudy."""
     try:
         return key.read(value)

@@ -92,7 +92,7 @@ class AttemptEnd:
     stop_request: StopRequest | None = None  # the request that stopped it
 
 
-class Attempt:
+class RunningAttempt:
     """Runs one specification in a trial process, which may have run other trials before.
 
     `record` gets every fact except the last; it may return a StopRequest, or Ended.PRUNED when the pruner ends the

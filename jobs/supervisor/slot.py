@@ -22,11 +22,11 @@ from fts.jobs.watchdog.enforcer import Enforcer
 from fts.jobs.watchdog.policy import (
     AGAIN,
     HALVED,
-    Action,
     GuardState,
     HeatPolicy,
     MemoryLimits,
     Thresholds,
+    WatchdogAction,
     is_to_blame,
 )
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
@@ -279,7 +279,7 @@ class Slot:
             decision = self.guard.step(self.sensors.read())
             if decision.changed and decision.state is not None:
                 transitions.set_guard(db, worker_id, decision.state.value, decision.message)
-            if decision.action is not Action.RESUME:
+            if decision.action is not WatchdogAction.RESUME:
                 time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
     def reclassified(self, end: AttemptEnd) -> AttemptEnd:

@@ -41,7 +41,7 @@ class BadMemory(ValueError):
 
 
 @dataclass(frozen=True)
-class Known:
+class ExpectedMemory:
     """The trial's expected memory need."""
 
     bytes: int | None  # None: unknown, so it runs alone until it is known
@@ -78,7 +78,7 @@ class TrialMemory:
             return replace(self.slot.admit(self.study, self.cell, self.trial), want=RoomWant(threads=self.threads))
         gpu_bytes = self._gpus()
         total = self.slot.host_share()
-        known = Known(None) if alone else self._known(total)
+        known = ExpectedMemory(None) if alone else self._known(total)
         if known.promised and known.bytes is not None and total is not None and known.bytes > total:
             where = "" if self.slot.is_local else f" on {self.slot.machine}"
             raise CannotFit(
@@ -94,16 +94,20 @@ class TrialMemory:
         limit = need if known.promised else total
         return Admission(self.trial.recipe, limit, need, want, shared=shares and not known.promised)
 
-    def _known(self, total: int | None) -> Known:
+    def _known(self, total: int | None) -> ExpectedMemory:
         declared = self.resources.memory
         if declared != LEARN and not self.resources.gpu:
-            return Known(declared if isinstance(declared, int) else self._by_function(str(declared)), promised=True)
+            return ExpectedMemory(
+                declared if isinstance(declared, int) else self._by_function(str(declared)), promised=True
+            )
         if self.slot.settings.slots == 1:
-            return Known(None)  # there is only one slot, so its need does not matter
+            return ExpectedMemory(None)  # there is only one slot, so its need does not matter
         found = self.learned()
         if found is None and declared != LEARN:
-            return Known(0)  # its GPU memory is declared, so that others may share the GPU: do not run it alone
-        return Known(found)
+            return ExpectedMemory(
+                0
+            )  # its GPU memory is declared, so that others may share the GPU: do not run it alone
+        return ExpectedMemory(found)
 
     def learned(self) -> int | None:
         """Predicts the bytes from the trials on record; None: no similar one."""

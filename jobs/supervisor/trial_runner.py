@@ -16,7 +16,7 @@ from fts.jobs.records.trial_roles import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import in_gb, spell
 from fts.jobs.supervisor import extra_trials, shared_checkpoints
-from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
+from fts.jobs.supervisor.attempt import AttemptEnd, Ended, RunningAttempt
 from fts.jobs.supervisor.backoff import recorded_tries
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.admission import Admission
     from fts.jobs.supervisor.work import Work
     from fts.jobs.watchdog.enforcer import Enforcer
-    from fts.state.values import Attempt as Tried
+    from fts.state.values import Attempt
 
 log = logging.getLogger("fts.worker")
 
@@ -221,7 +221,7 @@ class TrialRunner:
         backoff = self.work.backoff
         return backoff is not None and backoff.others_wait(self.db, self.settings.outage_pause_s, self.job.id)
 
-    def _tries_without_progress(self) -> Sequence[Tried]:
+    def _tries_without_progress(self) -> Sequence[Attempt]:
         """Returns the tries, of any worker, that machine faults ended since the trial's last progress."""
         return recorded_tries(self.db, self.job.id, self.trial.id)
 
@@ -338,7 +338,7 @@ class TrialRunner:
         log_limit = None if program.reads_log or not self._is_bare else LogLimit(Path(spec.log_path))
         try:
             self.record.take_over(child, spec)
-            attempt = Attempt(
+            attempt = RunningAttempt(
                 child, record, stop_request, self.settings.poll_s, self.settings.stop_grace_s, self.tell.together
             )
             spec = self.spec_builder.with_record(spec, child)

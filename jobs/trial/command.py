@@ -44,12 +44,12 @@ from fts.jobs.trial.death import (
     split_stacks,
 )
 from fts.jobs.trial.error_text import print_error, sentence_of, with_place
-from fts.jobs.trial.group import Group
+from fts.jobs.trial.group import ProcessGroup
 from fts.jobs.trial.process import Commands, Throttle, log_to, say
-from fts.jobs.trial.reports import LONGEST, Lines, Report, Reports, Window
+from fts.jobs.trial.reports import LONGEST, CommandReport, CompleteLines, Reports, Window
 from fts.jobs.trial.running import is_finite
 from fts.jobs.trial.signalled import SIGNALLED_S
-from fts.jobs.trial.sources import Mirror, source_of
+from fts.jobs.trial.sources import SourceCopy, source_of
 from fts.state.files import ABSENT, atomic_write, below, make_folder, naming, open_log
 from fts.state.values import HUGE
 
@@ -123,7 +123,7 @@ class CommandTrial:
         self.read_from = self.log if reads_log else self.report
         path = filled_path(self.cell, self.values, self.own)
         self.source = None if path is None else source_of(self.cell, path, say)
-        self.mirror = None if self.source is None else Mirror(self.source, self.report)
+        self.mirror = None if self.source is None else SourceCopy(self.source, self.report)
         self._began = self._last_report = time.monotonic()
         self._sent_lacking = False
 
@@ -193,7 +193,7 @@ class CommandTrial:
         """Runs the command once. Returns its exit code (negative: the signal); None: the trial was pruned."""
         self._open_windows()
         name = "log" if self.read_from == self.log else "report"
-        lines = self._lines = Lines(self.read_from, self.windows[name])
+        lines = self._lines = CompleteLines(self.read_from, self.windows[name])
         self.reports = Reports(self.cell, say)
         self.stop_sent, kill_by, whole = False, float("inf"), False
         oom_kills = count_oom_kills()
@@ -227,16 +227,16 @@ class CommandTrial:
             orphans.end_children()  # processes that left the group
             self._close_log(whole)
 
-    def _start(self, words: list[str]) -> Group:
+    def _start(self, words: list[str]) -> ProcessGroup:
         try:
-            return Group(words, self._environment(), self.cell.folder, sys.stdout.fileno())
+            return ProcessGroup(words, self._environment(), self.cell.folder, sys.stdout.fileno())
         except OSError as error:
             if error.errno in LASTING:
                 why = why_not_started(words[0], Path(self.cell.folder), error)
                 raise CannotStart(f"{words[0]} cannot be started: {why}") from error
             raise OSError(error.errno, f"{words[0]} cannot be started: {error.strerror}") from error
 
-    def _take(self, lines: Lines, ended: bool) -> None:
+    def _take(self, lines: CompleteLines, ended: bool) -> None:
         if self.mirror is not None:
             self.mirror.update(ended)
         for attempt, line in lines.new(ended):
@@ -249,7 +249,7 @@ class CommandTrial:
                 say(f"so far it has reported {', '.join(names)} and not {self.cell.metric}, the metric of the study")
                 self.orders.tell({"fact": "lacking", "names": names[:10]})
 
-    def _tell(self, report: Report, now: bool) -> None:
+    def _tell(self, report: CommandReport, now: bool) -> None:
         self.orders.tell({"fact": "epoch", "epoch": report.step, "value": report.value, "metrics": report.metrics})
         if now:
             step_s = time.monotonic() - self._last_report

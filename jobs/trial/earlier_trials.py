@@ -28,7 +28,7 @@ NUMBER = attrgetter("number")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedStudy:
     """The study of a trial that has not begun."""
 
     cell: Any
@@ -44,7 +44,7 @@ class EarlierTrials:
         self.name = name
         self.past: list[PastTrial] = []  # ordered by number
         self.rebuilt = Rebuilt()
-        self._prepared: Prepared | None = None
+        self._prepared: PreparedStudy | None = None
         self._new: list[PastTrial] = []  # trials learned after _prepared
         self._is_plain = True  # no sampler state, and no diverged trial, which would change the values of others
 
@@ -58,7 +58,7 @@ class EarlierTrials:
             self._new.append(past)
             self._is_plain &= not (past.kept or past.diverged)
 
-    def prepare(self, cell: Any, number: int) -> Prepared:
+    def prepare(self, cell: Any, number: int) -> PreparedStudy:
         """Builds the study of a trial, or adds the latest trials to the prepared one.
 
         Adding avoids writing to the memory of the other trials, which a template shares with its forks.
@@ -73,7 +73,7 @@ class EarlierTrials:
                 add_trial(study, cell, one, self.rebuilt)
         else:
             study = study_before(cell, self.past[:known], number, sampler_of(cell), self.rebuilt)
-        self._prepared = Prepared(cell, number, known, study)
+        self._prepared = PreparedStudy(cell, number, known, study)
         return self._prepared
 
     def study(self, cell: Any, number: int, trials: int) -> optuna.Study:

@@ -31,13 +31,15 @@ class FolderGuard:
     """Checks that the code of this process writes only where the running trial may write."""
 
     def __init__(self) -> None:
-        self._places: tuple[Places, ...] = ()  # as named, and with links resolved; empty: no trial runs, no checks
+        self._places: tuple[
+            TrialFolders, ...
+        ] = ()  # as named, and with links resolved; empty: no trial runs, no checks
         self._watches = False
 
     def set(self, folder: Path, log: Path) -> None:
         """Checks from now on. `folder`: outputs/trials/JOB/trial_0007; `log`: outputs/logs/JOB/trial_0007.log."""
-        named = Places.of(folder, log)
-        real = Places.of(folder.parents[2].resolve() / Path(*folder.parts[-3:]), log.parent.resolve() / log.name)
+        named = TrialFolders.of(folder, log)
+        real = TrialFolders.of(folder.parents[2].resolve() / Path(*folder.parts[-3:]), log.parent.resolve() / log.name)
         self._places = (named,) if real == named else (named, real)
         if not self._watches:
             sys.addaudithook(self.look)
@@ -73,7 +75,7 @@ class FolderGuard:
 
 
 @dataclass(frozen=True)
-class Places:
+class TrialFolders:
     """Folders of a trial and its study, each with a slash at the end."""
 
     own: str
@@ -82,7 +84,7 @@ class Places:
     outputs: str
 
     @classmethod
-    def of(cls, folder: Path, log: Path) -> Places:
+    def of(cls, folder: Path, log: Path) -> TrialFolders:
         return cls(*(f"{one}{os.sep}" for one in (folder, folder.parents[1], log.parent, folder.parents[2])))
 
     def check(self, there: str, ends: bool) -> None:

@@ -76,7 +76,7 @@ AT_IMPORT = "import"  # purpose of the seed while the file is imported
 SEED_BITS = 31  # of the seed that a function gets as an argument, so that every library accepts it
 
 
-class BadObjective(ValueError):
+class BadFunction(ValueError):
     """The function cannot be found or called, or its return value is not a result."""
 
 
@@ -189,7 +189,7 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     if isinstance(error, GeneratorExit):
         raise error
     cause, message = CODE_ERROR if names_no_file(error) else cause_of(error), sentence_of(error, folder)
-    if isinstance(error, BadObjective | BadReport):
+    if isinstance(error, BadFunction | BadReport):
         message = with_place(message, running.where)
     if cause == OUT_OF_MEMORY and (peak := peak_bytes()):
         message = f"out of memory, its process held {in_gb(peak)}: {message}"
@@ -254,16 +254,16 @@ def check_sampler(cell: FunctionCell) -> None:
 def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
     """Loads the cell's FILE.py:FUNCTION. Returns the function and the md5 of the code that was run.
 
-    Raises BadObjective, and anything that the file raises.
+    Raises BadFunction, and anything that the file raises.
     """
     if not Path(cell.folder).is_dir():
-        raise BadObjective(f"{cell.folder} is not a folder; the study was enqueued there, enqueue it again")
+        raise BadFunction(f"{cell.folder} is not a folder; the study was enqueued there, enqueue it again")
     os.chdir(cell.folder)
     path = cell.path.absolute()
     try:
         code = path.read_bytes()
     except FileNotFoundError:
-        raise BadObjective(f"{path} does not exist; restore it or enqueue the study again") from None
+        raise BadFunction(f"{path} does not exist; restore it or enqueue the study again") from None
     if (module := LOADED.get((str(path), code))) is None:
         if cell.space is None or b"numpy" in code:  # without a space Optuna will import it anyway
             with contextlib.suppress(ImportError):
@@ -275,27 +275,27 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
     if function is None:
         name = module.__name__
         there = [one for one, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == name]
-        raise BadObjective(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
+        raise BadFunction(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
     if not callable(function):
-        raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
+        raise BadFunction(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
     if isinstance(function, type):
-        raise BadObjective(f"{cell.function} in {path.name} is a class, expected a function, or an instance of it")
+        raise BadFunction(f"{cell.function} in {path.name} is a class, expected a function, or an instance of it")
     called = function if inspect.isroutine(function) else type(function).__call__
     if any(inspect.iscoroutinefunction(one) or inspect.isgeneratorfunction(one) for one in (function, called)):
-        raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
+        raise BadFunction(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
     return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
 
 
 @contextlib.contextmanager
 def searching_refused(path: Path) -> Iterator[None]:
-    """Raises BadObjective where the file runs a search of Optuna at import: it would run in every trial."""
+    """Raises BadFunction where the file runs a search of Optuna at import: it would run in every trial."""
     study = getattr(sys.modules.get("optuna"), "Study", None)
     if study is None:  # a function with a declared space; its file has not imported Optuna yet
         yield
         return
 
     def refuse(*_: Any, **__: Any) -> None:
-        raise BadObjective(
+        raise BadFunction(
             f"{path.name} runs a whole search when it is imported, which each trial does; put {GUARD} above it"
         )
 
@@ -363,7 +363,7 @@ class LoaderOf(importlib.machinery.SourceFileLoader):
 def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTrial | None, Callable[[], Any]]:
     """Returns the trial, if the function gets one, and a call with all arguments that the function names.
 
-    Raises BadObjective.
+    Raises BadFunction.
     """
     cell = running.cell
     parameters = inspect.signature(function).parameters
@@ -384,7 +384,7 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
         elif name in (cell.space or {}) and parameters[name].default is inspect.Parameter.empty:
             given[name] = None  # a parameter of another branch
         elif parameters[name].default is inspect.Parameter.empty:
-            raise BadObjective(f"{cell.function} needs {name}, {what_is_known(running)}")
+            raise BadFunction(f"{cell.function} needs {name}, {what_is_known(running)}")
     if not takes_trial and has_kind(parameters, VARIABLE[1]):
         given |= {name: value for name, value in (running.params | running.axes).items() if name not in given}
     elif not takes_trial and not cell.is_baseline:  # which may ignore parameters and axes
@@ -395,7 +395,7 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
 
 def refuse_unused(cell: FunctionCell, unused: list[str]) -> None:
     if unused:
-        raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
+        raise BadFunction(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
 
 
 def bind_hidden(
@@ -430,9 +430,9 @@ def has_kind(parameters: Mapping[str, inspect.Parameter], kind: Any) -> bool:
 def trial_name(
     parameters: Mapping[str, inspect.Parameter], names: list[str], known: dict[str, Any], cell: FunctionCell
 ) -> str | None:
-    """Returns the parameter that gets the trial (trial_argument). Raises BadObjective if nothing is given to it."""
+    """Returns the parameter that gets the trial (trial_argument). Raises BadFunction if nothing is given to it."""
     if not names and cell.space is None and not has_kind(parameters, VARIABLE[1]):
-        raise BadObjective(f"{cell.function} takes no trial, and the study declares no space; write def f(trial)")
+        raise BadFunction(f"{cell.function} takes no trial, and the study declares no space; write def f(trial)")
     fixed = [name for name in names if parameters[name].kind is KEYWORD or is_value(parameters[name].default)]
     return trial_argument(names, fixed, known, cell.space is not None)
 
@@ -460,8 +460,8 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
         from fts.jobs.trial.optuna_trial import make_trial
     except ModuleNotFoundError as error:
         if error.name == "optuna":
-            raise BadObjective(f"{this_python()} has no optuna: {installing('optuna')}") from error
-        raise BadObjective(
+            raise BadFunction(f"{this_python()} has no optuna: {installing('optuna')}") from error
+        raise BadFunction(
             f"{this_python()} cannot import optuna, {error}; is there a file of that name beside the study's?"
         ) from error
     return make_trial(running, study_of(running.spec))
@@ -500,14 +500,14 @@ def facts_of(running: RunningTrial) -> dict[str, Any]:
 
 
 def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> dict[str, Any]:
-    """Returns the fact `result` for a return value. Raises BadObjective or BadReport if it is not a result."""
+    """Returns the fact `result` for a return value. Raises BadFunction or BadReport if it is not a result."""
     cell = running.cell
     metrics: dict[str, float] = {}
     given: Mapping[str, Any] = {}  # as the function returned them
     goals = tuple(goals_of(cell))
     if returned is None:
         if not running.reports:
-            raise BadObjective(f"{cell.function} returned None and reported nothing; return a number or call report")
+            raise BadFunction(f"{cell.function} returned None and reported nothing; return a number or call report")
         last = running.reports[-1]
         metrics = last.metrics
         value = main_value(metrics, cell.metric) if metrics and len(goals) > 1 else last.value
@@ -515,10 +515,10 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         metrics = running.numbers(returned, cell.metric, *(goals if len(goals) > 1 else ()))
         value, given = main_value(metrics, cell.metric), returned
     elif isinstance(returned, list | tuple) and len(returned) != len(goals):
-        raise BadObjective(wrong_number(cell, len(returned), goals))
+        raise BadFunction(wrong_number(cell, len(returned), goals))
     elif len(goals) > 1 and not (cell.is_baseline and not isinstance(returned, list | tuple)):
         if not isinstance(returned, list | tuple):
-            raise BadObjective(wrong_number(cell, 1, goals))
+            raise BadFunction(wrong_number(cell, 1, goals))
         given = dict(zip(goals, returned, strict=True))
         metrics = {name: number_of(one, f"{name}, which {cell.function} returned,") for name, one in given.items()}
         value = metrics[cell.metric]

@@ -28,7 +28,7 @@ REST_S = 2.0  # a script may save something after the program that it ran has wr
 SHELLS = ("sh", "ash", "bash", "busybox", "dash", "ksh", "mksh", "zsh")  # a trap runs after the program it waits for
 
 
-class Group:
+class ProcessGroup:
     """One command and all processes that it starts. Raises OSError if it cannot be started."""
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], folder: str, output: int) -> None:

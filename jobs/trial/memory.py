@@ -17,7 +17,7 @@ from typing import Any
 
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.trial.error_text import sentence_of
-from fts.jobs.trial.function import BadObjective, load
+from fts.jobs.trial.function import BadFunction, load
 from fts.raising import quoted
 
 
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def call(request: dict[str, Any]) -> int:
-    """Returns the bytes. Raises BadObjective if they are not a number from 1, and anything that the function raises."""
+    """Returns the bytes. Raises BadFunction if they are not a number from 1, and anything that the function raises."""
     named = FunctionCell("memory", "memory", request["memory"], request["folder"], "", trials=1)
     function, _ = load(named)
     returned = function(dict(request["params"]), dict(request["cell"]))
@@ -46,7 +46,7 @@ def call(request: dict[str, Any]) -> int:
     except (TypeError, ValueError):
         found = math.nan
     if not 1 <= found <= 2**50:
-        raise BadObjective(f"{request['memory']} returned {quoted(returned)}, expected a number of bytes from 1")
+        raise BadFunction(f"{request['memory']} returned {quoted(returned)}, expected a number of bytes from 1")
     return int(found)
 
 

@@ -45,7 +45,7 @@ class Window:
     end: int | None = None  # None: it is still writing
 
 
-class Lines:
+class CompleteLines:
     """The complete lines of a file, each with the attempt that wrote it."""
 
     def __init__(self, path: Path, windows: list[Window]) -> None:
@@ -115,7 +115,7 @@ class Lines:
 
 
 @dataclass
-class Report:
+class CommandReport:
     """One epoch that the command reported."""
 
     attempt: int
@@ -130,15 +130,15 @@ class Reports:
 
     cell: CommandCell
     complain: Callable[[str], None]
-    epochs: list[Report] = field(default_factory=list)
+    epochs: list[CommandReport] = field(default_factory=list)
     names: dict[str, None] = field(default_factory=dict)  # every metric that was seen, in order
     _partial: dict[tuple[int, int], dict[str, float]] = field(default_factory=dict)
-    _latest: dict[int, Report] = field(default_factory=dict)  # step -> its last report
+    _latest: dict[int, CommandReport] = field(default_factory=dict)  # step -> its last report
     _counted: dict[int, int] = field(default_factory=dict)  # attempt -> number of its reports without `epoch` or `step`
     complaints: list[str] = field(default_factory=list)  # about invalid reports, each once
     _undecided: set[Any] = field(default_factory=set)  # steps without the study's metric, until one has it
 
-    def take(self, attempt: int, line: str) -> Report | None:
+    def take(self, attempt: int, line: str) -> CommandReport | None:
         """Returns the epoch that this line completes, or None if it reports nothing new."""
         found = self._by_regex(line) if self.cell.regex is not None else self._by_json(line)
         if found is None:
@@ -161,7 +161,7 @@ class Reports:
         if len(together) > MAX_METRICS:
             self._say_once(f"report {step} has {len(together)} metrics, expected at most {MAX_METRICS}")
             return None
-        report = Report(attempt, step, together[self.cell.metric], dict(together))
+        report = CommandReport(attempt, step, together[self.cell.metric], dict(together))
         before = self._latest.get(step)
         self._latest[step] = report
         self.epochs.append(report)
@@ -173,7 +173,7 @@ class Reports:
         return not self.epochs and len(self._undecided) > 1
 
     @property
-    def best(self) -> Report | None:
+    def best(self) -> CommandReport | None:
         """The best finite epoch, with the last report of each step."""
         sound = [report for report in self._latest.values() if math.isfinite(report.value)]
         key = Direction(self.cell.direction).key

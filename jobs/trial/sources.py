@@ -31,7 +31,7 @@ TAIL = 1024  # bytes before the position; if they differ, the file was replaced
 Row = dict[str, Any]
 
 
-class Mirror:
+class SourceCopy:
     """Appends the rows of a source to the trial's report."""
 
     def __init__(self, source: Source, report: Path) -> None:

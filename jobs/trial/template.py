@@ -55,7 +55,7 @@ def main(fd: int, life: Callable[[int], int], preload: Callable[[], None]) -> in
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     found = stamps()  # before the first import: what is installed meanwhile is a change, too
     preload()
-    template = Template(socket.socket(fileno=fd), wake_read, wake_write, found)
+    template = TemplateLoop(socket.socket(fileno=fd), wake_read, wake_write, found)
     facts_fd = template.serve()
     return 0 if facts_fd is None else leave(life(facts_fd))
 
@@ -85,7 +85,7 @@ def leave(code: int) -> NoReturn:
     exit_now(code)
 
 
-class Template:
+class TemplateLoop:
     """The loop of the template. In a fork it returns, and the fork continues as a trial process."""
 
     def __init__(

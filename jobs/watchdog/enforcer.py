@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.watchdog.policy import HALVED, Action, Decision
+from fts.jobs.watchdog.policy import HALVED, Decision, WatchdogAction
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import transitions
 from fts.state.errors import StateError
@@ -52,9 +52,9 @@ class Enforcer:
     def _carry_out(self, decision: Decision) -> StopRequest | None:
         if self.then != HALVED:
             decision = replace(decision, message=decision.message.replace(HALVED, self.then))
-        if decision.action is Action.FREEZE:
+        if decision.action is WatchdogAction.FREEZE:
             self.child.freeze()
-        elif decision.action is Action.THAW:
+        elif decision.action is WatchdogAction.THAW:
             self.child.thaw()
         self._write(decision)
         return request_for(decision)
@@ -64,7 +64,7 @@ class Enforcer:
         try:
             if decision.state is not None:
                 transitions.set_guard(self.db, self.claim.worker_id, decision.state.value, decision.message)
-            if decision.action is not Action.NONE or decision.state is None:
+            if decision.action is not WatchdogAction.NONE or decision.state is None:
                 verb = VERBS[decision.action]
                 transitions.record_intervention(
                     self.db, self.claim, verb, decision.message, {"cause": decision.cause}, trial_id=self.trial.id
@@ -74,20 +74,20 @@ class Enforcer:
 
 
 VERBS = {
-    Action.NONE: "warned",
-    Action.FREEZE: "frozen",
-    Action.THAW: "thawed",
-    Action.STOP: "overheated",
-    Action.RESUME: "cooled",
-    Action.SHRINK: "soft_memory",
-    Action.KILL: "killed",
-    Action.DISK: "disk_low",
+    WatchdogAction.NONE: "warned",
+    WatchdogAction.FREEZE: "frozen",
+    WatchdogAction.THAW: "thawed",
+    WatchdogAction.STOP: "overheated",
+    WatchdogAction.RESUME: "cooled",
+    WatchdogAction.SHRINK: "soft_memory",
+    WatchdogAction.KILL: "killed",
+    WatchdogAction.DISK: "disk_low",
 }
 
 
 def request_for(decision: Decision) -> StopRequest | None:
     """Returns the stop request for a decision; None if the trial may go on."""
-    if decision.action is Action.KILL:
+    if decision.action is WatchdogAction.KILL:
         return StopRequest(
             StopReason.STALLED if decision.cause is Cause.STALLED else StopReason.KILL, decision.message, kill=True
         )
@@ -95,4 +95,8 @@ def request_for(decision: Decision) -> StopRequest | None:
     return StopRequest(reason, decision.message) if reason else None
 
 
-STOPS = {Action.STOP: StopReason.HEAT, Action.SHRINK: StopReason.SHRINK, Action.DISK: StopReason.DISK}
+STOPS = {
+    WatchdogAction.STOP: StopReason.HEAT,
+    WatchdogAction.SHRINK: StopReason.SHRINK,
+    WatchdogAction.DISK: StopReason.DISK,
+}

@@ -37,7 +37,7 @@ class GuardState(StrEnum):
     UNKNOWN = "unknown"  # no temperature can be read; never treated as normal
 
 
-class Action(StrEnum):
+class WatchdogAction(StrEnum):
     """What the supervisor has to do now."""
 
     NONE = "none"
@@ -54,7 +54,7 @@ class Action(StrEnum):
 class Decision:
     """What to do, with the message for the event and the screen."""
 
-    action: Action
+    action: WatchdogAction
     message: str
     state: GuardState | None = None  # None: the decision is not about heat
     cause: Cause | None = None  # cause of the trial's end, if the action ends it
@@ -119,30 +119,30 @@ class HeatPolicy:
             action,
             f"{name_heat(reading)}: {self._explain(before)}",
             self.state,
-            Cause.OVERHEATED if action is Action.STOP else None,
-            changed=before is not self.state or action is not Action.NONE,
+            Cause.OVERHEATED if action is WatchdogAction.STOP else None,
+            changed=before is not self.state or action is not WatchdogAction.NONE,
         )
 
-    def _move(self, heat: float) -> Action:
+    def _move(self, heat: float) -> WatchdogAction:
         limits = self.limits
         if self.state is GuardState.COOLING:
             if heat >= limits.cool:
-                return Action.NONE
+                return WatchdogAction.NONE
             self.state = self._band(heat)
-            return Action.RESUME
+            return WatchdogAction.RESUME
         if heat > limits.critical:
             self.state = GuardState.COOLING
-            return Action.STOP
+            return WatchdogAction.STOP
         if self.state is GuardState.FROZEN:
             if heat >= limits.thaw:
-                return Action.NONE
+                return WatchdogAction.NONE
             self.state = self._band(heat)
-            return Action.THAW
+            return WatchdogAction.THAW
         if heat >= limits.warning:
             self.state = GuardState.FROZEN
-            return Action.FREEZE
+            return WatchdogAction.FREEZE
         self.state = self._band(heat)
-        return Action.NONE
+        return WatchdogAction.NONE
 
     def _band(self, heat: float) -> GuardState:
         return GuardState.NORMAL if heat < self.limits.warm else GuardState.WARM
@@ -151,15 +151,17 @@ class HeatPolicy:
         if before not in (GuardState.FROZEN, GuardState.COOLING):
             self.state = GuardState.UNKNOWN
             message = "temperature unknown: no thermometer answers, so heat cannot be guarded"
-            return Decision(Action.NONE, message, self.state, changed=before is not self.state)
+            return Decision(WatchdogAction.NONE, message, self.state, changed=before is not self.state)
         if self._known_at is None:
             self._known_at = reading.at
         silent_s = reading.at - self._known_at
         if silent_s < self.limits.unknown_patience_s:
-            return Decision(Action.NONE, f"{before}; temperature unknown for {silent_s:.0f} s", before, changed=False)
+            return Decision(
+                WatchdogAction.NONE, f"{before}; temperature unknown for {silent_s:.0f} s", before, changed=False
+            )
         if self.limits.go_on_unknown:
             self.state = GuardState.UNKNOWN
-            action = Action.THAW if before is GuardState.FROZEN else Action.RESUME
+            action = WatchdogAction.THAW if before is GuardState.FROZEN else WatchdogAction.RESUME
             return Decision(
                 action,
                 f"temperature unknown for {silent_s:.0f} s: continuing without it (FTS_HEAT_GO_ON_UNKNOWN=1)",
@@ -170,7 +172,7 @@ class HeatPolicy:
             f"still {before}: temperature unknown for {silent_s:.0f} s; repair the sensor (FTS_SENSORS), "
             "or set FTS_HEAT_GO_ON_UNKNOWN=1 to work without one"
         )
-        return Decision(Action.NONE, message, before, changed=first)
+        return Decision(WatchdogAction.NONE, message, before, changed=first)
 
     def _explain(self, before: GuardState) -> str:
         limits = self.limits
@@ -271,7 +273,8 @@ def judge_memory(limits: MemoryLimits, tree: int, reading: Reading, swap_at_star
         if is_to_blame(tree, reading.total):
             return shrink(f"swap grew by {in_gb(grown)} since the trial started; the trial holds {in_gb(tree)}")
         return Decision(
-            Action.NONE, f"swap grew by {in_gb(grown)}, but the trial holds only {in_gb(tree)}: other programs use it"
+            WatchdogAction.NONE,
+            f"swap grew by {in_gb(grown)}, but the trial holds only {in_gb(tree)}: other programs use it",
         )
     if limits.soft is not None and tree >= limits.soft:
         return shrink(f"the trial holds {in_gb(tree)}, soft limit {in_gb(limits.soft)}")
@@ -283,26 +286,28 @@ def judge_disk(limits: MemoryLimits, reading: Reading) -> Decision | None:
     if limits.disk_reserve is None or reading.disk_free is None or reading.disk_free >= limits.disk_reserve:
         return None
     message = f"{in_gb(reading.disk_free)} of disk free, {in_gb(limits.disk_reserve)} reserved; free space"
-    return Decision(Action.DISK, message, cause=Cause.DISK)
+    return Decision(WatchdogAction.DISK, message, cause=Cause.DISK)
 
 
 def over_hard(hard: int, tree: int) -> Decision:
     message = f"the trial holds {in_gb(tree)}, hard limit {in_gb(hard)}: killed; {HALVED}"
-    return Decision(Action.KILL, message, cause=Cause.OUT_OF_MEMORY)
+    return Decision(WatchdogAction.KILL, message, cause=Cause.OUT_OF_MEMORY)
 
 
 def shrink(reason: str) -> Decision:
     message = f"{reason}: it writes a checkpoint; {HALVED}"
-    return Decision(Action.SHRINK, message, cause=Cause.OUT_OF_MEMORY)
+    return Decision(WatchdogAction.SHRINK, message, cause=Cause.OUT_OF_MEMORY)
 
 
 def short_of_memory(tree: int, available: int, low: int, total: int | None) -> Decision:
     left = f"{in_gb(available)} of memory available, {in_gb(low)} needed"
     if not is_to_blame(tree, total):
-        return Decision(Action.NONE, f"{left}, but the trial holds only {in_gb(tree)}: other programs fill the machine")
+        return Decision(
+            WatchdogAction.NONE, f"{left}, but the trial holds only {in_gb(tree)}: other programs fill the machine"
+        )
     if available < low / 2:
         message = f"{left}, the trial holds {in_gb(tree)}: killed before the system runs out of memory; {HALVED}"
-        return Decision(Action.KILL, message, cause=Cause.OUT_OF_MEMORY)
+        return Decision(WatchdogAction.KILL, message, cause=Cause.OUT_OF_MEMORY)
     return shrink(f"{left}, the trial holds {in_gb(tree)}")
 
 

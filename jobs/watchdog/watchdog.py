@@ -25,11 +25,11 @@ from fts.jobs.sensors.process_usage import TreeUse
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.threads import begin, repeat
 from fts.jobs.watchdog.policy import (
-    Action,
     Decision,
     GuardState,
     HeatPolicy,
     MemoryLimits,
+    WatchdogAction,
     judge_disk,
     judge_memory,
     over_hard,
@@ -49,7 +49,12 @@ SLOWEST_LOOK_S, FASTEST_LOOK_S = 0.5, 0.05
 LOOK_EVERY_S = 1.0
 COUNTED_AT_MOST_S = 5.0  # of one gap between measurements: what happened in a longer gap is unknown
 SLEPT_S = 10.0  # the wall clock ran ahead of the monotonic one by this much: the machine slept, or its clock was set
-ENDING = (Action.KILL, Action.STOP, Action.DISK, Action.SHRINK)  # in this order of importance
+ENDING = (
+    WatchdogAction.KILL,
+    WatchdogAction.STOP,
+    WatchdogAction.DISK,
+    WatchdogAction.SHRINK,
+)  # in this order of importance
 
 
 class Watched(Protocol):
@@ -150,7 +155,7 @@ class Watchdog:
         self._looked_at: tuple[float, float] | None = None  # monotonic, wall
         self._tried_at = float("-inf")  # monotonic; later than `_looked_at` while the trial cannot be measured
         self._began_at, self._before_looks_s = self.clock.monotonic(), 0.0
-        self._ended_by: Action | None = None
+        self._ended_by: WatchdogAction | None = None
         self._reported: set[str] = set()  # kinds of trouble that were reported and still go on
         self.memory.peak = 0
         self._swap_at_start: int | None = None
@@ -197,7 +202,7 @@ class Watchdog:
         )
         found = [heat] if heat.changed else []
         if slept_s:
-            found.append(Decision(Action.NONE, f"the machine slept {slept_s:.0f} s, or its clock was set"))
+            found.append(Decision(WatchdogAction.NONE, f"the machine slept {slept_s:.0f} s, or its clock was set"))
         found += self._judge(reading, tree)
         return self._most_important(found)
 
@@ -207,13 +212,13 @@ class Watchdog:
             return []
         self._reported.add("unmeasured")
         what = "the memory and processor time of the trial cannot be measured"
-        return [Decision(Action.NONE, f"{what} ({why}): its limits are not enforced until they can")]
+        return [Decision(WatchdogAction.NONE, f"{what} ({why}): its limits are not enforced until they can")]
 
     def _freeze_new_child(self, heat: Decision) -> Decision:
         """Freezes this child too when the guard is already frozen: the guard returns FREEZE only once."""
         if heat.state is not GuardState.FROZEN or self.child.frozen or self.child.asked_to_stop:
             return heat
-        return replace(heat, action=Action.FREEZE, changed=True)
+        return replace(heat, action=WatchdogAction.FREEZE, changed=True)
 
     def _judge(self, reading: Reading, tree: int) -> list[Decision]:
         judged = [
@@ -226,7 +231,7 @@ class Watchdog:
         for kind, decision in judged:
             if decision is None:
                 self._reported.discard(kind)  # it is over; report it if it comes again
-            elif decision.action is not Action.NONE or kind not in self._reported:
+            elif decision.action is not WatchdogAction.NONE or kind not in self._reported:
                 self._reported.add(kind)
                 found.append(decision)
         return found
@@ -238,7 +243,9 @@ class Watchdog:
         return others + (self._end_once(endings[0]) if endings else [])
 
     def _end_once(self, ending: Decision) -> list[Decision]:
-        if self._ended_by is Action.KILL or (self._ended_by is not None and ending.action is not Action.KILL):
+        if self._ended_by is WatchdogAction.KILL or (
+            self._ended_by is not None and ending.action is not WatchdogAction.KILL
+        ):
             return []
         self._ended_by = ending.action
         return [ending]
@@ -355,14 +362,14 @@ class PaceWatch:
             return None
         usual = f"its median step takes {median(self._steps):.3g} s" if self._steps else "no step time is known"
         message = f"no step for {quiet_s:.0f} s at {cpu:.1f} % of a core ({usual}): killed"
-        return Decision(Action.KILL, message, cause=Cause.STALLED)
+        return Decision(WatchdogAction.KILL, message, cause=Cause.STALLED)
 
     def _silent(self, allowed_s: float, why: str) -> Decision | None:
         quiet_s = self._worked_s - self._reported_at_s
         if quiet_s <= allowed_s:
             return None
         message = f"no report for {quiet_s:.0f} s, {allowed_s:.0f} s {why}: killed"
-        return Decision(Action.KILL, message, cause=Cause.STALLED)
+        return Decision(WatchdogAction.KILL, message, cause=Cause.STALLED)
 
     def slow(self, reason: Callable[[], str]) -> Decision | None:
         """Reports steps above `slow_factor` times the usual, until they are below two thirds of that again."""
@@ -377,7 +384,9 @@ class PaceWatch:
         if not self._is_slow:
             return None
         took = f"{median(self._recent):.3g} s a step instead of {usual:.3g} s"
-        return Decision(Action.NONE, f"{ratio:.1f}x slower than usual for this architecture: {took}; likely {reason()}")
+        return Decision(
+            WatchdogAction.NONE, f"{ratio:.1f}x slower than usual for this architecture: {took}; likely {reason()}"
+        )
 
 
 def likely_reason(reading: Reading, vitals: Vitals | None, limits: MemoryLimits) -> str:

@@ -66,7 +66,7 @@ def enqueue(
             declare(db, PATCHTST, DECLARATION, replace=False)
         results, undo_steps = [], []
         events: list[dict[str, Any]] = []
-        known = Known(db) if len(rows) > FEW else None
+        known = KnownQuestions(db) if len(rows) > FEW else None
         for row in rows:
             result, event, undo_step = _enqueue_one(db, row, None if again else rule, known)
             results.append(result)
@@ -79,7 +79,7 @@ def enqueue(
     return results
 
 
-class Known:
+class KnownQuestions:
     """The hashes of all jobs, so that not every new row of a large matrix needs two queries."""
 
     def __init__(self, db: Database) -> None:
@@ -104,7 +104,7 @@ class Known:
         return (row["study"], row["kind"], None) in self.questions
 
 
-def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None, known: Known | None) -> Step:
+def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None, known: KnownQuestions | None) -> Step:
     same = None
     if known is None or row["spec_md5"] in known.specs:
         live = JobRow.select(ALL).where(

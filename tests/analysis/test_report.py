@@ -10,7 +10,7 @@ import pytest
 from fts.analysis import tables_page
 from fts.analysis.page import DARK, LIGHT, told
 from fts.analysis.report import CAPTIONS, write_report
-from fts.analysis.study_data import BadPredictions, StudyData, read_predictions
+from fts.analysis.study_data import BadPredictionsFile, StudyData, read_predictions
 from fts.analysis.tables_machine import safe_for_spreadsheets
 from fts.tui.render.theme import READABLE, contrast
 from tests.analysis.tables import study, trial_table
@@ -173,13 +173,13 @@ def test_predictions_come_back_in_order_and_broken_ones_are_refused(tmp_path):
     pd.DataFrame({"date": days, "y": [1, 0], "p": [0.7, 0.2]}).to_parquet(path)
     assert list(read_predictions(path)["p"]) == [0.2, 0.7]
     pd.DataFrame({"date": days, "y": [1, 0], "p": [0.7, 1.2]}).to_parquet(path)
-    with pytest.raises(BadPredictions, match=r"outside 0..1"):
+    with pytest.raises(BadPredictionsFile, match=r"outside 0..1"):
         read_predictions(path)
     pd.DataFrame({"date": days}).to_parquet(path)
-    with pytest.raises(BadPredictions, match="has no columns y, p"):
+    with pytest.raises(BadPredictionsFile, match="has no columns y, p"):
         read_predictions(path)
     pd.DataFrame({"date": days[:0], "y": [], "p": []}).to_parquet(path)
-    with pytest.raises(BadPredictions, match="has no days"):
+    with pytest.raises(BadPredictionsFile, match="has no days"):
         read_predictions(path)
 
 
@@ -252,5 +252,5 @@ def test_validation_too_small_for_an_interval_does_not_end_the_report(tmp_path):
 def test_labels_that_are_neither_0_nor_1_are_refused(tmp_path):
     days = pd.bdate_range("2020-01-01", periods=2)
     pd.DataFrame({"date": days, "y": [0, 2], "p": [0.1, 0.2]}).to_parquet(tmp_path / "p.parquet")
-    with pytest.raises(BadPredictions, match="other than 0 and 1"):
+    with pytest.raises(BadPredictionsFile, match="other than 0 and 1"):
         read_predictions(tmp_path / "p.parquet")

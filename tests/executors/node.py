@@ -25,11 +25,11 @@ def main() -> None:
         while (folder / f"slow-{name}").exists():
             time.sleep(0.05)
     if (folder / f"other-{name}").exists():
-        from fts.jobs.executors.frames import Kind, Writer
+        from fts.jobs.executors.frames import FrameKind, Writer
 
         writer = Writer(1, lambda: False)
         writer.begin()
-        writer.send(Kind.HELLO, {"host": name, "code": "0" * 32, "fingerprint": "f" * 32})
+        writer.send(FrameKind.HELLO, {"host": name, "code": "0" * 32, "fingerprint": "f" * 32})
         sys.stdin.read()
         return
     if (folder / f"gpus-{name}").exists():

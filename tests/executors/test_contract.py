@@ -114,7 +114,7 @@ def test_one_that_does_not_read_its_orders_gets_the_signal_early(executor: Execu
     def wish() -> StopRequest | None:
         return StopRequest(StopReason.STOP) if began and time.monotonic() > began[0] + 0.3 else None
 
-    end = attempt.Attempt(child, lambda _: began.append(time.monotonic()), wish, 0.02, 80.0).run(spec, 0)
+    end = attempt.RunningAttempt(child, lambda _: began.append(time.monotonic()), wish, 0.02, 80.0).run(spec, 0)
     assert end.how is Ended.STOPPED
     assert time.monotonic() - began[0] < 40
 

@@ -18,7 +18,7 @@ import pytest
 from fts.jobs.devices import BadSetting
 from fts.jobs.executors import node_checks
 from fts.jobs.executors.launch import Launch
-from fts.jobs.executors.node_checks import Found
+from fts.jobs.executors.node_checks import NodeCheck
 from fts.jobs.settings import Places, Where, WorkerSettings
 from tests.executors.crew import NODE
 from tests.fts_process import Study, wait_until
@@ -26,7 +26,7 @@ from tests.fts_process import Study, wait_until
 SRUN = "#!/bin/sh\necho 'srun: job 4711 queued and waiting for resources' >&2\nexec sleep 300\n"
 
 
-def asked(tmp_path: Path, where: Where, slots: int = 1, launch_s: float = 60.0) -> tuple[list[Found], list[str]]:
+def asked(tmp_path: Path, where: Where, slots: int = 1, launch_s: float = 60.0) -> tuple[list[NodeCheck], list[str]]:
     waits: list[str] = []
     settings = WorkerSettings(slots=slots, where=where, launch_s=launch_s)
     return node_checks.examine(

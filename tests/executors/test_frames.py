@@ -34,8 +34,8 @@ from fts.jobs.executors.frames import (
     VERSION,
     BadFrame,
     Frame,
-    Kind,
-    Reader,
+    FrameKind,
+    FrameReader,
     Writer,
     encode,
     last_line,
@@ -59,7 +59,7 @@ def read(sent: bytes, most: int = 1000) -> list[Frame]:
     out, into = os.pipe()
     writing = threading.Thread(target=lambda: (os.write(into, sent), os.close(into)))
     writing.start()
-    reader, found = Reader(out, most), []
+    reader, found = FrameReader(out, most), []
     try:
         while (frame := reader.next()) is not None:
             found.append(frame)
@@ -74,7 +74,7 @@ def header(kind: int = 13, meta: int = 2, body: int = 0, name: bytes = NAME, ver
 
 
 def test_what_a_login_shell_prints_is_passed_over() -> None:
-    sent = [Frame(Kind.FACT, {"a": 1}), Frame(Kind.LOG, {}, b"x\x00y")]
+    sent = [Frame(FrameKind.FACT, {"a": 1}), Frame(FrameKind.LOG, {}, b"x\x00y")]
     assert read(b"Welcome\nto gpu1\n" + MAGIC + b"".join(map(encode, sent))) == sent
 
 
@@ -296,9 +296,9 @@ def test_a_checkpoint_that_changes_while_it_is_sent_is_taken_back_and_a_log_that
     seen: list[bool] = []
 
     def take() -> None:
-        reader, touched = Reader(out, 10_000), False
+        reader, touched = FrameReader(out, 10_000), False
         while (frame := reader.next()) is not None:
-            if frame.kind is Kind.FILE:
+            if frame.kind is FrameKind.FILE:
                 with (there / "steps.csv").open("a") as steps:
                     steps.write("2\n")
                 if not touched and len(frame.body) == PART:
@@ -369,7 +369,7 @@ def test_a_file_that_is_a_folder_in_the_next_set_makes_room(tmp_path: Path) -> N
 class Sent(list[Frame]):
     """Takes the place of a writer."""
 
-    def send(self, kind: Kind, meta: dict[str, Any], body: bytes = b"") -> None:
+    def send(self, kind: FrameKind, meta: dict[str, Any], body: bytes = b"") -> None:
         self.append(Frame(kind, meta, body))
 
 
@@ -377,7 +377,7 @@ def received(sent: list[Frame], home: Path, root: Path) -> list[bool]:
     """Whether each of the sets was whole; they are taken out of the list."""
     arriving, whole = IncomingFiles(home, root), list[bool]()
     for frame in sent:
-        if frame.kind is Kind.FILE:
+        if frame.kind is FrameKind.FILE:
             arriving.part(frame.meta, frame.body)
         else:
             whole.append(frame.meta["whole"])
@@ -559,9 +559,9 @@ def test_a_checkpoint_that_did_not_leave_its_node_is_not_recorded_and_the_log_sa
         monkeypatch.setattr(outgoing_files, "send_file", changing)
         for fact in ({"fact": "checkpoint", "step": 3}, {"fact": "kept", "name": "predictions.npz"}):
             trial._tell(fact)
-        said = [frame.body.decode() for frame in sent if frame.kind is Kind.LOG]
+        said = [frame.body.decode() for frame in sent if frame.kind is FrameKind.LOG]
         assert len(said) == 1 and "the checkpoint of step 3 stays on this node" in said[0]
-        assert [frame.meta["fact"]["fact"] for frame in sent if frame.kind is Kind.FACT] == ["kept"]
+        assert [frame.meta["fact"]["fact"] for frame in sent if frame.kind is FrameKind.FACT] == ["kept"]
         monkeypatch.setattr(outgoing_files, "send_file", send_file)
         trial._tell({"fact": "checkpoint", "step": 4})
         assert sent[-1].meta["fact"] == {"fact": "checkpoint", "step": 4}
@@ -729,22 +729,22 @@ def test_an_attempt_is_left_only_between_two_frames(channel: Channel, tmp_path: 
 
     leaving = threading.Thread(target=lambda: (channel.leave_attempt(), left.set()))
     channel.begin("t", IncomingFiles(tmp_path / "t", tmp_path))
-    channel._take(Frame(Kind.FILE, {"token": "t", "name": "x", "size": 9}, Body(b"a")))
+    channel._take(Frame(FrameKind.FILE, {"token": "t", "name": "x", "size": 9}, Body(b"a")))
     leaving.join()
-    channel._take(Frame(Kind.LOG, {"token": "t"}, b"late"))
+    channel._take(Frame(FrameKind.LOG, {"token": "t"}, b"late"))
     assert not errors and channel.take(0.0) == [] and list(tmp_path.rglob("x")) == []
 
 
 def test_a_set_that_may_not_be_committed_ends_the_connection(channel: Channel, tmp_path: Path) -> None:
     """It did not end the slot's thread, which would have taken it."""
     for frame, words in (
-        (Frame(Kind.FILES, {"token": "t", "whole": True, "gone": ["../x"]}), "the name of a file"),
-        (Frame(Kind.FILE, {"token": "t", "name": "x", "size": 9}, b"a"), "is not whole"),
+        (Frame(FrameKind.FILES, {"token": "t", "whole": True, "gone": ["../x"]}), "the name of a file"),
+        (Frame(FrameKind.FILE, {"token": "t", "name": "x", "size": 9}, b"a"), "is not whole"),
     ):
         channel.begin("t", IncomingFiles(tmp_path / "t", tmp_path))
         with pytest.raises(BadFile, match=words):
             channel._take(frame)
-            channel._take(Frame(Kind.FILES, {"token": "t", "whole": True, "gone": []}))
+            channel._take(Frame(FrameKind.FILES, {"token": "t", "whole": True, "gone": []}))
         assert channel.take(0.0) == []
 
 
@@ -755,7 +755,7 @@ def test_what_is_not_taken_makes_a_node_wait(channel: Channel, tmp_path: Path) -
 
     def send() -> None:
         for n in range(MOST_LOG // MOST_BODY + 5):
-            channel._take(Frame(Kind.LOG, {"token": "t"}, bytes(MOST_BODY)))
+            channel._take(Frame(FrameKind.LOG, {"token": "t"}, bytes(MOST_BODY)))
             sent.append(n)
 
     sending = threading.Thread(target=send)
@@ -788,8 +788,8 @@ def test_a_beat_waits_for_nothing_and_a_part_of_a_frame_is_a_sign_of_life() -> N
     out, into = os.pipe()
     writer, full = Writer(into, lambda: False), []
     writer.begin()
-    reader = Reader(out, 1000)
-    sending = threading.Thread(target=lambda: (full.append(1), writer.send(Kind.FILE, {}, bytes(MOST_BODY))))
+    reader = FrameReader(out, 1000)
+    sending = threading.Thread(target=lambda: (full.append(1), writer.send(FrameKind.FILE, {}, bytes(MOST_BODY))))
     sending.start()
     while not full or writer._lock.acquire(blocking=False):  # it holds the lock until somebody reads
         writer._lock.release() if full else None

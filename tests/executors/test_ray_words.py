@@ -11,7 +11,7 @@ import pytest
 
 from fts.jobs.executors import ray_cluster
 from fts.jobs.executors.base import Want
-from fts.jobs.executors.frames import MAGIC, Frame, Kind, encode
+from fts.jobs.executors.frames import MAGIC, Frame, FrameKind, encode
 from fts.jobs.executors.ray_cluster import BadSetting, Cluster, RayLaunch, check_token, check_versions, look, sentence
 from fts.jobs.executors.ray_slot import FramePosition, amounts, answers_at
 from fts.jobs.executors.ray_slot import sentence as ray_says
@@ -80,7 +80,7 @@ def test_a_slot_asks_for_what_a_trial_needs_and_says_no_secret() -> None:
 
 
 def test_a_frame_of_ours_follows_only_a_whole_one() -> None:
-    stream = b"Welcome\n" + MAGIC + b"".join(encode(Frame(Kind.FACT, {"n": n}, b"b" * n)) for n in (0, 7, 300))
+    stream = b"Welcome\n" + MAGIC + b"".join(encode(Frame(FrameKind.FACT, {"n": n}, b"b" * n)) for n in (0, 7, 300))
     for step in (1, 5, len(stream)):
         passing, whole = FramePosition(), []
         for at in range(0, len(stream), step):

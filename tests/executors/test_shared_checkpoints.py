@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fts.jobs.executors.frames import Kind
+from fts.jobs.executors.frames import FrameKind
 from fts.jobs.executors.incoming_files import IncomingFiles
 from fts.jobs.executors.outgoing_files import CheckpointStore, OutgoingFiles
 from fts.jobs.supervisor import shared_checkpoints
@@ -162,7 +162,7 @@ def test_what_stays_keeps_its_executable_bit_and_a_name_without_room_for_a_point
     sent, arriving = Sent(), IncomingFiles(here, tmp_path)
     OutgoingFiles(there, store).send(sent, {})  # type: ignore[arg-type]
     for kind, meta, body in sent:
-        if kind is Kind.FILES:
+        if kind is FrameKind.FILES:
             arriving.commit(meta["gone"])
         elif "stays" in meta:
             arriving.add_pointer(meta, store.folder / str(meta["stays"]))
@@ -177,8 +177,8 @@ def test_what_stays_keeps_its_executable_bit_and_a_name_without_room_for_a_point
         assert os.access(here / name, os.X_OK) == os.access(there / name, os.X_OK)
 
 
-class Sent(list[tuple[Kind, dict[str, Any], bytes]]):
-    def send(self, kind: Kind, meta: dict[str, Any], body: bytes = b"") -> None:
+class Sent(list[tuple[FrameKind, dict[str, Any], bytes]]):
+    def send(self, kind: FrameKind, meta: dict[str, Any], body: bytes = b"") -> None:
         self.append((kind, meta, body))
 
 

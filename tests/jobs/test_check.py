@@ -15,8 +15,8 @@ from fts.jobs import functions
 from fts.jobs.check import causes, examine, files, whole
 from fts.jobs.check.differences import compared, first_difference
 from fts.jobs.check.examine import Examination, Examined
-from fts.jobs.check.rehearsal import ENOUGH, Seen
-from fts.jobs.check.whole import Forecast
+from fts.jobs.check.rehearsal import ENOUGH, SeenTrial
+from fts.jobs.check.whole import StudyEstimate
 from fts.jobs.settings import Places
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.template import CAN_FORK
@@ -120,7 +120,7 @@ def examined(folder: Path, body: str, memory: int = 8 << 30, reports: int | None
     (folder / "train.py").write_text(textwrap.dedent(body))
     cells = functions.cells("train.py:objective", folder, 20, **fields)
     places = Places(folder / "outputs" / "fts.db", folder / "data")
-    machine = whole.Machine(places, "cpu", 1, 2, memory)
+    machine = whole.TrialMachine(places, "cpu", 1, 2, memory)
     checked = whole.check(cells, machine, 120.0, reports, lambda *_: None, lambda _: None)
     return checked.cells[0]
 
@@ -261,7 +261,7 @@ def test_the_patience_of_two_cells_is_shared_and_not_exceeded(
     monkeypatch.setattr(Examination, "run", run)
     (tmp_path / "train.py").write_text("def objective(trial, size):\n    return 1.0\n")
     cells = functions.cells("train.py:objective", tmp_path, 3, axes={"size": ["S", "M"]})
-    machine = whole.Machine(Places(tmp_path, tmp_path), "cpu", 1, 2, None)
+    machine = whole.TrialMachine(Places(tmp_path, tmp_path), "cpu", 1, 2, None)
     whole.check(cells, machine, patience_s, None, lambda cell, text: None, lambda found: None)
     assert given[0] == pytest.approx(told_s, rel=0.1)
 
@@ -366,7 +366,7 @@ def test_the_forecast_is_of_trials_that_start_as_in_a_worker(tmp_path: Path) -> 
     ("checked", "ending"), [(1, ", estimated from 1 cell"), (2, ", estimated from 2 cells"), (3, "")]
 )
 def test_a_forecast_names_the_number_of_cells_that_ran(checked: int, ending: str) -> None:
-    forecast = Forecast(cells=3, trials=12, checked=checked, slots=2, seconds=5.0)
+    forecast = StudyEstimate(cells=3, trials=12, checked=checked, slots=2, seconds=5.0)
     assert list(forecast.sentences()) == [f"3 cells, 12 trials: about 5 s with 2 slots, without pruning{ending}"]
 
 
@@ -419,12 +419,12 @@ def test_nothing_is_said_of_what_a_run_did_not_show(tmp_path: Path, monkeypatch:
 
 
 def test_a_forecast_of_memory_is_no_larger_than_what_ran() -> None:
-    whole_ones = Forecast(2, 8, 2, 1, 5.0, peak_bytes=1 << 30, memory=8 << 30)
+    whole_ones = StudyEstimate(2, 8, 2, 1, 5.0, peak_bytes=1 << 30, memory=8 << 30)
     assert whole_ones.fits is True and "memory: 1.0 GB with 1 slot, of 8.0 GB" in list(whole_ones.sentences())
-    part = Forecast(2, 8, 1, 1, 5.0, peak_bytes=1 << 30, memory=8 << 30, peak_at_least=True)
+    part = StudyEstimate(2, 8, 1, 1, 5.0, peak_bytes=1 << 30, memory=8 << 30, peak_at_least=True)
     assert part.fits is None
     assert "memory: at least 1.0 GB with 1 slot, of 8.0 GB, estimated from 1 cell" in list(part.sentences())
-    assert Forecast(2, 8, 1, 1, 5.0, peak_bytes=8 << 30, memory=8 << 30, peak_at_least=True).fits is False
+    assert StudyEstimate(2, 8, 1, 1, 5.0, peak_bytes=8 << 30, memory=8 << 30, peak_at_least=True).fits is False
 
 
 def test_all_is_well_is_said_of_cells_that_ran(tmp_path: Path) -> None:
@@ -486,8 +486,8 @@ def test_what_steers_the_search_is_compared_too(tmp_path: Path) -> None:
 
 def test_reports_that_both_runs_have_are_compared_in_any_order() -> None:
     ended = AttemptEnd(Ended.STOPPED, {}, ENOUGH)
-    one = Seen(0, {}, {}, {step: {"loss": 1.0} for step in (9, 8, 7, 6)}, end=ended)
-    other = Seen(0, {}, {}, {9: {"loss": 1.0}, 8: {"loss": 2.0}}, end=ended)
+    one = SeenTrial(0, {}, {}, {step: {"loss": 1.0} for step in (9, 8, 7, 6)}, end=ended)
+    other = SeenTrial(0, {}, {}, {9: {"loss": 1.0}, 8: {"loss": 2.0}}, end=ended)
     assert compared(one, other) == 2
     difference = first_difference(one, other)
     assert difference is not None and difference.told == "loss of report 8 is 1, then 2"

@@ -97,7 +97,7 @@ def test_the_hours_are_those_that_status_says_afterwards(db: Any, tmp_path: Path
     found = cost.hours(known, orders)
     enqueued(db, tmp_path)
     snapshot = queries.snapshot(db)
-    one_slot = cost.hours(cost.Known(snapshot, (), 1, False, None, 0, None), orders)
+    one_slot = cost.hours(cost.KnownCosts(snapshot, (), 1, False, None, 0, None), orders)
     after = forecast.forecast(snapshot, snapshot.taken_at)
     assert after.finish_at is not None
     assert one_slot.seconds == pytest.approx(after.finish_at - snapshot.taken_at, rel=0.01)
@@ -197,19 +197,19 @@ def test_ticks_are_set_or_all_taken_away_and_counted() -> None:
 
 
 def test_few_words_name_exactly_the_ticked_cells() -> None:
-    from fts.jobs.form.offers import Seen
+    from fts.jobs.form.offers import SeenCells
 
     every = cells_of("SML", "abc")
-    seen = Seen(every, every)
+    seen = SeenCells(every, every)
     assert cell_words(seen, [cell.name for cell in every]) == []
     assert cell_words(seen, ["a/S", "a/M", "a/L"]) == ["--cell", "data:a"]
     assert cell_words(seen, ["a/S", "b/S", "c/S", "a/M"]) == ["--cell", "size:S", "--cell", "a/M"]
     case = [CellNow(name, {"size": name}, "new", "", "") for name in ("s", "S")]
-    assert cell_words(Seen(case, case), ["s"]) == ["--cell", "s"]
+    assert cell_words(SeenCells(case, case), ["s"]) == ["--cell", "s"]
     labels: tuple[dict[str, Any], ...] = ({"a": "x/y", "b": "z"}, {"a": "x", "b": "y/z"})
     alike = [CellNow(str(n), each, "new", "", "") for n, each in enumerate(labels, 1)]
     with pytest.raises(ValueError, match="read alike"):
-        cell_words(Seen(alike, alike), ["1"])
+        cell_words(SeenCells(alike, alike), ["1"])
 
 
 # -- studies

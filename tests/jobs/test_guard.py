@@ -6,11 +6,11 @@ from fts.jobs.api.amounts import read_size
 from fts.jobs.sensors.reading import Reading
 from fts.jobs.status import formatting
 from fts.jobs.watchdog.policy import (
-    Action,
     GuardState,
     HeatPolicy,
     MemoryLimits,
     Thresholds,
+    WatchdogAction,
     judge_disk,
     judge_memory,
 )
@@ -80,16 +80,18 @@ def test_frozen_without_a_thermometer_stays_frozen_and_says_so_once() -> None:
     guard.step(Reading(at=0, temperature=90))
     told = [guard.step(Reading(at=at)) for at in range(10, 100, 10)]
     assert {decision.state for decision in told} == {FROZEN}
-    assert {decision.action for decision in told} == {Action.NONE}
+    assert {decision.action for decision in told} == {WatchdogAction.NONE}
     assert [decision.changed for decision in told] == [False] * 5 + [True] + [False] * 3
     assert "repair the sensor (FTS_SENSORS)" in told[5].message
 
 
-@pytest.mark.parametrize(("degrees", "action"), [(90, Action.THAW), (97, Action.RESUME)])
-def test_going_on_without_a_thermometer_is_a_choice_and_the_state_is_unknown(degrees: float, action: Action) -> None:
+@pytest.mark.parametrize(("degrees", "action"), [(90, WatchdogAction.THAW), (97, WatchdogAction.RESUME)])
+def test_going_on_without_a_thermometer_is_a_choice_and_the_state_is_unknown(
+    degrees: float, action: WatchdogAction
+) -> None:
     guard = HeatPolicy(Thresholds(unknown_patience_s=60, go_on_unknown=True))
     guard.step(Reading(at=0, temperature=degrees))
-    assert guard.step(Reading(at=59)).action is Action.NONE
+    assert guard.step(Reading(at=59)).action is WatchdogAction.NONE
     decision = guard.step(Reading(at=60))
     assert (decision.action, decision.state) == (action, UNKNOWN)
 
@@ -162,21 +164,21 @@ def machine(available: float = 12, swap: float = 0, disk: float = 50) -> Reading
     [
         (4, machine(), None),
         (7.99, machine(), None),
-        (8, machine(), Action.SHRINK),
-        (10, machine(), Action.KILL),
-        (6, machine(available=0.9), Action.SHRINK),
-        (6, machine(available=0.4), Action.KILL),
-        (1, machine(available=0.4), Action.NONE),  # somebody else fills the machine
-        (6, machine(available=4, swap=2), Action.SHRINK),
+        (8, machine(), WatchdogAction.SHRINK),
+        (10, machine(), WatchdogAction.KILL),
+        (6, machine(available=0.9), WatchdogAction.SHRINK),
+        (6, machine(available=0.4), WatchdogAction.KILL),
+        (1, machine(available=0.4), WatchdogAction.NONE),  # somebody else fills the machine
+        (6, machine(available=4, swap=2), WatchdogAction.SHRINK),
         (6, machine(available=12, swap=2), None),  # idle programs swapped out while memory is free
-        (1, machine(available=4, swap=2), Action.NONE),
+        (1, machine(available=4, swap=2), WatchdogAction.NONE),
         (6, Reading(at=0), None),  # nobody knows
     ],
 )
-def test_memory_asks_for(tree: float, reading: Reading, action: Action | None) -> None:
+def test_memory_asks_for(tree: float, reading: Reading, action: WatchdogAction | None) -> None:
     decision = judge_memory(LIMITS, int(tree * GiB), reading, swap_at_start=0)
     assert (decision and decision.action) == action
-    if action in (Action.SHRINK, Action.KILL):
+    if action in (WatchdogAction.SHRINK, WatchdogAction.KILL):
         assert decision is not None and decision.cause is Cause.OUT_OF_MEMORY
 
 
@@ -191,7 +193,7 @@ def test_a_nearly_full_disk_stops_with_its_cause() -> None:
     assert judge_disk(LIMITS, Reading(at=0)) is None
     decision = judge_disk(LIMITS, machine(disk=0.5))
     assert decision is not None
-    assert (decision.action, decision.cause) == (Action.DISK, Cause.DISK)
+    assert (decision.action, decision.cause) == (WatchdogAction.DISK, Cause.DISK)
     assert decision.message == "512 MB of disk free, 1.0 GB reserved; free space"
 
 

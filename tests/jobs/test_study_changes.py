@@ -16,7 +16,7 @@ from fts.jobs import functions
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.records.results import tables
 from fts.jobs.records.searches import begun_cells
-from fts.jobs.study_file.enqueue import Line, StudyChanged, enqueue_cells
+from fts.jobs.study_file.enqueue import EnqueuedCell, StudyChanged, enqueue_cells
 from fts.jobs.study_file.study import StudyFile
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
@@ -47,7 +47,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def enqueued(db: Database, folder: Path, *settings: str, **flags: Any) -> list[Line]:
+def enqueued(db: Database, folder: Path, *settings: str, **flags: Any) -> list[EnqueuedCell]:
     file = study(folder, BEFORE, *settings)
     return enqueue_cells(db, file.cells(), file.metrics, **flags)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
+from fts.jobs.supervisor.attempt import AttemptEnd, Ended, RunningAttempt
 from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.trial_runner import TrialRunner
 from fts.jobs.supervisor.work import Work
@@ -160,7 +160,7 @@ def test_the_supervisor_answers_each_epoch_of_a_cell_with_a_pruner(
     tmp_path: Path, pruner: str, verdict: Ended | None, heard: dict[str, Any] | None, how: str
 ) -> None:
     with spawn(TELLS_AN_EPOCH_AND_WHAT_IT_HEARS, tmp_path) as child:
-        attempt = Attempt(child, lambda _: verdict, lambda: None, poll_s=0.1, grace_s=1.0)
+        attempt = RunningAttempt(child, lambda _: verdict, lambda: None, poll_s=0.1, grace_s=1.0)
         end: AttemptEnd = attempt.run({"cell": {"pruner": pruner}}, 4)
     assert (end.how, end.facts["heard"]) == (how, heard)
 

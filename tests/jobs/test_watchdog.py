@@ -18,7 +18,7 @@ from fts.jobs.sensors.reading import Reading
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.process_tree import descendants, fast_descendants
 from fts.jobs.supervisor.slot import Slot
-from fts.jobs.watchdog.policy import Action, Decision, HeatPolicy, MemoryLimits, Thresholds
+from fts.jobs.watchdog.policy import Decision, HeatPolicy, MemoryLimits, Thresholds, WatchdogAction
 from fts.jobs.watchdog.watchdog import Clock, PaceLimits, PaceWatch, Watchdog, seconds_to_next_sample
 from fts.state.values import Cause
 from tests.jobs.test_process import eventually
@@ -87,8 +87,8 @@ def at_work(body: str, folder: Path, limits: MemoryLimits = NOTHING_ELSE, **opti
         post.dog.close()
 
 
-def actions(found: list[Decision]) -> list[Action]:
-    return [decision.action for decision in found if decision.action is not Action.NONE]
+def actions(found: list[Decision]) -> list[WatchdogAction]:
+    return [decision.action for decision in found if decision.action is not WatchdogAction.NONE]
 
 
 # -- memory
@@ -120,8 +120,8 @@ def test_a_learned_stall_is_ten_times_the_longest_gap_and_never_before_a_minute(
 
 def test_a_trial_above_the_soft_limit_is_asked_once_to_shrink(tmp_path: Path) -> None:
     with at_work(HOLD_200_MIB, tmp_path, MemoryLimits(soft=100 * MiB, hard=GiB)) as post:
-        [decision] = [d for d in post.first_look + post.watch(5) if d.action is not Action.NONE]
-        assert decision.action is Action.SHRINK and decision.cause is Cause.OUT_OF_MEMORY
+        [decision] = [d for d in post.first_look + post.watch(5) if d.action is not WatchdogAction.NONE]
+        assert decision.action is WatchdogAction.SHRINK and decision.cause is Cause.OUT_OF_MEMORY
         assert "soft limit 100 MB" in decision.message
         assert post.dog.latest is not None and post.dog.latest.peak_bytes > 200 * MiB
 
@@ -134,7 +134,7 @@ def test_a_tree_that_grows_beyond_the_hard_limit_is_killed_before_it_has_grown_m
             child.send({})
             assert child.wait(60) == -signal.SIGKILL
             [decision] = post.watch(3)
-        assert (decision.action, decision.cause) == (Action.KILL, Cause.OUT_OF_MEMORY)
+        assert (decision.action, decision.cause) == (WatchdogAction.KILL, Cause.OUT_OF_MEMORY)
         assert 300 * MiB <= post.dog.memory.peak < 1 * GiB
         assert post.watch(3) == []
 
@@ -243,7 +243,7 @@ def test_memory_that_other_programs_fill_is_told_once_and_again_when_it_comes_ba
 def test_a_full_disk_stops_the_trial_once(tmp_path: Path) -> None:
     with at_work(SLEEP, tmp_path, MemoryLimits(disk_reserve=GiB)) as post:
         post.feel(temperature=60, disk_free=1000)
-        assert actions(post.watch(4)) == [Action.DISK]
+        assert actions(post.watch(4)) == [WatchdogAction.DISK]
 
 
 # -- progress
@@ -256,7 +256,7 @@ def test_a_trial_that_sleeps_without_progress_is_stalled(tmp_path: Path) -> None
         post.watch(20, step_s=0.5)
         assert actions(post.watch(29)) == []
         [decision] = post.watch(30)
-        assert (decision.action, decision.cause) == (Action.KILL, Cause.STALLED)
+        assert (decision.action, decision.cause) == (WatchdogAction.KILL, Cause.STALLED)
         assert "no step for 31 s" in decision.message and "median step takes 0.5 s" in decision.message
 
 
@@ -264,14 +264,14 @@ def test_a_trial_of_long_steps_has_twenty_of_them_before_it_is_stalled(tmp_path:
     with at_work(SLEEP, tmp_path, pace=PACE) as post:
         post.watch(20, step_s=4.0)
         assert actions(post.watch(79)) == []
-        assert actions(post.watch(2)) == [Action.KILL]
+        assert actions(post.watch(2)) == [WatchdogAction.KILL]
 
 
 def test_a_trial_that_never_starts_is_stalled_later(tmp_path: Path) -> None:
     with at_work(SLEEP, tmp_path, pace=PACE) as post:
         assert actions(post.watch(60)) == []
         [decision] = post.watch(1)
-        assert decision.action is Action.KILL
+        assert decision.action is WatchdogAction.KILL
         assert "(no step time is known)" in decision.message, "its reports may have no time of a step"
 
 
@@ -314,7 +314,7 @@ def test_frozen_time_is_no_stall(tmp_path: Path) -> None:
         assert actions(post.watch(500)) == []
         post.dog.child.thaw()
         assert actions(post.watch(28)) == []
-        assert actions(post.watch(15)) == [Action.KILL]
+        assert actions(post.watch(15)) == [WatchdogAction.KILL]
 
 
 def test_a_machine_that_slept_is_told_and_is_no_stall(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_machine_that_slept_is_told_and_is_no_stall(tmp_path: Path) -> None:
         post.watch(20, step_s=0.5)
         post.time.pass_(1.0, asleep_s=36000)
         [told] = post.dog.check()
-        assert told.message.startswith("the machine slept 36000 s") and told.action is Action.NONE
+        assert told.message.startswith("the machine slept 36000 s") and told.action is WatchdogAction.NONE
         assert actions(post.watch(28)) == []
 
 
@@ -401,20 +401,20 @@ def test_a_hot_day_beside_a_real_child(tmp_path: Path) -> None:
             post.feel(temperature=degrees)
             for decision in post.watch(1):
                 seen.append(decision.action)
-                if decision.action is Action.FREEZE:
+                if decision.action is WatchdogAction.FREEZE:
                     child.freeze()
-                if decision.action is Action.THAW:
+                if decision.action is WatchdogAction.THAW:
                     child.thaw()
             if degrees == 80:
                 assert eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
-        assert seen == [Action.FREEZE, Action.THAW, Action.STOP, Action.RESUME]
+        assert seen == [WatchdogAction.FREEZE, WatchdogAction.THAW, WatchdogAction.STOP, WatchdogAction.RESUME]
 
 
 def test_a_child_that_starts_while_the_guard_is_frozen_is_frozen_too(tmp_path: Path) -> None:
     with at_work(SLEEP, tmp_path) as post:
         post.dog.guard.step(Reading(at=0, temperature=90))  # an earlier child was frozen, and then stopped by a person
         post.feel(temperature=84)
-        assert actions(post.watch(1)) == [Action.FREEZE]
+        assert actions(post.watch(1)) == [WatchdogAction.FREEZE]
         post.dog.child.freeze()
         assert actions(post.watch(2)) == []
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.actions.registry import by_id
-from fts.jobs.devices import DEVICE, Found
+from fts.jobs.devices import DEVICE, FoundDevices
 from fts.jobs.python import python
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status.explain import why
@@ -219,7 +219,7 @@ def test_pauses_grow_from_nothing_to_a_minute():
 
 
 def test_devices_have_names_and_numbers():
-    assert Found(cuda=2).names == ("cpu", "cuda:0", "cuda:1")
+    assert FoundDevices(cuda=2).names == ("cpu", "cuda:0", "cuda:1")
     assert all(DEVICE.fullmatch(name) for name in ("cpu", "mps", "cuda", "cuda:0", "cuda:15"))
     assert not any(DEVICE.fullmatch(name) for name in ("", "gpu", "CUDA", "cuda:", "cuda:01", "cuda:-1", "cuda:1 "))
 

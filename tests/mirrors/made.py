@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fts.jobs.mirrors.follow import Mirror
-from fts.jobs.mirrors.runs import Cell, Run
+from fts.jobs.mirrors.runs import MirroredCell, Run
 from fts.state import transitions
 from fts.state.db import Database
 from fts.state.values import Cause, Claim
@@ -69,7 +69,7 @@ class Memory:
         self.runs: dict[str, Run] = {}
         self.puts: list[str] = []
 
-    def begin(self, cells: Sequence[Cell]) -> None:
+    def begin(self, cells: Sequence[MirroredCell]) -> None:
         """Nothing to prepare."""
 
     def put(self, run: Run) -> bool:
@@ -78,7 +78,7 @@ class Memory:
         self.runs[run.key] = run
         return changed
 
-    def keep(self, cell: Cell, numbers: set[int]) -> int:
+    def keep(self, cell: MirroredCell, numbers: set[int]) -> int:
         strange = [key for key, run in self.runs.items() if run.cell.key == cell.key and run.number not in numbers]
         for key in strange:
             del self.runs[key]

@@ -14,7 +14,7 @@ import pytest
 from fts.jobs.mirrors import follow as mirrors
 from fts.jobs.mirrors import mlflow
 from fts.jobs.mirrors.follow import CannotMirror, Mirror, follow
-from fts.jobs.mirrors.runs import Cell, Run
+from fts.jobs.mirrors.runs import MirroredCell, Run
 from fts.state import queries, transitions
 from fts.state.backup import backup
 from fts.state.db import open_database, open_for_reading
@@ -165,7 +165,7 @@ def test_who_follows_survives_a_place_that_is_away_and_a_database_that_is_replac
 
 def test_a_place_that_fails_in_the_first_pass_is_tried_again_and_one_that_never_answered_is_not(made: Made) -> None:
     class Fails(Memory):
-        def begin(self, cells: Sequence[Cell]) -> None:
+        def begin(self, cells: Sequence[MirroredCell]) -> None:
             if self.puts == ["never"]:
                 raise CannotMirror("nobody answers")
 

@@ -18,7 +18,7 @@ from fts.jobs.notify import news, targets
 from fts.jobs.notify.mailbox import ABSENT_S, Mailbox
 from fts.jobs.notify.news import Memory, News
 from fts.jobs.notify.notifier import Notifier
-from fts.jobs.notify.targets import Quiet, Settings, Target
+from fts.jobs.notify.targets import NotifySettings, Quiet, Target
 from fts.jobs.status import summary
 from fts.jobs.status.concern import About
 from fts.jobs.status.sentences import cell_sentence
@@ -42,7 +42,7 @@ def test_any_address_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.mktemp("notify") / "fts" / "notify.toml"
     address = f"ntfy://{text}".encode("utf-8", "replace").decode()
     targets.add(address, "me", path)
-    targets.write(Settings(targets.read(path).targets, Quiet.read("22:00-7:00"), frozenset({About.LOST})), path)
+    targets.write(NotifySettings(targets.read(path).targets, Quiet.read("22:00-7:00"), frozenset({About.LOST})), path)
     found = targets.read(path)
     assert found.target("me") == Target("me", address) and str(found.quiet) == "22:00-07:00"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -72,7 +72,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence_without_an_address(
 
 
 def test_an_address_is_in_no_repr() -> None:
-    assert "SeCrEt" not in repr(Settings((Target("me", SECRET),)))
+    assert "SeCrEt" not in repr(NotifySettings((Target("me", SECRET),)))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_a_target_that_gets_nothing_is_shown_so(
     monkeypatch.setenv("FTS_NOTIFY", str(tmp_path / "notify.toml"))
     monkeypatch.setenv("FTS_NOTIFY_GAP_S", "0.001")
     monkeypatch.chdir(tmp_path)
-    targets.write(Settings((Target("desk", "command: true"), Target("wall", "command: false"))))
+    targets.write(NotifySettings((Target("desk", "command: true"), Target("wall", "command: false"))))
     sender = Notifier(places_of(tmp_path), 0)
     where = ["--db", str(places_of(tmp_path).db)]
     main([*where, "doctor"])
@@ -292,7 +292,7 @@ def test_a_file_of_addresses_that_is_half_edited_when_the_worker_ends_is_waited_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: Database
 ) -> None:
     monkeypatch.setenv("FTS_NOTIFY", str(file := tmp_path / "notify.toml"))
-    targets.write(Settings((Target("desk", "command: true"),)))
+    targets.write(NotifySettings((Target("desk", "command: true"),)))
     sender = Notifier(places_of(tmp_path), 0)
     file.write_text("[desk\n")
     assert not sender.step(), "no worker lives, and the news of its end is not sent yet"
@@ -342,7 +342,7 @@ def test_in_quiet_hours_only_what_is_urgent_is_sent_and_the_rest_at_their_end(
     desk = Target("desk", f"command: tee -a {tmp_path / 'heard'}")
     now = datetime.now()
     quiet = Quiet((now.hour, now.minute), ((now.hour + 23) % 24, now.minute))
-    targets.write(Settings((desk,), quiet, frozenset({About.FAILED})))
+    targets.write(NotifySettings((desk,), quiet, frozenset({About.FAILED})))
     sender = Notifier(places_of(tmp_path))
 
     def heard() -> str:
@@ -358,7 +358,7 @@ def test_in_quiet_hours_only_what_is_urgent_is_sent_and_the_rest_at_their_end(
     assert "is done: 1 of 3 trials" in first and "failed: code error" in first
     finished_cell(db)
     assert heard() == first
-    targets.write(Settings((desk,)))
+    targets.write(NotifySettings((desk,)))
     assert heard().removeprefix(first).count("is done: 1 of 3 trials") == 1
     sender.db.close()
 
@@ -371,7 +371,7 @@ def test_unsent_news_wait_while_the_file_of_addresses_is_away(
     monkeypatch.setenv("FTS_NOTIFY", str(path))
     monkeypatch.setenv("FTS_NOTIFY_GAP_S", "0.001")
     refuses = Target("desk", "command: false")
-    targets.write(Settings((refuses,)))
+    targets.write(NotifySettings((refuses,)))
     sender = Notifier(places_of(tmp_path))
     finished_cell(db)
     sender.step(), time.sleep(0.01), sender.step()
@@ -391,7 +391,7 @@ def test_unsent_news_wait_while_the_file_of_addresses_is_away(
     sender.db.close()
     again = Notifier(places_of(tmp_path))  # also when the process is replaced meanwhile
     assert not again.step()
-    targets.write(Settings((Target("desk", f"command: tee -a {heard}"),)))
+    targets.write(NotifySettings((Target("desk", f"command: tee -a {heard}"),)))
     again.step(), time.sleep(0.01), again.step()
     again.db.close()
     text = heard.read_text()

@@ -18,8 +18,8 @@ import pytest
 
 from fts.jobs.notify import send, targets
 from fts.jobs.notify.notifier import Notifier
-from fts.jobs.notify.send import Outcome, deliver
-from fts.jobs.notify.targets import Settings, Target
+from fts.jobs.notify.send import SendResult, deliver
+from fts.jobs.notify.targets import NotifySettings, Target
 from fts.state import queries
 from fts.state.backup import backup
 from fts.state.db import Database, open_database
@@ -74,15 +74,15 @@ def test_the_cause_of_a_failure_is_what_the_service_answered_not_a_word_of_its_p
     pytest.importorskip("apprise")
     page = b"status: 401 unauthorized, upstream: connection refused"
     text = "a failed: code error: 404, connection refused, certificate"
-    cases: list[tuple[Answer, str, Outcome]] = [
-        (says(500, page), "json", Outcome(False, "the answer was 500", maybe=True)),
-        (says(503, page), "json", Outcome(False, "the answer was 503")),
-        (closes, "json", Outcome(False, "it closed the connection without an answer", maybe=True)),
-        (says(302, Location="/new"), "json", Outcome(True)),  # a webhook of one's own may answer so
+    cases: list[tuple[Answer, str, SendResult]] = [
+        (says(500, page), "json", SendResult(False, "the answer was 500", maybe=True)),
+        (says(503, page), "json", SendResult(False, "the answer was 503")),
+        (closes, "json", SendResult(False, "it closed the connection without an answer", maybe=True)),
+        (says(302, Location="/new"), "json", SendResult(True)),  # a webhook of one's own may answer so
     ]
     moved = ", a redirect without the message: add the address that it leads to"
     cases += [
-        (says(status, Location="/new"), scheme, Outcome(False, f"the answer was {status}{moved}"))
+        (says(status, Location="/new"), scheme, SendResult(False, f"the answer was {status}{moved}"))
         for status, scheme in ((301, "json"), (302, "ntfy"))
     ]
     for answer, scheme, expected in cases:
@@ -112,7 +112,7 @@ def test_recipients_that_got_a_message_do_not_get_it_again_because_of_another_on
     monkeypatch.setenv("FTS_NOTIFY_GAP_S", "0.001")
     db = make_study(tmp_path)
     with service(answer) as (port, posted):
-        targets.write(Settings((Target("us", f"ntfy://127.0.0.1:{port}/good/bad"),)))
+        targets.write(NotifySettings((Target("us", f"ntfy://127.0.0.1:{port}/good/bad"),)))
         sender = Notifier(places_of(tmp_path))
         finished_cell(db)
         for _ in range(3):
@@ -160,7 +160,7 @@ def heard_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *more: Target) -> 
     monkeypatch.setenv("FTS_NOTIFY_GAP_S", "0.001")
     heard = tmp_path / "heard"
     heard.touch()
-    targets.write(Settings((*more, Target("desk", f"command: tee -a {heard}"))))
+    targets.write(NotifySettings((*more, Target("desk", f"command: tee -a {heard}"))))
     return heard
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from fts.jobs.notify.targets import Settings, Target, write
+from fts.jobs.notify.targets import NotifySettings, Target, write
 from tests.fts_process import Study, wait_until
 
 TRAIN = """
@@ -48,13 +48,13 @@ class Bank(Study):
         super().__init__(folder / "bank", FTS_NOTIFY=str(self.addresses), FTS_NOTIFY_GAP_S="1", FTS_NOTIFY_HOLD_S="2")
         (self.folder / "train.py").write_text(TRAIN)
         (self.folder / "tell.py").write_text(TELL)
-        write(Settings(targets), self.addresses)
+        write(NotifySettings(targets), self.addresses)
         self.ok("enqueue", "train.py:objective", "--trials", "1", "-m", "part=a,b")
 
     def tell_by_command(self) -> None:
         import sys
 
-        write(Settings((Target("desk", f"command: {sys.executable} tell.py"),)), self.addresses)
+        write(NotifySettings((Target("desk", f"command: {sys.executable} tell.py"),)), self.addresses)
 
     @property
     def heard(self) -> list[dict[str, str]]:
@@ -173,7 +173,7 @@ def test_an_endpoint_that_refuses_is_an_event_and_gets_the_message_when_it_is_ba
     with Endpoint() as endpoint:
         endpoint.down = True
         address = f"json://user:SeCrEt@127.0.0.1:{endpoint.server_port}/SeCrEt-topic"
-        write(Settings((Target("web", address),)), bank.addresses)
+        write(NotifySettings((Target("web", address),)), bank.addresses)
         said = bank.fts("notify", "test")
         assert (said.code, said.out) == (1, "web (json): not sent: the answer was 503\n")
         sender = bank.start("notify", "watch", "--worker", "0")
@@ -209,7 +209,7 @@ def test_a_mail_arrives_with_what_status_says(bank: Bank) -> None:
     server.start()
     try:
         address = f"mailto://127.0.0.1:{server.port}?from=fts@example.org&to=me@example.org&mode=insecure"
-        write(Settings((Target("mail", address),)), bank.addresses)
+        write(NotifySettings((Target("mail", address),)), bank.addresses)
         said = bank.fts("notify", "test")
     finally:
         server.stop()

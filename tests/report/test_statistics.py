@@ -217,8 +217,8 @@ def test_an_edge_is_told_on_the_scale_on_which_it_was_drawn():
 # ---------------------------------------------------------------- predictions
 
 
-def of(y: Any, p: Any, index: Any = None) -> predicted.Predictions:
-    return predicted.Predictions(
+def of(y: Any, p: Any, index: Any = None) -> predicted.ShownPredictions:
+    return predicted.ShownPredictions(
         np.asarray(y), np.asarray(p), np.arange(len(y)) if index is None else np.asarray(index)
     )
 
@@ -293,12 +293,12 @@ def test_a_damaged_file_of_predictions_is_left_out_wherever_the_damage_is(tmp_pa
     ids=["nan", "inf", "complex", "dates"],
 )
 def test_what_cannot_be_scored_has_no_score_and_no_difference(y: Any, p: Any):
-    odd, even = predicted.Predictions(y, p, np.arange(60)), predicted.Predictions(y, y, np.arange(60))
+    odd, even = predicted.ShownPredictions(y, p, np.arange(60)), predicted.ShownPredictions(y, y, np.arange(60))
     assert predicted.score(odd) is None and predicted.difference(odd, even) is None
     assert predicted.calibration(odd) == []
 
 
 def test_bytes_are_classes_as_texts_are():
     y = np.array([b"a", b"b"] * 10)
-    score = predicted.score(predicted.Predictions(y, np.array([b"a"] * 20), np.arange(20)))
+    score = predicted.score(predicted.ShownPredictions(y, np.array([b"a"] * 20), np.arange(20)))
     assert score is not None and (score.name, score.interval.value) == ("accuracy", 0.5)

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fts.jobs.api.spec import seed_for
 from fts.jobs.search import fast_tpe
-from fts.jobs.search.columns import Columns, Table
+from fts.jobs.search.columns import Columns, TrialTable
 from fts.jobs.search.pure_sampler import PureSampler
 
 SPACE: dict[str, Any] = {
@@ -118,7 +118,7 @@ def test_what_is_no_plain_value_is_left_to_optuna(told: list[Any], distribution:
     trials = [made(number, random.Random(number), TrialState.COMPLETE, 1, False) for number in range(len(told))]
     for trial, value in zip(trials, told, strict=True):
         trial.params, trial.distributions = {"it": value}, {"it": distribution}
-    columns = Columns(Table(trials), len(trials))
+    columns = Columns(TrialTable(trials), len(trials))
     assert columns.values_of("it", distribution, np.arange(len(trials))) is None
 
 

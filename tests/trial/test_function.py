@@ -17,7 +17,7 @@ from fts.jobs.api.spec import BadSpec
 from fts.jobs.python import python
 from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.study_file import warm
-from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, Attempt
+from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, RunningAttempt
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.unused_names import unread
 from fts.state.values import HUGE
@@ -431,7 +431,7 @@ def test_a_history_that_no_pipe_holds_travels_as_a_file(tmp_path: Path) -> None:
     assert len(json.dumps(spec.to_json())) > MOST_IN_A_LINE
     told: list[dict[str, Any]] = []
     with TrialProcess(python("-m", "fts.jobs.trial.function"), Path(spec.log_path), cwd=tmp_path) as child:
-        end = Attempt(child, told.append, lambda: None, poll_s=0.05, grace_s=5.0).run(spec.to_json(), 400)
+        end = RunningAttempt(child, told.append, lambda: None, poll_s=0.05, grace_s=5.0).run(spec.to_json(), 400)
     assert (end.how, end.facts["value"]) == ("result", 401.0)
     assert not (Path(spec.folder) / SPECIFICATION).exists()
 
@@ -446,7 +446,7 @@ def test_an_interpreter_that_cannot_start_says_why(tmp_path: Path) -> None:
     ):
         with TrialProcess(python("-m", "fts.jobs.trial.function"), log, cwd=tmp_path, env={name: value}) as child:
             assert child.wait(60.0) == 1
-            end = Attempt(child, lambda _: None, lambda: None, poll_s=0.05, grace_s=5.0).run(spec.to_json(), 0)
+            end = RunningAttempt(child, lambda _: None, lambda: None, poll_s=0.05, grace_s=5.0).run(spec.to_json(), 0)
         assert end.facts["cause"] == "machine error" and told in end.facts["message"], end
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli.log import log
-from fts.jobs.trial.sources import CsvSource, GrowingText, Mirror
+from fts.jobs.trial.sources import CsvSource, GrowingText, SourceCopy
 from fts.jobs.trial.tensorboard import EventFile
 from fts.jobs.trial.wildcards import matching
 from tests.trial.harness import Fact, Record
@@ -190,7 +190,7 @@ def test_a_file_that_cannot_be_read_now_is_an_error_that_names_it_and_not_an_end
     source = CsvSource(str(tmp_path / "metrics.csv"), cell, said.append)
     monkeypatch.setattr(GrowingText, "new", fails) if at == "rows" else monkeypatch.setattr(Path, "read_text", fails)
     with pytest.raises(OSError, match=r"Input/output error: .*(metrics.csv|report.jsonl)"):
-        Mirror(source, tmp_path / "report.jsonl").update(ended=True)
+        SourceCopy(source, tmp_path / "report.jsonl").update(ended=True)
     assert said == []
 
 
@@ -199,7 +199,7 @@ def test_rows_are_written_whole_where_the_disk_takes_them_in_parts(
 ) -> None:
     (tmp_path / "metrics.csv").write_text("epoch,val_loss\n1,0.5\n2,0.25\n")
     source = CsvSource(str(tmp_path / "metrics.csv"), training(tmp_path), print)
-    mirror, write = Mirror(source, tmp_path / "report.jsonl"), os.write
+    mirror, write = SourceCopy(source, tmp_path / "report.jsonl"), os.write
     monkeypatch.setattr(os, "write", lambda handle, content: write(handle, content[:7]))
     mirror.update(ended=True)
     assert len([json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]) == 2
@@ -224,7 +224,7 @@ def test_a_report_is_whole_although_the_disk_takes_it_in_parts(tmp_path: Path, m
     monkeypatch.setenv("FTS_REPORT", str(report))
     assert log(["epoch=1", "val_loss=0.5"]) == 0
     source: Any = SimpleNamespace(new=lambda ended: iter([{"epoch": 2, "val_loss": 0.25}]))
-    Mirror(source, report).update()
+    SourceCopy(source, report).update()
     assert [json.loads(line)["epoch"] for line in report.read_text().splitlines()] == [1, 2]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.supervisor import attempt as attempts
-from fts.jobs.supervisor.attempt import Attempt, Ended
+from fts.jobs.supervisor.attempt import Ended, RunningAttempt
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.trial_end import message_of
 from fts.jobs.trial import pools
@@ -133,7 +133,7 @@ def how_it_stops(child: TrialProcess, spec: dict[str, Any], grace_s: float) -> t
         return StopRequest(StopReason.STOP) if told and time.monotonic() > told[0] + 0.3 else None
 
     with child:
-        end = Attempt(child, take, wish, 0.02, grace_s).run(spec, 0)
+        end = RunningAttempt(child, take, wish, 0.02, grace_s).run(spec, 0)
         return end.how, time.monotonic() - told[0]
 
 
@@ -181,7 +181,7 @@ def test_a_trial_that_is_killed_while_it_is_to_stop_says_why(tmp_path: Path) -> 
         spec = spec_of(cell_of(tmp_path / str(n), DEAF), Record(0), ())
         with start(spec, forked=False) as child:
             killed = Killed(child, says)
-            end = Attempt(child, killed.told.append, killed.wish, 0.02, 60.0).run(spec.to_json(), 0)
+            end = RunningAttempt(child, killed.told.append, killed.wish, 0.02, 60.0).run(spec.to_json(), 0)
         assert end.how is Ended.DIED and end.stop_request == StopRequest(StopReason.STOP)
         assert end.facts["message"].startswith(message), end.facts
 
@@ -276,7 +276,7 @@ def test_a_trial_that_hangs_because_its_pool_lost_a_process_says_so(tmp_path: Pa
         return StopRequest(StopReason.STALLED, "no step: killed", kill=True) if stalled else None
 
     with start(spec_of(cell, Record(0), ()), forked=kind == "fork") as child:
-        end = Attempt(child, lambda _: None, wish, 0.02, 5.0).run(spec, 0)
+        end = RunningAttempt(child, lambda _: None, wish, 0.02, 5.0).run(spec, 0)
     said = message_of(end)
     assert "no step: killed (train.py line 8); process " in said, said
     assert f"of a multiprocessing.Pool {LOSSES[how]}, and a Pool waits for its result for ever" in said, said

@@ -105,7 +105,7 @@ def test_a_template_that_cannot_fork_says_why(monkeypatch: pytest.MonkeyPatch) -
     ours, its = socket.socketpair()
     monkeypatch.setattr(os, "fork", refuse)
     monkeypatch.setattr(its_loop, "threads", lambda: 1)
-    assert not its_loop.Template(its, -1, -1).fork([])
+    assert not its_loop.TemplateLoop(its, -1, -1).fork([])
     assert json.loads(ours.recv(1000)) == {"refused": "[Errno 11] Resource temporarily unavailable"}
     ours.close()
     its.close()
@@ -181,7 +181,7 @@ def test_a_fork_whose_template_died_goes_on_and_its_end_is_noticed(template: Tem
 def test_a_template_whose_worker_was_killed_with_unread_messages_leaves_without_a_traceback() -> None:
     mine, its = socket.socketpair()
     wake_read, wake_write = os.pipe()
-    loop = its_loop.Template(its, wake_read, wake_write)
+    loop = its_loop.TemplateLoop(its, wake_read, wake_write)
     loop.tell({"forked": 7})
     mine.close()  # with a message unread: the next read fails with ECONNRESET instead of the end of file
     assert loop.serve() is None
@@ -476,7 +476,7 @@ def test_a_template_that_goes_on_with_its_study_has_the_one_that_is_made_anew(
             earlier_trials.CURRENT.study(cell, number, len(seen)),
             study_before(cell, seen, number, earlier_trials.sampler_of(cell)),
         )
-        earlier_trials.CURRENT._prepared = earlier_trials.Prepared(
+        earlier_trials.CURRENT._prepared = earlier_trials.PreparedStudy(
             cell, number, len(seen), found
         )  # as in the template: forks took it
         assert list(map(shown, found.trials)) == list(map(shown, anew.trials))

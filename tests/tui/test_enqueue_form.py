@@ -396,7 +396,7 @@ def test_settings_that_cannot_be_read_or_written_are_begun_anew(tmp_path: Path) 
     path = tmp_path / "state" / "enqueue.json"
     memory = form_memory.load(path)
     memory.keep_typed("a", {"trials": "3"})
-    memory.keep_answer(form_memory.Answer(1.0, "fts enqueue", "text", 0, 2.0))
+    memory.keep_answer(form_memory.CommandOutput(1.0, "fts enqueue", "text", 0, 2.0))
     assert form_memory.load(path).of("a") == {"trials": "3"} and form_memory.load(path).answers == memory.answers
     for odd in ("", "[]", "{", '{"typed": {"a": 7}, "last": [], "answers": [{"at": 1}, 3]}'):
         path.write_text(odd)
@@ -410,8 +410,8 @@ def test_two_monitors_keep_the_settings_of_both(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "enqueue.json"
     one, two = form_memory.load(path), form_memory.load(path)
 
-    def answer(n: int) -> form_memory.Answer:
-        return form_memory.Answer(float(n), "fts enqueue", "text", 0, 2.0)
+    def answer(n: int) -> form_memory.CommandOutput:
+        return form_memory.CommandOutput(float(n), "fts enqueue", "text", 0, 2.0)
 
     assert one.of("a") == two.of("a") == {}
     one.keep_typed("a", {"trials": "3", "seed": "1"})
@@ -435,7 +435,7 @@ def test_two_monitors_keep_the_settings_of_both(tmp_path: Path, monkeypatch: pyt
 
 def test_what_cannot_be_kept_in_the_file_stays_in_the_form(tmp_path: Path) -> None:
     """Each part of the file fails in turn; the form shows each answer once, and what the options were."""
-    answer = form_memory.Answer(1.0, "fts enqueue", "text", 0, 2.0)
+    answer = form_memory.CommandOutput(1.0, "fts enqueue", "text", 0, 2.0)
     for broken in ("the folder", "the file", "the lock"):
         path = tmp_path / broken / "enqueue.json"
         if broken == "the folder":

@@ -8,7 +8,7 @@ from textual.command import CommandList
 from fts.jobs.actions import ACTIONS
 from fts.jobs.status.memoize import Once
 from fts.tui import keymap
-from fts.tui.command_palette import Commands
+from fts.tui.command_palette import PaletteCommands
 from fts.tui.data.view import RESULTS
 from fts.tui.render import export
 from fts.tui.screens.chooser import Chooser
@@ -117,7 +117,7 @@ async def test_a_served_monitor_cannot_be_made_writable(db_path):
     async with monitor(db_path, readonly=True, locked=True) as (app, _pilot):
         app.menus.writable()
         assert app.readonly
-        entries = list(Commands(app.screen).entries())
+        entries = list(PaletteCommands(app.screen).entries())
         (writable,) = [entry for entry in entries if entry.id == "writable"]
         assert "stays read-only" in writable.why_not
         assert not any(":writable" in entry.why_not for entry in entries), "no list names a way that is refused"

@@ -10,7 +10,7 @@ from fts.jobs.actions import ACTIONS
 from fts.jobs.cli.app import fts
 from fts.state.values import Verb
 from fts.tui import bindings
-from fts.tui.command_palette import Commands
+from fts.tui.command_palette import PaletteCommands
 from fts.tui.data.view import QUEUE
 from fts.tui.screens.help import lines as help_lines
 from tests.tui.stories import monitor
@@ -53,7 +53,7 @@ def test_upper_case_keys_ask_and_lower_case_ones_act_on_the_selection():
 async def test_each_action_is_in_palette_and_help(db_path):
     async with monitor(db_path) as (app, _pilot):
         listed = {choice.id: choice for choice in help_lines(app, QUEUE)}
-        offered = {entry.id: entry for entry in Commands(app.screen).entries()}
+        offered = {entry.id: entry for entry in PaletteCommands(app.screen).entries()}
         for action in ACTIONS:
             assert listed[action.id].note == action.help
             assert listed[action.id].key == offered[action.id].key == (action.key or "")

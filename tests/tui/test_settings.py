@@ -12,7 +12,7 @@ from fts.tui import keymap, settings
 from fts.tui.__main__ import arguments, main, with_settings
 from fts.tui.keymap import Keymap
 from fts.tui.render import theme
-from fts.tui.settings import BadSettings, Settings, parsed, written
+from fts.tui.settings import BadSettings, MonitorSettings, parsed, written
 from tests.tui.terminal import Terminal
 
 FILE = Path("monitor.toml")
@@ -25,7 +25,7 @@ def refused(text: str) -> str:
 
 
 def test_the_file_that_is_printed_is_read_and_changes_nothing():
-    assert parsed(written(Settings(), FILE), "monitor.toml") == Settings()
+    assert parsed(written(MonitorSettings(), FILE), "monitor.toml") == MonitorSettings()
 
 
 def test_the_file_that_is_printed_keeps_what_was_changed():
@@ -40,7 +40,7 @@ def test_the_file_that_is_printed_keeps_what_was_changed():
 
 
 def test_what_is_commented_out_is_what_the_file_may_say():
-    text = re.sub(r"^# (\w+ = )", r"\1", written(Settings(), FILE), flags=re.MULTILINE)
+    text = re.sub(r"^# (\w+ = )", r"\1", written(MonitorSettings(), FILE), flags=re.MULTILINE)
     chosen = parsed(text, "monitor.toml")
     assert chosen.ascii is False and chosen.mouse is True and chosen.theme == theme.USER
 
@@ -114,7 +114,7 @@ def test_sentences_name_the_keys_of_the_user():
 
 
 def test_option_then_environment_then_file_then_default(monkeypatch):
-    chosen = Settings(theme="light", ascii=True, mouse=False)
+    chosen = MonitorSettings(theme="light", ascii=True, mouse=False)
     monkeypatch.delenv("FTS_THEME", raising=False)
     given = with_settings(arguments([]), chosen)
     assert (given.theme, given.ascii, given.mouse) == ("light", True, False)
@@ -123,7 +123,7 @@ def test_option_then_environment_then_file_then_default(monkeypatch):
     assert (given.theme, given.ascii, given.mouse) == ("ansi", False, True)
     assert with_settings(arguments(["--theme", "nord"]), chosen).theme == "nord"
     monkeypatch.setenv("FTS_THEME", "unknown")
-    assert with_settings(arguments([]), Settings()).theme == "dark"
+    assert with_settings(arguments([]), MonitorSettings()).theme == "dark"
 
 
 def test_a_bad_file_ends_with_2_before_the_terminal_is_taken(capsys):

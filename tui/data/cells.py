@@ -27,7 +27,7 @@ CELLS_KEPT = 6  # so that moving down the queue and back reads nothing twice
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellTrials:
     """The trials of one job and their curves, as of a count of ended trials; in a replay as of a past moment."""
 
     job_id: int | None = None
@@ -36,10 +36,10 @@ class Cell:
     at: float | None = None  # the moment of a replay
 
 
-NO_CELL = Cell()
+NO_CELL = CellTrials()
 
 
-def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache) -> Cell:
+def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache) -> CellTrials:
     """Returns the selected cell, from the cache unless one of its trials has begun or ended."""
     job = next((job for job in snapshot.jobs if job.id == request.job_id), None)
     if job is None:
@@ -60,7 +60,9 @@ def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache:
     return cell
 
 
-def with_chosen(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache, cell: Cell) -> Cell:
+def with_chosen(
+    db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache, cell: CellTrials
+) -> CellTrials:
     """Returns the selected cell with the curves of its best trial and of the trial under the cursor.
 
     Of many trials only the latest curves are read, and on the Queue none.
@@ -82,7 +84,7 @@ def with_chosen(db: Database, snapshot: Snapshot, request: ReadRequest, cache: R
     return made
 
 
-def _grown(db: Database, job: Job, cell: Cell, many: bool) -> Cell | None:
+def _grown(db: Database, job: Job, cell: CellTrials, many: bool) -> CellTrials | None:
     """Returns the cell with the trials that began or ended since; None if the counts differ and it must be reread.
 
     Keeps as much as `_read_cell` reads: a screen may follow one cell for weeks.
@@ -110,16 +112,16 @@ def _grown(db: Database, job: Job, cell: Cell, many: bool) -> Cell | None:
     else:
         known = (changed.get(n, trial) for n, trial in enumerate(cell.trials))
         trials = TrialStore((*known, *added)) if many else (*known, *added)
-    return Cell(job.id, trials, dict(list(curves.items())[-MANY_CURVES:]) if many else curves)
+    return CellTrials(job.id, trials, dict(list(curves.items())[-MANY_CURVES:]) if many else curves)
 
 
-def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
+def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> CellTrials:
     found = (clean_value(t) for t in queries.shown_trials(db, job_id) if at is None or t.started_at <= at)
     trials = TrialStore(found) if many else tuple(found)
     curves = {t.id: queries.epochs(db, t.id) for t in (trials[-MANY_CURVES:] if many else trials)}
     if at is not None:
         curves = {key: tuple(e for e in curve if e.at <= at) for key, curve in curves.items()}
-    return Cell(job_id, trials, curves, at)
+    return CellTrials(job_id, trials, curves, at)
 
 
 def best_curves(

@@ -29,7 +29,7 @@ LONGEST = 200_000  # characters of an answer at most
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandOutput:
     """The output of a command."""
 
     at: float  # when it ended, seconds since the epoch
@@ -47,7 +47,7 @@ class FormMemory:
     path: Path
     typed: dict[str, dict[str, str]] = field(default_factory=dict)  # study -> field -> text
     last: dict[str, str] = field(default_factory=dict)  # database -> the study last chosen there
-    answers: list[Answer] = field(default_factory=list)  # the newest last
+    answers: list[CommandOutput] = field(default_factory=list)  # the newest last
     ticked: dict[str, frozenset[str]] = field(default_factory=dict)  # study -> names of its cells; not in the file
     problem: str = ""  # why the file could not be written
     _shown: dict[str, dict[str, str]] = field(default_factory=dict)  # study -> its options as this form shows them
@@ -80,7 +80,7 @@ class FormMemory:
 
         self._keep(change)
 
-    def keep_answer(self, answer: Answer) -> None:
+    def keep_answer(self, answer: CommandOutput) -> None:
         def change(memory: FormMemory) -> None:
             memory.answers = [*memory.answers, answer][-MOST_ANSWERS:]
 
@@ -140,7 +140,7 @@ def load(path: Path | None = None) -> FormMemory:
     return memory
 
 
-def _read(path: Path) -> tuple[dict[str, dict[str, str]], dict[str, str], list[Answer]]:
+def _read(path: Path) -> tuple[dict[str, dict[str, str]], dict[str, str], list[CommandOutput]]:
     """Returns the content of the file; skips entries of a wrong type. Raises OSError if it cannot be read now."""
     try:
         content = json.loads(path.read_text())
@@ -159,11 +159,11 @@ def _texts(found: Any) -> dict[str, str]:
     return {name: value for name, value in _table(found).items() if isinstance(value, str)}
 
 
-def _answers(found: Any) -> list[Answer]:
+def _answers(found: Any) -> list[CommandOutput]:
     kept = []
     for each in found if isinstance(found, list) else []:
         try:
-            one = Answer(**each)
+            one = CommandOutput(**each)
             if isinstance(one.text, str) and isinstance(one.line, str) and isinstance(one.at, int | float):
                 kept.append(one)
         except TypeError:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.actions.handlers import argv_of, sentence_of, words_of
 from fts.jobs.status import formatting
 from fts.jobs.status.sanitize import clean
-from fts.tui.data.form_memory import LONGEST, Answer
+from fts.tui.data.form_memory import LONGEST, CommandOutput
 from fts.tui.data.form_process import end_all
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ ENQUEUE, DRY_RUN, CHECK = "enqueue", "dry run", "check"
 
 
 @dataclass
-class Run:
+class RunningCommand:
     """A command that runs."""
 
     kind: str
@@ -46,16 +46,16 @@ class Run:
 class FormRuns:
     """Runs one command at a time. Calls `on_answer` from a thread with each answer."""
 
-    def __init__(self, path: Path, memory: FormMemory, on_answer: Callable[[Answer], None]) -> None:
+    def __init__(self, path: Path, memory: FormMemory, on_answer: Callable[[CommandOutput], None]) -> None:
         self.path, self.memory, self._on_answer = path, memory, on_answer
-        self.now: Run | None = None
+        self.now: RunningCommand | None = None
         self.ended = 0  # number of ended commands; the form compares it to see that there is a new answer
 
     def start(self, kind: str, line: str, words: Sequence[str], folder: str, study: str = "") -> bool:
         """Starts a command. Returns False if another one runs."""
         if self.now is not None:
             return False
-        self.now = Run(kind, line, tuple(words), folder, time.monotonic(), study)
+        self.now = RunningCommand(kind, line, tuple(words), folder, time.monotonic(), study)
         threading.Thread(target=self._wait, args=(self.now,), name=f"form {kind}", daemon=True).start()
         return True
 
@@ -72,7 +72,7 @@ class FormRuns:
         run = self.now
         return "" if run is None else f"{run.kind}: {formatting.spell(time.monotonic() - run.began)} so far"
 
-    def _wait(self, run: Run) -> None:
+    def _wait(self, run: RunningCommand) -> None:
         answer = self._answer(run)
         if run.kind == ENQUEUE and answer.code == 0:
             self.memory.ticked.pop(run.study, None)  # also if the form is closed by now
@@ -81,7 +81,7 @@ class FormRuns:
         self.ended += 1
         self._on_answer(answer)
 
-    def _answer(self, run: Run) -> Answer:
+    def _answer(self, run: RunningCommand) -> CommandOutput:
         pipe = subprocess.PIPE
         as_json = run.kind == ENQUEUE
         words = [run.words[0], "--json", *run.words[1:]] if as_json else list(run.words)
@@ -100,12 +100,12 @@ class FormRuns:
             out, err, code = "", f"fts: it could not be started: {error}", 1
         took = time.monotonic() - run.began
         if run.stopped:
-            return Answer(time.time(), run.line, _cleaned(out or ""), 130, took, f"{run.kind}: you ended it")
+            return CommandOutput(time.time(), run.line, _cleaned(out or ""), 130, took, f"{run.kind}: you ended it")
         if as_json:
             text, summary = _of_json(out, err or "", code)
         else:
             text, summary = out, _summary(run.kind, out, code)
-        return Answer(time.time(), run.line, _cleaned(text), code, took, summary)
+        return CommandOutput(time.time(), run.line, _cleaned(text), code, took, summary)
 
 
 def _cleaned(text: str) -> str:

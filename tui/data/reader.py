@@ -20,7 +20,7 @@ from fts.state import liveness, queries, replay
 from fts.state.db import Database, open_for_reading
 from fts.state.holder import blocker
 from fts.state.values import Epoch, Event, Opening, Sample, Snapshot, Trial, Verb
-from fts.tui.data.cells import Cell, attempts_of, best_curves, selected_cell, with_chosen, worked_of
+from fts.tui.data.cells import CellTrials, attempts_of, best_curves, selected_cell, with_chosen, worked_of
 from fts.tui.data.log_lines import last_words, log_of, trial_lines
 from fts.tui.data.log_tail import Tail
 from fts.tui.data.shared_values import SharedValues
@@ -167,9 +167,13 @@ class ReadCache:
     """What need not be read again: curves of ended trials, old events, the log so far."""
 
     def __init__(self) -> None:
-        self.cells: dict[tuple[Any, ...], Cell] = {}  # the cells selected last, newest at the end
-        self.cell = Cell()
-        self.chosen: tuple[Cell, tuple[int, ...], Cell] = (Cell(), (), Cell())  # cell, ids of added curves, result
+        self.cells: dict[tuple[Any, ...], CellTrials] = {}  # the cells selected last, newest at the end
+        self.cell = CellTrials()
+        self.chosen: tuple[CellTrials, tuple[int, ...], CellTrials] = (
+            CellTrials(),
+            (),
+            CellTrials(),
+        )  # cell, ids of added curves, result
         self.best: dict[int, tuple[int, tuple[Epoch, ...]]] = {}  # job id: (trial id, curve)
         self.rows = queries.KnownRows(SharedValues().clean)
         self.events: tuple[Event, ...] = ()

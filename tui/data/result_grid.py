@@ -21,7 +21,7 @@ MOST_COLUMNS, LEAST_ROWS = 4, 2  # of small charts beside each other; of a small
 
 
 @dataclass(frozen=True)
-class Grid:
+class ResultGrid:
     """Comparable jobs by their values on the first two axes, written as in the cell names."""
 
     rows: tuple[str, ...]
@@ -29,18 +29,18 @@ class Grid:
     cells: dict[tuple[str, str], Job]
 
 
-def grid_of(view: View) -> Grid:
+def grid_of(view: View) -> ResultGrid:
     """Returns the grid of the selected job. Of several jobs in one place it holds the most relevant (`_weight`)."""
     return _grid((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _grid_of(view))
 
 
-_grid: Once[Grid] = Once()
+_grid: Once[ResultGrid] = Once()
 
 
-def _grid_of(view: View) -> Grid:
+def _grid_of(view: View) -> ResultGrid:
     cells = [job for job in comparable_jobs(view) if job.kind in ("", "cell")]
     if not cells:
-        return Grid((), (), {})
+        return ResultGrid((), (), {})
     study = declared.of_job(view.snapshot, cells[0])
     found: dict[tuple[str, str], Job] = {}
     rows: dict[str, int] = {}
@@ -52,10 +52,10 @@ def _grid_of(view: View) -> Grid:
             found[row, column] = job
         place = (*study.place(job), 0, 0)
         rows[row], columns[column] = place[0], place[1]
-    return Grid(tuple(sorted(rows, key=rows.__getitem__)), tuple(sorted(columns, key=columns.__getitem__)), found)
+    return ResultGrid(tuple(sorted(rows, key=rows.__getitem__)), tuple(sorted(columns, key=columns.__getitem__)), found)
 
 
-def columns_in_sight(view: View, grid: Grid, room: int) -> tuple[list[str], list[str]]:
+def columns_in_sight(view: View, grid: ResultGrid, room: int) -> tuple[list[str], list[str]]:
     """Returns the columns that fit, including the one of the selected cell, and the other columns."""
     at = next((key[1] for key, job in grid.cells.items() if job.id == view.job_id), None)
     place = grid.columns.index(at) if at in grid.columns else 0

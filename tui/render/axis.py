@@ -18,7 +18,7 @@ MOST_LEVELS = 12  # choices with a label at most
 
 
 @dataclass(frozen=True)
-class Axis:
+class ChartAxis:
     """Maps values to positions."""
 
     low: float
@@ -27,21 +27,21 @@ class Axis:
     levels: tuple[str, ...] = ()  # choices, one column each; empty: numbers
 
     @staticmethod
-    def of(values: Iterable[Any]) -> Axis:
+    def of(values: Iterable[Any]) -> ChartAxis:
         """Returns an axis with a position for each of these values."""
         known = [value for value in values if value is not None]
         numbers = [float(v) for v in known if isinstance(v, int | float) and not isinstance(v, bool)]
         if len(numbers) < len(known):
             levels = tuple(sorted({formatting.number(value) for value in known}))
-            return Axis(-0.5, max(len(levels), 1) - 0.5, levels=levels)
+            return ChartAxis(-0.5, max(len(levels), 1) - 0.5, levels=levels)
         numbers = [value for value in numbers if math.isfinite(value)]
         if not numbers:
-            return Axis(0.0, 1.0)
+            return ChartAxis(0.0, 1.0)
         low, high = min(numbers), max(numbers)
         log = low > 0 and high / low >= DECADES
         low, high = (math.log10(low), math.log10(high)) if log else (low, high)
         air = (high - low) * AIR or max(abs(low) * 0.1, 1e-9)
-        return Axis(low - air, high + air, log)
+        return ChartAxis(low - air, high + air, log)
 
     @property
     def span(self) -> tuple[float, float]:

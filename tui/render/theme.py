@@ -27,7 +27,7 @@ PALETTES = ("dark", "light", "ansi", "dark256", "light256", "dark8", "light8", "
 
 
 @dataclass(frozen=True)
-class Palette:
+class ThemeColours:
     """Background, text, and a colour for each state."""
 
     name: str
@@ -48,32 +48,32 @@ class Palette:
     reverses: frozenset[str] = frozenset()  # fields that are always inverse, because their colour alone is too dark
 
 
-DARK = Palette(
+DARK = ThemeColours(
     "dark", "#121212", "#E4E4E4", "#9A9A9A", "#303030", "#1E1E1E",
     running="#56B4E9", paused="#D98CB3", done="#2FBF8F", failed="#FF7A50", warn="#E69F00", best="#F0E442",
 )  # fmt: skip
-LIGHT = Palette(
+LIGHT = ThemeColours(
     "light", "#FAFAFA", "#1C1C1C", "#5F5F5F", "#E0E0E0", "#F0F0F0",
     running="#0060A0", paused="#8E3C6C", done="#00614A", failed="#A83800", warn="#7A4F00", best="#5A5000",
 )  # fmt: skip
-ANSI = Palette(
+ANSI = ThemeColours(
     "ansi", "default", "default", "bright_black", "default", "default",
     running="bright_blue", paused="magenta", done="green", failed="red", warn="yellow", best="bright_yellow", own=True,
 )  # fmt: skip
 # Rounded to 256 colours, these colours of DARK and LIGHT would be too close to the cursor row.
 DARK256 = replace(DARK, name="dark256", dim="#A8A8A8")
 LIGHT256 = replace(LIGHT, name="light256", paused="#87005F", failed="#AF0000", warn="#870000")
-DARK8 = Palette(
+DARK8 = ThemeColours(
     "dark8", "black", "white", "white", "black", "black",
     running="cyan", paused="white", done="green", failed="white", warn="yellow", best="yellow", own=True,
     bolds=frozenset({"paused", "warn", "best"}), reverses=frozenset({"failed"}),
 )  # fmt: skip
-LIGHT8 = Palette(
+LIGHT8 = ThemeColours(
     "light8", "white", "black", "black", "white", "white",
     running="blue", paused="black", done="black", failed="black", warn="black", best="black", own=True,
     can_bold=False, reverses=frozenset({"failed"}),
 )  # fmt: skip
-MONO = Palette(
+MONO = ThemeColours(
     "mono", "default", "default", "default", "default", "default",
     running="default", paused="default", done="default", failed="default", warn="default", best="default", own=True,
     reverses=frozenset({"failed"}),
@@ -85,23 +85,23 @@ OFFERED = ("dark", "light", "ansi")  # to choose by name; the others are chosen 
 INKS = ("text", "dim", "running", "paused", "done", "failed", "warn", "best")  # fields that are text colours
 USER = "user"  # name of the palette with the user's colours
 READABLE = 4.5  # least contrast by WCAG AA
-_known: dict[str, Palette] = {known.name: known for known in OWN}
+_known: dict[str, ThemeColours] = {known.name: known for known in OWN}
 
 
-def palette(name: str) -> Palette:
+def palette(name: str) -> ThemeColours:
     """Returns a palette of ours, or a registered one. Raises ValueError."""
     if name in _known:
         return _known[name]
     raise ValueError(f"theme is {name!r}, expected one of {', '.join(PALETTES)}")
 
 
-def register(new: Palette) -> None:
+def register(new: ThemeColours) -> None:
     """Adds or replaces a palette."""
     _known[new.name] = new
     style.cache_clear()
 
 
-def named(name: object) -> Palette:
+def named(name: object) -> ThemeColours:
     """Returns a palette of ours or of a Textual theme. Raises ValueError, which names the nearest theme."""
     if isinstance(name, str) and name in OFFERED:
         return palette(name)
@@ -115,14 +115,14 @@ def named(name: object) -> Palette:
 
 
 @lru_cache(maxsize=1)
-def of_library() -> dict[str, Palette]:
+def of_library() -> dict[str, ThemeColours]:
     """Returns Textual's themes as palettes, without its ANSI themes (ours is `ansi`)."""
     from textual.theme import BUILTIN_THEMES  # here, not above: 0.2 s, needed for these themes only
 
     return {name: from_textual(each) for name, each in BUILTIN_THEMES.items() if not each.ansi}
 
 
-def from_textual(chosen: Theme) -> Palette:
+def from_textual(chosen: Theme) -> ThemeColours:
     """Makes a palette from the colours of a Textual theme, each brightened (on light: darkened) until readable."""
     colours = chosen.to_color_system().generate()
     background, text, panel = (colours[key][:7].upper() for key in ("background", "foreground", "panel"))
@@ -141,7 +141,7 @@ def from_textual(chosen: Theme) -> Palette:
     return replace(found, **readable)  # type: ignore[arg-type]  # all of them colours
 
 
-def with_colours(base: Palette, own: Mapping[str, str]) -> Palette:
+def with_colours(base: ThemeColours, own: Mapping[str, str]) -> ThemeColours:
     """Returns the user's palette: `base` with the colours in `own`."""
     return replace(base, name=USER, **{role: colour.upper() for role, colour in own.items()})  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ from fts.jobs.api.form import Cost, Look, summary
 from fts.jobs.status import formatting
 
 if TYPE_CHECKING:
-    from fts.tui.data.form_memory import Answer
+    from fts.tui.data.form_memory import CommandOutput
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def title_of(key: str) -> str:
         return "the study"
 
 
-def text_of(answer: Answer) -> str:
+def text_of(answer: CommandOutput) -> str:
     """Formats one answer completely."""
     ended = "" if answer.code == 0 else f", ended with {answer.code}"
     head = f"{formatting.when(answer.at, time.time())}  after {formatting.spell(answer.took_s)}{ended}"

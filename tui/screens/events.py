@@ -11,7 +11,7 @@ from fts.tui.render.text import Line, rule, whole
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.screens.keys import HOUR
 from fts.tui.widgets import event_list
-from fts.tui.widgets.pane import Long, Pane, Table
+from fts.tui.widgets.pane import Long, Pane, TableSettings
 from fts.tui.widgets.scrollbar import Extent
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class EventsScreen(MonitorScreen):
     """
 
     def panes(self) -> Iterable[Pane]:
-        yield Pane("events", events, table=Table(rows, lambda *_: COLUMNS, heading=1), extent=extent)
+        yield Pane("events", events, table=TableSettings(rows, lambda *_: COLUMNS, heading=1), extent=extent)
         yield Pane("event", full, long=Long(), id="full")
 
     def in_time(self, seconds: float) -> None:

@@ -19,7 +19,7 @@ from fts.tui.widgets import event_list, front_chart, learning_curve, nodes, queu
 from fts.tui.widgets import meters as meter
 from fts.tui.widgets.best_trials import on_front, scaling, winners
 from fts.tui.widgets.matrix import matrix, seal_lines
-from fts.tui.widgets.pane import Long, Pane, Table, rows_of
+from fts.tui.widgets.pane import Long, Pane, TableSettings, rows_of
 from fts.tui.widgets.scrollbar import Extent
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class QueueScreen(MonitorScreen):
     def panes(self) -> Iterable[Pane]:
         yield Pane("summary", summary, rows=rows_of(summary), focus=False, id="summary")
         with Horizontal(id="top"):
-            table = Table(rows, lambda *_: COLUMNS)
+            table = TableSettings(rows, lambda *_: COLUMNS)
             yield Pane("queue", queue_table.paint, rows=rows_wanted, table=table, extent=extent, id="queue")
             yield Pane("results", results_so_far, wall=True, long=Long(), id="results")
         with Horizontal(id="middle"):

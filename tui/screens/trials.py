@@ -17,7 +17,7 @@ from fts.tui.render.text import Line, labelled, line, named, rule, wrapped
 from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.widgets import learning_curve, trial_table
 from fts.tui.widgets.attempts import attempts
-from fts.tui.widgets.pane import Long, Pane, Table, rows_of
+from fts.tui.widgets.pane import Long, Pane, TableSettings, rows_of
 from fts.tui.widgets.scrollbar import Extent
 from fts.tui.widgets.trial_facts import facts
 from fts.tui.widgets.trial_table import ABSENT
@@ -83,7 +83,7 @@ class TrialsScreen(MonitorScreen):
     def panes(self) -> Iterable[Pane]:
         with Horizontal():
             with Vertical():
-                yield Pane("trials", table, table=Table(rows, columns, heading=1), extent=extent, id="trials")
+                yield Pane("trials", table, table=TableSettings(rows, columns, heading=1), extent=extent, id="trials")
                 yield Pane("diff", detail, rows=rows_of(detail), long=Long(), id="detail")
             yield Pane("diff", detail, wall=True, long=Long(), id="beside")
 

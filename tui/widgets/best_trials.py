@@ -61,7 +61,7 @@ def winners(view: View, width: int) -> list[Line]:
     names = naming.names_of(view.snapshot.jobs)
     first = min(max(formatting.width(names[job.id]) for job in jobs), 24) + 1
     best = max(8, *(len(declared.short(job.best_value)) + 1 for job in jobs))
-    drawn = Drawn.of(view, list(trials.values()), width - first - 6 - best)
+    drawn = ShownParameters.of(view, list(trials.values()), width - first - 6 - best)
     head = formatting.fit("", first) + formatting.fit_right("trial", 6) + formatting.fit_right("best", best)
     lines: list[Line] = [line((head + drawn.head, "dim"))]
     for job in jobs:
@@ -89,7 +89,7 @@ def on_front(view: View, width: int) -> list[Line]:
     study = declared.of_job(view.snapshot, job)
     columns = {study.word(name, goal): name for name, goal in goals.items()}
     widths = {word: min(max(formatting.width(word), 7), 16) for word in columns}
-    drawn = Drawn.of(view, shown, width - 6 - sum(widths.values()) - 2 * len(widths))
+    drawn = ShownParameters.of(view, shown, width - 6 - sum(widths.values()) - 2 * len(widths))
     head = formatting.fit_right("trial", 6) + "".join("  " + formatting.fit_right(w, widths[w]) for w in columns)
     lines = [line((head + drawn.head, "dim"))]
     for trial in shown:
@@ -104,14 +104,14 @@ def on_front(view: View, width: int) -> list[Line]:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ShownParameters:
     """Columns for the parameters of some trials: the most important ones that fit."""
 
     widths: dict[str, int]
     left_out: int
 
     @staticmethod
-    def of(view: View, trials: Sequence[Trial], room: int) -> Drawn:
+    def of(view: View, trials: Sequence[Trial], room: int) -> ShownParameters:
         counts = Counter(name for trial in trials for name in trial.params)
         ranks = {each.name: n for n, each in enumerate(trial_table.importance_of(view))}
         widths: dict[str, int] = {}
@@ -121,7 +121,7 @@ class Drawn:
             if room < 0:
                 break
             widths[name] = columns
-        return Drawn(widths, len(counts) - len(widths))
+        return ShownParameters(widths, len(counts) - len(widths))
 
     @property
     def head(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.status import declared, formatting, trial_facts
 from fts.jobs.status.memoize import Once
 from fts.tui.data.trial_store import by_number
-from fts.tui.render.axis import Axis
+from fts.tui.render.axis import ChartAxis
 from fts.tui.render.chart import Dots, Plot, paint, value_range
 from fts.tui.render.text import Line, line
 
@@ -36,7 +36,7 @@ def front(view: View, width: int, height: int) -> list[Line]:
         return []
     study = declared.of_job(view.snapshot, job)
     every = [*held, *beaten, *bad]
-    x = Axis.of([a for a, _ in every])
+    x = ChartAxis.of([a for a, _ in every])
     ys = [b for _, b in every]
     log_y = min(ys) > 0 and max(ys) / min(ys) >= 30
     plot = Plot(
@@ -80,7 +80,7 @@ def violates(trial: Trial) -> bool:
     return "infeasible" in trial.badges or any(by > 0 for by in trial_facts.violations_of(trial).values())
 
 
-def _at(axis: Axis, points: Sequence[Point]) -> tuple[Point, ...]:
+def _at(axis: ChartAxis, points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple((axis.at(x), y) for x, y in points)
 
 

@@ -45,7 +45,7 @@ class Long:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableSettings:
     """Settings of a pane with clickable rows and headings."""
 
     rows: Callable[[View, int, int], Sequence[int | None]]  # (view, width, height) -> row id of each line; None: no row
@@ -94,7 +94,7 @@ class Pane(Lines, can_focus=True):
         paint: Painter,
         *,
         rows: Callable[[View, int], int] | None = None,
-        table: Table | None = None,
+        table: TableSettings | None = None,
         extent: Callable[[View, int, int], Extent] | None = None,
         long: Long | None = None,
         wall: bool = False,

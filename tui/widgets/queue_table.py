@@ -30,7 +30,7 @@ MORE = 12  # how many more columns a long name may take: `200M/h5 NDX 2pct#12`
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnWidths:
     """Widths of the columns. Long names first take free room, then from the bar, then from the reason."""
 
     cell: int
@@ -41,17 +41,17 @@ class Columns:
     place: int = PLACE
 
     @staticmethod
-    def of(names: Iterable[str], width: int, best: str = "", trials: int = 7, place: int = PLACE) -> Columns:
+    def of(names: Iterable[str], width: int, best: str = "", trials: int = 7, place: int = PLACE) -> ColumnWidths:
         more = min(max((formatting.width(name) for name in names), default=0), CELL + MORE) - CELL
         more = max(more, 0)
         if width < 70:
-            return Columns(CELL + min(more, MORE // 2), 0, None, trials=trials, place=place)
+            return ColumnWidths(CELL + min(more, MORE // 2), 0, None, trials=trials, place=place)
         more_best = min(max(formatting.width(best) - BEST, 0), MORE_BEST)
         wider = more_best + trials - 7 + place - PLACE
         lacking = max(more + wider - max(width - EXTRA, 0), 0) if width >= EXTRA else more + wider
         bar = max(BAR - lacking, LEAST_BAR)
         reason = REASON - max(lacking - (BAR - bar), 0)
-        return Columns(CELL + more, bar, reason if width >= EXTRA else None, BEST + more_best, trials, place)
+        return ColumnWidths(CELL + more, bar, reason if width >= EXTRA else None, BEST + more_best, trials, place)
 
 
 def paint(view: View, width: int, height: int) -> list[Line]:
@@ -77,10 +77,10 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     return lines
 
 
-_columns: Once[Columns] = Once()
+_columns: Once[ColumnWidths] = Once()
 
 
-def _columns_of(view: View, width: int) -> Columns:
+def _columns_of(view: View, width: int) -> ColumnWidths:
     jobs = view.snapshot.jobs
     fronts = max((len(job.front) for job in jobs), default=0)
     most = max((job.trials_wanted for job in jobs), default=0)
@@ -88,7 +88,7 @@ def _columns_of(view: View, width: int) -> Columns:
     values = (f"{declared.shown(job.best_value)}   " for job in jobs if len(job.goals) == 1)
     best = max((f"front {fronts}   " if fronts else best_of(view), *values), key=formatting.width)
     place = max(PLACE, len(str(len(jobs))))
-    return Columns.of(naming.names_of(jobs).values(), width, best, trials, place)
+    return ColumnWidths.of(naming.names_of(jobs).values(), width, best, trials, place)
 
 
 def _study(view: View, head: table_rows.StudyHeading, width: int) -> Line:
@@ -345,7 +345,7 @@ def curve_values(view: View, trial: Trial) -> list[float]:
     return [value for _, value in broken(view.epochs(trial.id), trial.metric)]
 
 
-def _heading(view: View, columns: Columns, width: int, part: str) -> Line:
+def _heading(view: View, columns: ColumnWidths, width: int, part: str) -> Line:
     number = f"{'#':>{2 + columns.place}s}"
     if width < 70:
         return heading(f"{number} cell", width, view.sort, view.reverse, view.filter, part)
@@ -357,7 +357,7 @@ def _heading(view: View, columns: Columns, width: int, part: str) -> Line:
     return heading(text, width, view.sort, view.reverse, view.filter, part)
 
 
-def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Columns, width: int) -> Line:
+def _row(view: View, job: Job, name: str, place: int, best: bool, columns: ColumnWidths, width: int) -> Line:
     selected = job.id == view.job_id
     lost = bool(view.glance.lost(job))
     role = "lost" if lost else str(job.status)

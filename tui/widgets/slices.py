@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.search.importance import with_shape
 from fts.jobs.status import declared, formatting
 from fts.state.values import TrialStatus
-from fts.tui.render.axis import Axis
+from fts.tui.render.axis import ChartAxis
 from fts.tui.render.chart import LABEL, Dots, Plot, paint, value_range
 from fts.tui.render.text import Line, clip, rule
 from fts.tui.widgets import trial_table
@@ -68,7 +68,7 @@ def _picture(
     rows: Sequence[Row], name: str, columns: int, height: int, span: tuple[float, float], labels: bool
 ) -> list[Line]:
     drawn = [(value, params[name], sign) for value, params, sign in rows if name in params]
-    axis = Axis.of([each for _, each, _ in drawn])
+    axis = ChartAxis.of([each for _, each, _ in drawn])
     roles = {PRUNED: "dim", COMPLETE: "running", BEST: "best"}
     dots = tuple(
         Dots(

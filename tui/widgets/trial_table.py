@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
-from fts.jobs.search.importance import ENOUGH, Importance, chance_of, counts, importance
+from fts.jobs.search.importance import ENOUGH, ParameterImportance, chance_of, counts, importance
 from fts.jobs.status import declared, formatting
 from fts.jobs.status.memoize import Once
 from fts.state.values import ROLE, Job, Trial, TrialStatus
@@ -149,7 +149,7 @@ def importance_line(view: View, width: int) -> Line | None:
 NAMED = 4  # parameters in the importance line that are more important than its long head
 
 
-def _item(each: Importance, real: bool) -> list[Span]:
+def _item(each: ParameterImportance, real: bool) -> list[Span]:
     name, bar = SHORT.get(each.name, each.name), formatting.bar(each.share, 8).rstrip(formatting.TROUGH)
     share = f"{' ' if bar else ''}{_share(each.share)}"
     return [(f"  {name} ", "" if real else "dim"), (bar, "running" if real else "dim"), (share, "" if real else "dim")]
@@ -159,13 +159,13 @@ def _share(share: float) -> str:
     return f"{share:.2f}".replace("0.", ".", 1)
 
 
-def importance_of(view: View) -> tuple[Importance, ...]:
+def importance_of(view: View) -> tuple[ParameterImportance, ...]:
     """Returns the parameter importance of the selected cell, cached per set of trials."""
     trials = view.trials
     return _important((trials,), None, lambda: importance(trials))
 
 
-_important: Once[tuple[Importance, ...]] = Once()
+_important: Once[tuple[ParameterImportance, ...]] = Once()
 
 
 def why_no_importance(view: View) -> str:

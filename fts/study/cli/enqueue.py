@@ -389,7 +389,7 @@ def enqueue(
     _report(lines, dry_run, as_json)
 
 
-def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
+def _report(lines: list[matrix.CellLine], dry_run: bool, as_json: bool) -> None:
     if as_json:
         content = [
             {
@@ -432,7 +432,7 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
     return say(_summary(lines, dry_run))
 
 
-def _after(lines: list[matrix.Line]) -> str:
+def _after(lines: list[matrix.CellLine]) -> str:
     """Says `with 2 other seeds (--seeds 1: none)`, and on which folds."""
     others = max((line.cell.winner_seeds for line in lines), default=1) - 1
     told = [f"with {formatting.count(others, 'other seed')} (--seeds 1: none)"] if others else []
@@ -443,7 +443,7 @@ def _after(lines: list[matrix.Line]) -> str:
     return ", and ".join(told)
 
 
-def _outcome(line: matrix.Line, dry_run: bool) -> str:
+def _outcome(line: matrix.CellLine, dry_run: bool) -> str:
     """Returns the last column: what happened to a cell, or what would happen."""
     if line.is_new:
         return "would be enqueued" if dry_run else "queued"
@@ -453,7 +453,7 @@ def _outcome(line: matrix.Line, dry_run: bool) -> str:
     return f"already there ({line.status})"
 
 
-def _summary(lines: list[matrix.Line], dry_run: bool) -> str:
+def _summary(lines: list[matrix.CellLine], dry_run: bool) -> str:
     new = sum(line.is_new for line in lines)
     extended = sum(line.extended_from is not None for line in lines)
     there = len(lines) - new - extended

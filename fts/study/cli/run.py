@@ -70,7 +70,7 @@ def run(
         return run_job(here(), settings, job, console_with_log(logging.WARNING), held)
 
 
-def enqueued_here(wanted: list[CellSpec], check: bool, again: bool) -> matrix.Line:
+def enqueued_here(wanted: list[CellSpec], check: bool, again: bool) -> matrix.CellLine:
     """Enqueues one new cell, or finds the existing job of the same question."""
     db = open_for_person(here().db)
     try:
