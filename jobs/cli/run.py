@@ -45,8 +45,9 @@ def run(
     Uses the same code and writes the same records as a worker. Ctrl-C stops it at a checkpoint and the job goes back to
     the queue. Needs a free slot; without one nothing is enqueued.
     """
+    from fts.jobs.worker.signals import stop_listening
     from fts.jobs.worker.startup import hold_slot  # here, not above: --help needs no huey
-    from fts.jobs.worker.worker import run_job, stop_listening
+    from fts.jobs.worker.worker import run_job
 
     machine = worker_settings(slots=1, threads=threads, device=device, memory_limit=memory_limit)
     of_file = STUDY_FILE.fullmatch(what) is not None

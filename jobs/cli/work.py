@@ -147,8 +147,9 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
         raise NothingThere(no_study(here().db, cure))
     if detach:
         return start_detached(here(), flags | {"create": create} | asdict(where))
+    from fts.jobs.worker.signals import stop_listening
     from fts.jobs.worker.startup import remove_pid_file  # here, not above: --help needs no psutil
-    from fts.jobs.worker.worker import stop_listening, work  # here, not above: --help and --detach need no huey
+    from fts.jobs.worker.worker import work  # here, not above: --help and --detach need no huey
 
     if not faulthandler.is_enabled():
         with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):  # stderr is closed, or no file

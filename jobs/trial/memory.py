@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from fts.jobs.api.function import FunctionCell
+from fts.jobs.trial.arguments import BadFunction
 from fts.jobs.trial.error_text import sentence_of
-from fts.jobs.trial.function import BadFunction, load
+from fts.jobs.trial.function import load
 from fts.raising import quoted
 
 

@@ -11,7 +11,6 @@ import logging
 import math
 import os
 import queue
-import signal
 import socket
 import threading
 import time
@@ -46,6 +45,7 @@ from fts.jobs.worker.heartbeat import Heartbeat
 from fts.jobs.worker.maintenance import Maintenance
 from fts.jobs.worker.reserve import DiskReserve
 from fts.jobs.worker.shared_jobs import SharedJobs
+from fts.jobs.worker.signals import listening
 from fts.jobs.worker.slot_watch import SlotWatch
 from fts.jobs.worker.startup import clean_up_after_dead_workers, hold_slot, write_pid_file
 from fts.jobs.worker.wake_lock import keep_awake
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # those that give orders
 UNUSED_S = 60.0  # after this time an idle slot ends its processes
 UPDATE = "an update of fts"  # the `who` of the order to leave
 GOODBYE_S = 30.0  # how long a locked database may delay the exit of a worker
@@ -106,28 +105,6 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
 def must_be_replaced() -> str | None:
     """Returns why this process cannot go on and a new one can; None: it can go on."""
     return OWN_CODE.replaced() or half_imported()
-
-
-def listening(detached: bool = False) -> Orders:
-    """Makes signals give orders; a detached worker ignores the end of its terminal. Returns the orders.
-
-    Called before the worker registers: from then on others know its pid, and a signal must not kill it.
-    """
-    orders = Orders()
-
-    def take(signum: int, _frame: object) -> None:
-        order = WorkerOrder.DRAIN_TRIAL if signum == signal.SIGUSR1 else WorkerOrder.STOP
-        orders.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
-
-    for signum in SIGNALS:
-        signal.signal(signum, signal.SIG_IGN if detached and signum == signal.SIGHUP else take)
-    return orders
-
-
-def stop_listening() -> None:
-    """Ignores signals in a process that ends with its worker: one during Python's shutdown would kill the process."""
-    for signum in SIGNALS:
-        signal.signal(signum, signal.SIG_IGN)
 
 
 def run_job(
