@@ -46,9 +46,11 @@ def is_of_other_study(copy: Path, path: Path) -> bool:
 
 def _beginning(path: Path) -> tuple[object, ...] | None:
     try:
+        if not path.is_file():  # SQLite would wait for the other end of a pipe
+            return None
         with closing(sqlite3.connect(reading_uri(path), uri=True)) as connection:
             found = connection.execute("SELECT at, who, verb, message FROM event ORDER BY id LIMIT 1").fetchone()
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         return None
     return None if found is None else tuple(found)
 
