@@ -15,6 +15,7 @@ from typing import Any
 
 import fts.jobs.worker.worker as worker
 from fts.jobs.settings import places, worker_settings
+from fts.jobs.worker.signals import stop_listening
 from fts.state.slot_lock import SlotLock
 
 
@@ -34,7 +35,7 @@ def main() -> int:
         worker.SlotLock = other  # type: ignore[misc]
     settings = worker_settings(slots=1, threads=1, device="cpu", until_empty=given.until_empty)
     code = worker.work(places(), settings)
-    worker.stop_listening()
+    stop_listening()
     return code
 
 
