@@ -25,15 +25,15 @@ from pathlib import Path
 from fts.jobs.executors.fingerprint import code_md5
 from fts.jobs.executors.frames import *
 from fts.jobs.executors.frames import MOST_FROM_HEAD
-reader, writer = Reader(0, MOST_FROM_HEAD), Writer(1, lambda: False)
+reader, writer = FrameReader(0, MOST_FROM_HEAD), Writer(1, lambda: False)
 writer.begin()
-writer.send(Kind.HELLO, {"host": "n", "code": code_md5(), "fingerprint": "f", "scratch": "/s", "cores": 1})
+writer.send(FrameKind.HELLO, {"host": "n", "code": code_md5(), "fingerprint": "f", "scratch": "/s", "cores": 1})
 while (frame := reader.next()) is not None:
-    if frame.kind is Kind.START:
-        writer.send(Kind.FACT, {"process": 1, "token": None, "fact": {"fact": "ready"}})
-    if frame.kind is Kind.ATTEMPT:
+    if frame.kind is FrameKind.START:
+        writer.send(FrameKind.FACT, {"process": 1, "token": None, "fact": {"fact": "ready"}})
+    if frame.kind is FrameKind.ATTEMPT:
         token = frame.meta["token"]
-    if frame.kind is Kind.RUN:
+    if frame.kind is FrameKind.RUN:
         BODY
         time.sleep(30)
 """
@@ -41,15 +41,15 @@ MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
 
 
 WRONG = {
-    "a name outside": ("writer.send(Kind.FILE, {'token': token, 'name': '../x', 'size': 1}, b'a')", "the name of"),
+    "a name outside": ("writer.send(FrameKind.FILE, {'token': token, 'name': '../x', 'size': 1}, b'a')", "the name of"),
     "a file that stays there": (
-        "writer.send(Kind.FILE, {'token': token, 'name': 'x', 'size': 1, 'md5': 'a' * 32, 'stays': 0})",
+        "writer.send(FrameKind.FILE, {'token': token, 'name': 'x', 'size': 1, 'md5': 'a' * 32, 'stays': 0})",
         "without a request",
     ),
-    "a state that is none": ("writer.send(Kind.VITALS, {'guard': 'x'})", "cannot be used: 'x' is not a valid"),
-    "bytes that are none": ("writer.send(Kind.VITALS, {'tree': 1e999})", "cannot be used: cannot convert"),
-    "an action that is none": ("writer.send(Kind.DECISION, {'process': 1, 'action': 'x'})", "cannot be used"),
-    "an end that is none": ("writer.send(Kind.EXIT, {'process': 1, 'whose': 'x'})", "cannot be used"),
+    "a state that is none": ("writer.send(FrameKind.VITALS, {'guard': 'x'})", "cannot be used: 'x' is not a valid"),
+    "bytes that are none": ("writer.send(FrameKind.VITALS, {'tree': 1e999})", "cannot be used: cannot convert"),
+    "an action that is none": ("writer.send(FrameKind.DECISION, {'process': 1, 'action': 'x'})", "cannot be used"),
+    "an end that is none": ("writer.send(FrameKind.EXIT, {'process': 1, 'whose': 'x'})", "cannot be used"),
     "a cut frame": ("import os; os.set_blocking(1, True); os.write(1, b'fts1' + bytes(9)); sys.exit()", "was cut off"),
 }  # test_frames.py has the others
 
@@ -93,8 +93,11 @@ def test_what_a_node_may_not_send_ends_its_connection_with_a_sentence(what: str,
     assert [path.name for path in tmp_path.rglob("x")] == []
 
 
-NEED = "writer.send(Kind.NEED, {'files': [md5 for md5, _ in frame.meta['files'].values()]})"
-SLOW = f"if frame.kind is Kind.DATA:\n        {NEED}\n    if frame.kind is Kind.FILE:\n        time.sleep(0.2)\n    if"
+NEED = "writer.send(FrameKind.NEED, {'files': [md5 for md5, _ in frame.meta['files'].values()]})"
+SLOW = (
+    f"if frame.kind is FrameKind.DATA:\n        {NEED}\n"
+    "    if frame.kind is FrameKind.FILE:\n        time.sleep(0.2)\n    if"
+)
 
 
 @pytest.mark.parametrize("looks", [2, 3, 9])
@@ -125,9 +128,9 @@ def test_an_order_ends_the_way_of_a_data_set_to_its_node(looks: int, tmp_path: P
 def test_vitals_of_an_earlier_trial_are_not_those_of_the_next(tmp_path: Path) -> None:
     """They were on their way; with the time that the earlier one has worked, the next would be over its limit."""
     vitals = "{'token': %s, 'tree': 1, 'peak': 5, 'worked_s': 7200.0, 'guard': 'normal'}"
-    live = "writer.send(Kind.FACT, {'process': 1, 'token': token, 'fact': {'fact': 'live'}})"
-    body = f"writer.send(Kind.VITALS, {vitals % repr('1-dead')}); {live}; frame = reader.next();"
-    body += f"writer.send(Kind.VITALS, {vitals % 'token'}); {live}"
+    live = "writer.send(FrameKind.FACT, {'process': 1, 'token': token, 'fact': {'fact': 'live'}})"
+    body = f"writer.send(FrameKind.VITALS, {vitals % repr('1-dead')}); {live}; frame = reader.next();"
+    body += f"writer.send(FrameKind.VITALS, {vitals % 'token'}); {live}"
 
     def look(child: Placed, home: Path) -> None:
         watchdog = child.slot._watchdog  # type: ignore[attr-defined]
@@ -142,12 +145,12 @@ def test_vitals_of_an_earlier_trial_are_not_those_of_the_next(tmp_path: Path) ->
 def test_frames_of_a_superseded_attempt_change_nothing(tmp_path: Path) -> None:
     late = json.dumps({"token": "1-dead", "name": "x", "size": 1, "md5": MD5_OF_A})
     body = (
-        f"writer.send(Kind.FILE, {late}, b'a');"
-        "writer.send(Kind.FILES, {'token': '1-dead', 'whole': True, 'gone': []});"
-        "writer.send(Kind.FACT, {'process': 1, 'token': '1-dead', 'fact': {'fact': 'late'}});"
-        "writer.send(Kind.FACT, {'process': 0, 'token': token, 'fact': {'fact': 'late'}});"
-        "writer.send(Kind.EXIT, {'process': 0, 'code': 0, 'whose': 'trial'});"
-        "writer.send(Kind.FACT, {'process': 1, 'token': token, 'fact': {'fact': 'live'}})"
+        f"writer.send(FrameKind.FILE, {late}, b'a');"
+        "writer.send(FrameKind.FILES, {'token': '1-dead', 'whole': True, 'gone': []});"
+        "writer.send(FrameKind.FACT, {'process': 1, 'token': '1-dead', 'fact': {'fact': 'late'}});"
+        "writer.send(FrameKind.FACT, {'process': 0, 'token': token, 'fact': {'fact': 'late'}});"
+        "writer.send(FrameKind.EXIT, {'process': 0, 'code': 0, 'whose': 'trial'});"
+        "writer.send(FrameKind.FACT, {'process': 1, 'token': token, 'fact': {'fact': 'live'}})"
     )
 
     def look(child: Placed, home: Path) -> None:
