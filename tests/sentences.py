@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("state", "jobs", "tui", "fts")
 SPEAKS = (  # functions and classes whose texts reach a person
     "say", "emit", "put", "complain", "tell", "print", "echo", "option", "argument", "confirm", "Change",
-    "ListedCommand", "Action", "toast", "notify", "info", "warning", "error", "sure", "Checked", "DryRunResult",
+    "Entry", "Action", "toast", "notify", "info", "warning", "error", "sure", "Checked", "DryRunResult",
     "Freed", "short", "add_argument", "append", "fail",
 )  # fmt: skip
 SPEAKING = ast.Raise | ast.Return | ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Yield

@@ -191,7 +191,10 @@ def earlier_searches(trials: pd.DataFrame, shown: pd.DataFrame) -> tuple[str, ..
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:
-    """Returns a trial's predictions.parquet: date (sorted, unique), y (0/1) and p in [0, 1]. Raises BadPredictions."""
+    """Returns a trial's predictions.parquet: date (sorted, unique), y (0/1) and p in [0, 1].
+
+    Raises BadPredictionsFile.
+    """
     frame = pd.read_parquet(path)
     if lacking := [column for column in PREDICTION_COLUMNS if column not in frame]:
         raise BadPredictionsFile(f"{path} has no columns {', '.join(lacking)}; expected date, y and p")

@@ -43,7 +43,7 @@ class UnknownDataset(ManifestError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class DatasetVersion:
     """One version of one data set."""
 
     dataset: str  # SPX.OHLCV.daily, SPX.dataset.a25
@@ -76,7 +76,7 @@ class Manifest:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
-    def entries(self, kind: str) -> tuple[Entry, ...]:
+    def entries(self, kind: str) -> tuple[DatasetVersion, ...]:
         """Returns all versions, oldest first. Raises ManifestError."""
         path = self.root / kind / MANIFEST
         if not path.exists():
@@ -89,12 +89,12 @@ class Manifest:
                 f"{kind}/{MANIFEST} cannot be read ({error}); move it away and register the files again"
             ) from None
 
-    def listing(self) -> tuple[Entry, ...]:
+    def listing(self) -> tuple[DatasetVersion, ...]:
         """Returns the current version of every data set, raw ones first."""
         current = {e.dataset: e for kind in KINDS for e in sorted(self.entries(kind), key=lambda e: e.version)}
         return tuple(current.values())
 
-    def current(self, dataset: str) -> Entry:
+    def current(self, dataset: str) -> DatasetVersion:
         """Returns the current version of a data set. Raises UnknownDataset."""
         for entry in self.listing():
             if entry.dataset == dataset:
@@ -102,7 +102,7 @@ class Manifest:
         known = ", ".join(e.dataset for e in self.listing()) or "none yet"
         raise UnknownDataset(f"no data set {quoted(dataset, 90)} (there are: {known}); make it with `fts data build`")
 
-    def find(self, dataset_or_md5: str, tier: str | None = None) -> Entry:
+    def find(self, dataset_or_md5: str, tier: str | None = None) -> DatasetVersion:
         """Returns the current version of a name, or the version with this md5. Raises UnknownDataset.
 
         `tier`: required tier. The md5 alone is not enough: files of a20 and a25 have the same bytes.
@@ -128,7 +128,7 @@ class Manifest:
             "copy the data folder here, or build it from the same raw file"
         )
 
-    def file(self, entry: Entry) -> Path:
+    def file(self, entry: DatasetVersion) -> Path:
         """Returns the entry's file after checking its md5. Raises ManifestError."""
         if problem := self._problem(entry):
             raise ManifestError(problem)
@@ -145,7 +145,7 @@ class Manifest:
         origin: str = "",
         note: str = "",
         findings: list[dict[str, Any]] | None = None,
-    ) -> Entry:
+    ) -> DatasetVersion:
         """Writes the frame under its content's name and makes it current; equal content adds no file and no entry."""
         self.refuse_twin(kind, dataset)
         folder = self._folder(kind)
@@ -179,7 +179,7 @@ class Manifest:
         origin: str = "",
         note: str = "",
         findings: list[dict[str, Any]] | None = None,
-    ) -> Entry:
+    ) -> DatasetVersion:
         """Registers a parquet file in raw/ byte for byte, renamed to its content's name."""
         self.refuse_twin("raw", dataset)
         md5 = md5_of(path)
@@ -190,7 +190,7 @@ class Manifest:
             _new(dataset, final, md5, dates, tier=None, sources={}, origin=origin, note=note, findings=findings)
         )
 
-    def record(self, entry: Entry, findings: list[dict[str, Any]]) -> Entry:
+    def record(self, entry: DatasetVersion, findings: list[dict[str, Any]]) -> DatasetVersion:
         """Adds the entry as a new version with findings and what was accepted."""
         return entry if entry.findings == findings else self._add(replace(entry, findings=findings))
 
@@ -232,7 +232,7 @@ class Manifest:
                     found.append(path.relative_to(self.root))
         return found
 
-    def _problem(self, entry: Entry) -> str | None:
+    def _problem(self, entry: DatasetVersion) -> str | None:
         path = self.root / entry.path
         if not path.is_file():
             return f"{entry.dataset}: {entry.path} is missing; build or copy it again"
@@ -243,7 +243,7 @@ class Manifest:
             )
         return None
 
-    def _add(self, new: Entry) -> Entry:
+    def _add(self, new: DatasetVersion) -> DatasetVersion:
         """Appends the entry, unless the current one is equal, and points the link to its file."""
         kind, name = new.path.split("/")
         with self._locked():
@@ -302,8 +302,8 @@ def _stem(dataset: str) -> str:
     return dataset.split(".")[0] if dataset.endswith(".daily") else dataset
 
 
-def _new(dataset: str, path: Path, md5: str, dates: pd.Index, **more: Any) -> Entry:
-    return Entry(
+def _new(dataset: str, path: Path, md5: str, dates: pd.Index, **more: Any) -> DatasetVersion:
+    return DatasetVersion(
         dataset,
         version=0,
         path=f"{path.parent.name}/{path.name}",
@@ -316,7 +316,7 @@ def _new(dataset: str, path: Path, md5: str, dates: pd.Index, **more: Any) -> En
     )
 
 
-def _content(entry: Entry) -> tuple[Any, ...]:
+def _content(entry: DatasetVersion) -> tuple[Any, ...]:
     """Returns the fields in which an entry must differ to become a new version."""
     return entry.md5, entry.sources, entry.findings
 
@@ -328,14 +328,14 @@ def _are_findings(content: Any) -> bool:
     )
 
 
-def _entry(content: Any) -> Entry:
+def _entry(content: Any) -> DatasetVersion:
     if not isinstance(content, dict):
         raise TypeError(f"an entry is {type(content).__name__}, expected an object")
-    known = {f.name for f in fields(Entry)}
-    return Entry(**{name: value for name, value in content.items() if name in known})
+    known = {f.name for f in fields(DatasetVersion)}
+    return DatasetVersion(**{name: value for name, value in content.items() if name in known})
 
 
-def _link(target: Path, link: Path, entries: tuple[Entry, ...]) -> None:
+def _link(target: Path, link: Path, entries: tuple[DatasetVersion, ...]) -> None:
     """Points the ticker's plain name to the current file; a user's own file of that name is renamed."""
     if link.exists() and not _is_link(link, entries):
         link.replace(link.with_name(f"{link.stem}.{md5_of(link)[:12]}.parquet"))
@@ -358,7 +358,7 @@ def _sweep(folder: Path) -> None:
                 left.unlink()
 
 
-def _is_link(path: Path, entries: tuple[Entry, ...]) -> bool:
+def _is_link(path: Path, entries: tuple[DatasetVersion, ...]) -> bool:
     """Whether it is a link of ours, or (on file systems without links) a copy of a registered file."""
     if path.name not in {f"{_stem(e.dataset)}.parquet" for e in entries}:
         return False

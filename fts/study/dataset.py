@@ -10,7 +10,15 @@ import pandas as pd
 from fts.data import sources, splits
 from fts.data.bars import COLUMNS, BadBars, check_bars, check_closes
 from fts.data.files import md5_of, write_text
-from fts.data.manifest import Entry, Manifest, ManifestError, clean_ticker, processed_name, raw_name, ticker_of_file
+from fts.data.manifest import (
+    DatasetVersion,
+    Manifest,
+    ManifestError,
+    clean_ticker,
+    processed_name,
+    raw_name,
+    ticker_of_file,
+)
 from fts.data.plausible import check_accepted, find_implausible, refuse_implausible
 from fts.data.sources import AS_IT_STANDS, Taken
 from fts.features import drift, leak, tiers
@@ -43,7 +51,7 @@ def build(
     reading: ReadOptions = AS_IT_STANDS,
     accept: Iterable[str] = (),
     taken: Taken | None = None,
-) -> Entry:
+) -> DatasetVersion:
     """Builds the data set of a ticker and tier, makes it current, and returns its manifest entry.
 
     `source`: bundled (SPX, IXIC), yahoo, csv or parquet (with `path`), raw (the registered snapshot). `vix`: a
@@ -131,7 +139,7 @@ def register(
     reading: ReadOptions = AS_IT_STANDS,
     accept: Iterable[str] = (),
     taken: Taken | None = None,
-) -> Entry:
+) -> DatasetVersion:
     """Checks a file of bars (or VIX closes) and makes it the current raw snapshot of its ticker (default: its name).
 
     A parquet file in raw/ that has our columns is renamed, not rewritten; any other file is copied.
@@ -195,7 +203,7 @@ def _record(taken: Taken, accepted: Iterable[str]) -> list[dict[str, Any]]:
     return [{"kind": f.kind, "text": f.text, "accepted": f.spoils} for f in taken.findings]
 
 
-def listing(root: Path | str) -> tuple[Entry, ...]:
+def listing(root: Path | str) -> tuple[DatasetVersion, ...]:
     """Returns the current version of every data set, raw ones first."""
     return Manifest(Path(root)).listing()
 
@@ -229,7 +237,7 @@ def data_note(root: Path | str, data_md5: str, tier: str) -> str | None:
     return f"note: {entry.dataset} was built with --accept {','.join(kinds)}" if kinds else None
 
 
-def _implausible(manifest: Manifest, entry: Entry) -> list[str]:
+def _implausible(manifest: Manifest, entry: DatasetVersion) -> list[str]:
     """Returns the findings in a raw file that corrupt labels and were never accepted."""
     try:
         frame = pd.read_parquet(manifest.root / entry.path)
@@ -247,7 +255,7 @@ def _implausible(manifest: Manifest, entry: Entry) -> list[str]:
     ]
 
 
-def _accepted(entry: Entry) -> frozenset[str]:
+def _accepted(entry: DatasetVersion) -> frozenset[str]:
     return frozenset(found["kind"] for found in entry.findings or [] if found.get("accepted"))
 
 
@@ -258,7 +266,7 @@ def pending(root: Path | str) -> list[Path]:
 
 def _snapshot(
     manifest: Manifest, source: str, ticker: str | None, path: Path | str | None, taken: Taken, accepted: frozenset[str]
-) -> tuple[pd.DataFrame, Entry]:
+) -> tuple[pd.DataFrame, DatasetVersion]:
     """Returns the bars of the registered snapshot, and its entry. Raises ImplausibleBars."""
     if source == "raw":
         entry = manifest.current(raw_name(_wanted(ticker, source)))
@@ -288,7 +296,7 @@ def _wanted(ticker: str | None, source: str) -> str:
 
 def _vix_closes(
     manifest: Manifest, source: str, path: Path | str | None, accepted: frozenset[str]
-) -> tuple[pd.Series, Entry]:
+) -> tuple[pd.Series, DatasetVersion]:
     if path is not None:
         entry = register(manifest.root, path, "VIX", accept=accepted)
     elif source in ("bundled", "yahoo"):
@@ -311,7 +319,7 @@ def _check_vix_join(bars: pd.DataFrame, closes: pd.Series) -> str:
     return note + f"{closes.index[-1]:%Y-%m-%d}; {filled} days took the VIX close of the day before"
 
 
-def _write_drift(manifest: Manifest, entry: Entry, x: pd.DataFrame) -> None:
+def _write_drift(manifest: Manifest, entry: DatasetVersion, x: pd.DataFrame) -> None:
     borders = splits.borders(x.index.to_numpy().astype("datetime64[D]"))
     table = drift.drift_table(x, borders.train_stop, borders.val_stop)
     write_text((manifest.root / entry.path).with_suffix(".drift.csv"), table.to_csv(index=False))

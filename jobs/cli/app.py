@@ -84,7 +84,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object,
 
 
 @dataclass(frozen=True)
-class ListedCommand:
+class Entry:
     """One command in the list."""
 
     order: int  # position within its section; commands of a study are sorted between ours
@@ -94,97 +94,89 @@ class ListedCommand:
     of_study: bool = False  # the module name is absolute, even without a dot
 
 
-SECTIONS: tuple[tuple[str, tuple[ListedCommand, ...]], ...] = (
+SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Begin",
         (
-            ListedCommand(5, "init", "init:init", "write a study file and an example, to begin with"),
-            ListedCommand(7, "check", "check:check", "try a study with real trials before you enqueue it"),
-            ListedCommand(50, "worker", "work:worker", "run the queue until stopped (Ctrl-C loses nothing)"),
+            Entry(5, "init", "init:init", "write a study file and an example, to begin with"),
+            Entry(7, "check", "check:check", "try a study with real trials before you enqueue it"),
+            Entry(50, "worker", "work:worker", "run the queue until stopped (Ctrl-C loses nothing)"),
         ),
     ),
     (
         "Look",
         (
-            ListedCommand(10, "status", "status:status", "state of the queue, finish time, what happened"),
-            ListedCommand(20, "tui", "fts.tui.commands:tui", "the monitor, full screen"),
-            ListedCommand(30, "queue", "show:queue", "every job in the order it will run"),
-            ListedCommand(40, "trials", "show:trials", "the trials of one cell"),
-            ListedCommand(50, "curve", "show:curve", "losses epoch by epoch, as numbers or as a plot"),
-            ListedCommand(60, "logs", "logs:logs", "what a trial printed; -f follows"),
-            ListedCommand(70, "events", "show:events", "who changed what, and when"),
-            ListedCommand(80, "watch", "watch:watch", "one line per change, as it happens"),
-            ListedCommand(100, "why", "show:why", "why a job is not running"),
-            ListedCommand(120, "results", "results:results", "best value per cell, with interval and baseline"),
-            ListedCommand(130, "best", "best:best", "the best trial of a cell, as a command line or as Python"),
-            ListedCommand(
-                115, "nodes", "nodes:nodes", "machines that run trials for a worker; drain, quarantine, release"
-            ),
-            ListedCommand(
-                110, "hardware", "hardware:hardware", "memory, heat and use over time, as the workers measured them"
-            ),
+            Entry(10, "status", "status:status", "state of the queue, finish time, what happened"),
+            Entry(20, "tui", "fts.tui.commands:tui", "the monitor, full screen"),
+            Entry(30, "queue", "show:queue", "every job in the order it will run"),
+            Entry(40, "trials", "show:trials", "the trials of one cell"),
+            Entry(50, "curve", "show:curve", "losses epoch by epoch, as numbers or as a plot"),
+            Entry(60, "logs", "logs:logs", "what a trial printed; -f follows"),
+            Entry(70, "events", "show:events", "who changed what, and when"),
+            Entry(80, "watch", "watch:watch", "one line per change, as it happens"),
+            Entry(100, "why", "show:why", "why a job is not running"),
+            Entry(120, "results", "results:results", "best value per cell, with interval and baseline"),
+            Entry(130, "best", "best:best", "the best trial of a cell, as a command line or as Python"),
+            Entry(115, "nodes", "nodes:nodes", "machines that run trials for a worker; drain, quarantine, release"),
+            Entry(110, "hardware", "hardware:hardware", "memory, heat and use over time, as the workers measured them"),
         ),
     ),
     (
         "Change the queue",
         (
-            ListedCommand(10, "move", "change:move", "move jobs earlier, later, or to a place in the queue"),
-            ListedCommand(20, "next", "change:next_", "run these jobs next"),
-            ListedCommand(30, "pause", "change:pause", "pause jobs (running: checkpoint, free memory), or --queue"),
-            ListedCommand(40, "resume", "change:resume", "resume jobs at the same step, or --queue"),
-            ListedCommand(50, "cancel", "change:cancel", "take jobs out of the queue"),
-            ListedCommand(60, "retry", "change:retry", "put failed jobs back in the queue; keep their trials"),
-            ListedCommand(70, "note", "change:note", "write a note into the journal"),
-            ListedCommand(80, "ack", "change:ack", "mark what has ended as seen"),
-            ListedCommand(90, "undo", "change:undo", "undo the last change, also after a restart"),
-            ListedCommand(100, "redo", "change:redo", "redo the last undone change"),
+            Entry(10, "move", "change:move", "move jobs earlier, later, or to a place in the queue"),
+            Entry(20, "next", "change:next_", "run these jobs next"),
+            Entry(30, "pause", "change:pause", "pause jobs (running: checkpoint, free memory), or --queue"),
+            Entry(40, "resume", "change:resume", "resume jobs at the same step, or --queue"),
+            Entry(50, "cancel", "change:cancel", "take jobs out of the queue"),
+            Entry(60, "retry", "change:retry", "put failed jobs back in the queue; keep their trials"),
+            Entry(70, "note", "change:note", "write a note into the journal"),
+            Entry(80, "ack", "change:ack", "mark what has ended as seen"),
+            Entry(90, "undo", "change:undo", "undo the last change, also after a restart"),
+            Entry(100, "redo", "change:redo", "redo the last undone change"),
         ),
     ),
     (
         "Stop",
         (
-            ListedCommand(10, "drain", "change:drain", "stop workers after their current trial, or job (--after job)"),
-            ListedCommand(20, "stop", "change:stop", "stop workers at the next step, with a checkpoint"),
+            Entry(10, "drain", "change:drain", "stop workers after their current trial, or job (--after job)"),
+            Entry(20, "stop", "change:stop", "stop workers at the next step, with a checkpoint"),
         ),
     ),
     (
         "Results and records",
         (
-            ListedCommand(70, "log", "log_command:log_command", "report metrics from a command that is a trial"),
-            ListedCommand(75, "import", "import_:import_", "import the trials of an Optuna study, as history"),
-            ListedCommand(
-                78, "report", "report:report", "write one page per study: figures, statistics, what they show"
-            ),
-            ListedCommand(80, "export", "maintain:export", "rewrite the JSON and CSV files from the database"),
-            ListedCommand(85, "mirror", "mirror:mirror", "copy to TensorBoard, MLflow or Weights & Biases; -f follows"),
-            ListedCommand(90, "snapshot", "fts.tui.commands:snapshot", "a screen of the monitor as svg, png or txt"),
+            Entry(70, "log", "log_command:log_command", "report metrics from a command that is a trial"),
+            Entry(75, "import", "import_:import_", "import the trials of an Optuna study, as history"),
+            Entry(78, "report", "report:report", "write one page per study: figures, statistics, what they show"),
+            Entry(80, "export", "maintain:export", "rewrite the JSON and CSV files from the database"),
+            Entry(85, "mirror", "mirror:mirror", "copy to TensorBoard, MLflow or Weights & Biases; -f follows"),
+            Entry(90, "snapshot", "fts.tui.commands:snapshot", "a screen of the monitor as svg, png or txt"),
         ),
     ),
     (
         "Maintain",
         (
-            ListedCommand(10, "completion", "completion:completion", "complete words with Tab in bash, zsh or fish"),
-            ListedCommand(12, "service", "service:service", "a worker that starts with the machine (systemd, launchd)"),
-            ListedCommand(15, "notify", "notify:notify", "messages to your phone, by mail or by a command"),
-            ListedCommand(20, "doctor", "maintain:doctor", "what is wrong here, and what to do about it"),
-            ListedCommand(30, "backup", "maintain:backup", "copy the database while it is in use"),
-            ListedCommand(40, "restore", "maintain:restore", "replace the database by a backup"),
-            ListedCommand(50, "gc", "maintain:gc", "delete files that no trial needs any more"),
-            ListedCommand(60, "db", "maintain:db", "path, shell, or one query on the database"),
-            ListedCommand(
-                70, "serve", "fts.tui.commands:serve", "the monitor in a browser, read-only, this machine only"
-            ),
-            ListedCommand(75, "metrics", "metrics:metrics", "metrics for Prometheus and a health check, over HTTP"),
+            Entry(10, "completion", "completion:completion", "complete words with Tab in bash, zsh or fish"),
+            Entry(12, "service", "service:service", "a worker that starts with the machine (systemd, launchd)"),
+            Entry(15, "notify", "notify:notify", "messages to your phone, by mail or by a command"),
+            Entry(20, "doctor", "maintain:doctor", "what is wrong here, and what to do about it"),
+            Entry(30, "backup", "maintain:backup", "copy the database while it is in use"),
+            Entry(40, "restore", "maintain:restore", "replace the database by a backup"),
+            Entry(50, "gc", "maintain:gc", "delete files that no trial needs any more"),
+            Entry(60, "db", "maintain:db", "path, shell, or one query on the database"),
+            Entry(70, "serve", "fts.tui.commands:serve", "the monitor in a browser, read-only, this machine only"),
+            Entry(75, "metrics", "metrics:metrics", "metrics for Prometheus and a health check, over HTTP"),
         ),
     ),
 )
-CORE: dict[str, ListedCommand] = {entry.name: entry for _, entries in SECTIONS for entry in entries}
+CORE: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry in entries}
 
 
 OF_FILES = {  # commands for a study file; without one, the name means the command of a study or of a function
-    "enqueue": ListedCommand(0, "enqueue", "enqueue_study:enqueue_study", "enqueue a study file"),
-    "run": ListedCommand(0, "run", "run:run", "run one cell of a study file here and now"),
-    "check": ListedCommand(0, "check", "check:check_study", "try a study file before you enqueue it"),
+    "enqueue": Entry(0, "enqueue", "enqueue_study:enqueue_study", "enqueue a study file"),
+    "run": Entry(0, "run", "run:run", "run one cell of a study file here and now"),
+    "check": Entry(0, "check", "check:check_study", "try a study file before you enqueue it"),
 }
 
 EXAMPLES = {
@@ -253,14 +245,14 @@ EXAMPLES = {
 
 
 @lru_cache(maxsize=1)
-def sections() -> tuple[tuple[str, tuple[ListedCommand, ...]], ...]:
+def sections() -> tuple[tuple[str, tuple[Entry, ...]], ...]:
     """Returns all commands by section: ours and those of the installed studies."""
     more = [command for study in loadable().values() for command in study.commands]
     found = []
     own = dict.fromkeys(command.section for command in more if command.section not in dict(SECTIONS))
     for title, ours in (*SECTIONS, *((title, ()) for title in own)):
         theirs = [
-            ListedCommand(c.order, c.name, c.where, c.help, of_study=True)
+            Entry(c.order, c.name, c.where, c.help, of_study=True)
             for c in more
             if c.section == title and c.name not in CORE
         ]
@@ -268,7 +260,7 @@ def sections() -> tuple[tuple[str, tuple[ListedCommand, ...]], ...]:
     return tuple(found)
 
 
-def entries() -> dict[str, ListedCommand]:
+def entries() -> dict[str, Entry]:
     """Returns all commands by name."""
     return {entry.name: entry for _, section in sections() for entry in section}
 
@@ -290,7 +282,7 @@ class LazyGroup(click.Group):
             return None
         return self._load(entry)
 
-    def _load(self, entry: ListedCommand, example: str = "") -> click.Command:
+    def _load(self, entry: Entry, example: str = "") -> click.Command:
         """Imports the command and adds its short help, its example (`example` names another entry) and --db."""
         name = entry.name
         module, attribute = entry.where.split(":")
@@ -319,17 +311,17 @@ class LazyGroup(click.Group):
         if name in ("check", "enqueue") and not args[1:] and not ctx.resilient_parsing:
             raise click.UsageError(what_to_name(name, Path.cwd(), entries()), ctx)
         if name == "enqueue" and "--" in args[1:]:
-            of_command = ListedCommand(0, name, "enqueue_command:enqueue_command", "enqueue a command")
+            of_command = Entry(0, name, "enqueue_command:enqueue_command", "enqueue a command")
             return name, self._load(of_command, "enqueue -- COMMAND"), args[1:]
         if name == "check" and "--" in args[1:]:
-            of_command = ListedCommand(0, name, "check:check_command", "try a command before you enqueue it")
+            of_command = Entry(0, name, "check:check_command", "try a command before you enqueue it")
             return name, self._load(of_command, "check -- COMMAND"), args[1:]
         if name in OF_FILES and names_a_study(args[1:]):
             return name, self._load(OF_FILES[name], f"{name} STUDY.toml"), args[1:]
         if name == "run" and name not in entries():
             return name, self._load(OF_FILES[name], f"{name} STUDY.toml"), args[1:]
         if name == "enqueue" and (names_a_function(args[1:]) or "enqueue" not in entries()):
-            of_function = ListedCommand(0, name, "enqueue:enqueue", "enqueue a function")
+            of_function = Entry(0, name, "enqueue:enqueue", "enqueue a function")
             return name, self._load(of_function, "enqueue FILE.py:FUNCTION"), args[1:]
         return super().resolve_command(ctx, args)
 
@@ -432,7 +424,7 @@ def _use_database(ctx: click.Context, _: click.Parameter, value: str | None) -> 
         ctx.obj = places(value)
 
 
-def exists(entry: ListedCommand) -> bool:
+def exists(entry: Entry) -> bool:
     """Returns whether the command's module is installed; other commands are not listed."""
     module = entry.where.split(":")[0]
     return entry.of_study or "." in module or Path(__file__).with_name(f"{module}.py").exists()

@@ -106,7 +106,7 @@ def is_understood(target: Target) -> bool:
 
 
 def main() -> None:
-    """Reads {address, title, body} from stdin, sends it, and writes an Outcome to stdout.
+    """Reads {address, title, body} from stdin, sends it, and writes a SendResult to stdout.
 
     Without a title it only checks the address, and writes true or false.
     """

@@ -68,7 +68,7 @@ class TPESampler(optuna.samplers.TPESampler):
             return self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
         space = {param_name: param_distribution}
         below, above = split(study, columns)
-        good = self._build_parzen_estimator(study, space, below, handle_below=True)  # type: ignore[arg-type]  # a Part
+        good = self._build_parzen_estimator(study, space, below, handle_below=True)  # type: ignore[arg-type]  # a TrialSubset
         others = self._build_parzen_estimator(study, space, above, handle_below=False)  # type: ignore[arg-type]
         candidates = good.sample(self._rng.rng, self._n_ei_candidates)
         drawn = self._compare(candidates, self._compute_acquisition_func(candidates, good, others))

@@ -111,7 +111,7 @@ def enqueue_cells(
     again: bool = False,
     dry_run: bool = False,
 ) -> list[EnqueuedCell]:
-    """Writes the jobs in one transaction and returns a Line per cell.
+    """Writes the jobs in one transaction and returns an EnqueuedCell per cell.
 
     `metrics` and `messages` (kinds of messages; None: all) are stored with the study. Raises StudyChanged before
     anything is written.

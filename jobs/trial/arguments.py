@@ -97,12 +97,12 @@ def trial_name(
     """Returns the parameter that gets the trial (trial_argument). Raises BadFunction if nothing is given to it."""
     if not names and cell.space is None and not has_kind(parameters, VARIABLE[1]):
         raise BadFunction(f"{cell.function} takes no trial, and the study declares no space; write def f(trial)")
-    fixed = [name for name in names if parameters[name].kind is KEYWORD or is_value(parameters[name].default)]
+    fixed = [name for name in names if parameters[name].kind is KEYWORD or has_value(parameters[name].default)]
     return trial_argument(names, fixed, known, cell.space is not None)
 
 
-def is_value(default: Any) -> bool:
-    """Is it a default, and neither None nor a trial such as optuna.trial.FixedTrial?"""
+def has_value(default: Any) -> bool:
+    """Does an argument have a value of its own: a default that is neither None nor a trial, such as FixedTrial?"""
     return default is not inspect.Parameter.empty and default is not None and not hasattr(default, "suggest_float")
 
 

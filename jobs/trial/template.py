@@ -89,9 +89,10 @@ class TemplateLoop:
     """The loop of the template. In a fork it returns, and the fork continues as a trial process."""
 
     def __init__(
-        self, talk: socket.socket, wake_read: int, wake_write: int, found: dict[str, list[int]] | None = None
+        self, talk: socket.socket, wake_read: int, wake_write: int, packages: dict[str, list[int]] | None = None
     ) -> None:
-        self.talk, self.wake_read, self.wake_write, self.packages = talk, wake_read, wake_write, found or {}
+        """`packages`: folders of installed packages, with their stamps when this process started."""
+        self.talk, self.wake_read, self.wake_write, self.packages = talk, wake_read, wake_write, packages or {}
         self.children: set[int] = set()  # pids whose end has not been sent
 
     def serve(self) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,3 +122,7 @@ def runner(folder: Path, capsys: pytest.CaptureFixture[str]):  # type: ignore[no
         return Said(code, said.out, said.err)
 
     return fts
+
+
+def csv_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))

@@ -1,4 +1,4 @@
-"""What is said of a message is what its service did with it: real servers that refuse, redirect, close or lose it."""
+"""fts says of a message what the service did: real servers refuse it, redirect it, lose it or close the connection."""
 
 from __future__ import annotations
 

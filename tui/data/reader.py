@@ -168,12 +168,8 @@ class ReadCache:
 
     def __init__(self) -> None:
         self.cells: dict[tuple[Any, ...], CellTrials] = {}  # the cells selected last, newest at the end
-        self.cell = CellTrials()
-        self.chosen: tuple[CellTrials, tuple[int, ...], CellTrials] = (
-            CellTrials(),
-            (),
-            CellTrials(),
-        )  # cell, ids of added curves, result
+        self.cell = none = CellTrials()
+        self.chosen: tuple[CellTrials, tuple[int, ...], CellTrials] = (none, (), none)  # cell, added curves, result
         self.best: dict[int, tuple[int, tuple[Epoch, ...]]] = {}  # job id: (trial id, curve)
         self.rows = queries.KnownRows(SharedValues().clean)
         self.events: tuple[Event, ...] = ()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fts.data.layouts import ReadOptions
-    from fts.data.manifest import Entry
+    from fts.data.manifest import DatasetVersion
     from fts.data.sources import Taken
 
 SOURCES = click.Choice(["bundled", "yahoo", "csv", "parquet", "raw"])
@@ -185,7 +185,7 @@ def _say_taken(taken: Taken, accepted: tuple[str, ...]) -> None:
         say(f"--accept {','.join(idle)}: nothing of this kind was found in {taken.origin}")
 
 
-def _emit_entry(entry: Entry, taken: Taken, as_json: bool) -> None:
+def _emit_entry(entry: DatasetVersion, taken: Taken, as_json: bool) -> None:
     if as_json:
         return emit_json("dataset", plain(entry) | {"taken": taken.facts()})
     return emit(f"{entry.dataset}  {entry.rows} rows  {entry.start}..{entry.end}  md5 {entry.md5}")
