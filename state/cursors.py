@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Connection(sqlite3.Connection):
     """A connection that makes our cursors. The database that opens it sets `translate`."""
 
-    translate: Callable[[Exception], Exception]
+    translate: Callable[[Exception, sqlite3.Connection], Exception]
 
     def cursor(self, factory: Any = None) -> Any:
         return super().cursor(Cursor)
@@ -84,7 +84,7 @@ class Cursor(sqlite3.Cursor):
         if not self._is_text(error):
             kept = isinstance(error, sqlite3.IntegrityError)
             try:
-                raise_as(error if kept else self.connection.translate(error), error)
+                raise_as(error if kept else self.connection.translate(error, self.connection), error)
             finally:
                 del error  # see raise_as
         self.connection.text_factory = readable

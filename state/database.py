@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import peewee
@@ -21,7 +21,7 @@ from fts.state.group_commit import GroupCommit
 from fts.state.holder import holder
 from fts.state.identity import Files, files_at, has_open, moved_to
 from fts.state.location import require_study
-from fts.state.translation import translate
+from fts.state.translation import is_damage, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -248,8 +248,19 @@ class Database(peewee.SqliteDatabase):
 
     def _connection(self, *words: Any, **options: Any) -> Connection:
         opened = Connection(*words, **options)
-        opened.translate = lambda error: translate(error, self.path)
+        opened.translate = self._translate
         return opened
+
+    def _translate(self, error: Exception, opened: sqlite3.Connection | None) -> Exception:
+        """Translates an error. After one about damage, SQLite reads all pages from the file again.
+
+        It would keep them until another connection writes. If they were read while another program copied over the
+        file, each later statement would fail, and the file may be whole by then.
+        """
+        if opened is not None and is_damage(error):
+            with suppress(sqlite3.Error):
+                sqlite3.Cursor(opened).execute("PRAGMA shrink_memory")
+        return translate(error, self.path)
 
     def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Any:
         with self._translated():
@@ -284,7 +295,7 @@ class Database(peewee.SqliteDatabase):
         except peewee.IntegrityError:
             raise  # one of our constraints: the transition that violated it knows what it means
         except peewee.DatabaseError as error:
-            raise_as(translate(error, self.path), error)
+            raise_as(self._translate(error, None if self.is_closed() else self.connection()), error)
 
 
 def _pragmas(readonly: bool) -> dict[str, object]:

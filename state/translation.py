@@ -45,6 +45,12 @@ def in_the_way(path: Path) -> str | None:
     return None
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite says that a file's content is wrong, or that it is no database."""
+    message = str(error).lower()
+    return any(words in message for words in ("malformed", "not a database", "unsupported file format"))
+
+
 def translate(error: Exception, path: Path) -> Exception:
     """Returns our error for SQLite's, or the same error if there is none of ours."""
     message = str(error).lower()
@@ -52,7 +58,7 @@ def translate(error: Exception, path: Path) -> Exception:
         return errors.DatabaseBusy(f"{path} is locked by {holder(path)}; nothing was written, try again")
     if "disk is full" in message:
         return errors.DiskFull(full_sentence(path))
-    if "malformed" in message or "not a database" in message or "unsupported file format" in message:
+    if is_damage(error):
         return damaged(path, str(error))
     if lost := LOST.search(str(error)):
         return errors.SchemaDamaged(incomplete_sentence(path, lost))

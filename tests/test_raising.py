@@ -62,7 +62,7 @@ def test_no_error_of_a_database_or_a_file_is_its_own_cause(tmp_path: Path) -> No
     with pytest.raises(peewee.OperationalError) as of_statement:
         db.execute_sql("this is no SQL")
     connection = Connection(":memory:")
-    connection.translate = lambda error: error
+    connection.translate = lambda error, _: error
     with pytest.raises(sqlite3.DatabaseError) as of_row:
         connection.execute("SELECT 1 UNION ALL SELECT abs(-9223372036854775808)").fetchall()
     folder = tmp_path / "folder"

@@ -129,7 +129,7 @@ def run_query(database: Path, sql: str, limit: int) -> tuple[list[str], list[tup
         connection = Connection(reading_uri(database), uri=True, timeout=30)
     except sqlite3.Error as error:  # such as a file that this user may not read
         raise_as(translate(error, database), error)
-    connection.translate = lambda error: error  # most errors are in the statement, not in the file
+    connection.translate = lambda error, _: error  # most errors are in the statement, not in the file
     try:
         connection.execute("PRAGMA query_only = 1")
         connection.set_authorizer(_only_reads)

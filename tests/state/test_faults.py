@@ -332,6 +332,48 @@ def test_a_file_that_lost_pages_was_written_over_unless_sqlite_itself_made_it_sm
     db.close()
 
 
+COPY = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
+TRUNCATE = "import os, sys; os.truncate(sys.argv[1], 0)"
+WRITE = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as connection:
+    connection.execute("INSERT INTO flag VALUES ('one', 'x', NULL, NULL, 0)")
+"""
+
+
+def elsewhere(program: str, *paths: Path) -> None:
+    """Runs a program in a process of its own: closing a file here would drop this process's locks on it."""
+    subprocess.run([sys.executable, "-c", program, *map(str, paths)], check=True)
+
+
+def _read(db: Database) -> None:
+    queries.flag(db, "one")
+
+
+def _write(db: Database) -> None:
+    with db.write():
+        db.execute_sql("UPDATE flag SET value = 'y'")
+
+
+@pytest.mark.parametrize("act", [_read, _write])
+def test_a_page_read_while_the_file_was_copied_over_is_read_again(tmp_path: Path, act: Action) -> None:
+    """SQLite kept it until another connection wrote, so a worker's reads and writes failed for ever."""
+    db = new_db(tmp_path)
+    db.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    whole = db.path.with_name("whole")
+    elsewhere(COPY, db.path, whole)
+    elsewhere(WRITE, db.path)  # empties the cache of this process's connection at its next statement
+    elsewhere(TRUNCATE, db.path)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        sqlite3.Cursor(db.connection()).execute("SELECT * FROM flag")
+    elsewhere(COPY, whole, db.path)
+    with pytest.raises(DatabaseFailed, match="found no damage"):
+        act(db)
+    act(db)
+    db.check_still_there()
+    db.close()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_database_that_may_not_be_read_says_whose_fault_it_is(tmp_path):
     db = new_db(tmp_path)
