@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fts.state import errors
-from fts.state.damage import empty_sentence, newest_backup, restore_sentence
+from fts.state.damage import empty_sentence, newest_backup, or_restore, restore_sentence
 from fts.state.files import expanded, shell_path
 
 BEGIN = "`fts enqueue` begins one (`fts` alone says how)"
@@ -106,7 +106,8 @@ def refuse_other_than_file(path: Path) -> None:
     if path.is_dir():
         raise errors.NotOurDatabase(f"{path} is a folder, and the database is a file; {restore_sentence(path)}")
     if path.is_symlink() and not path.exists():
-        raise errors.NotOurDatabase(f"{path} is a link that leads to no file; {restore_sentence(path)}")
+        why = f"{path} is a link that leads to no file ({path.readlink()}): mount its disk, or remove the link"
+        raise errors.NotOurDatabase(f"{why}{or_restore(path)}")
     if path.exists() and not path.is_file():
         raise errors.NotOurDatabase(f"{path} is a device or a pipe, and the database is a file; choose another path")
 

@@ -29,6 +29,7 @@ LOST = re.compile(  # SQLite's messages about a table that was dropped or replac
 OF_FILES = ("readonly", "i/o error", "unable to open")  # messages that do not name the file
 
 NO_ROOM = "SQLITE_IOERR_SHMSIZE"  # the -shm file could not grow
+LONGEST_PATH = 512 - len("-journal")  # in bytes, of SQLite's default build
 
 
 def in_the_way(path: Path) -> str | None:
@@ -73,6 +74,9 @@ def translate(error: Exception, path: Path) -> Exception:
             return errors.ReadOnlyDatabase(f"{why}; {restore_sentence(path)}")
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; {cure_of_access(path)}")
     if "i/o error" in message or "unable to open" in message:
+        if (length := len(os.fsencode(os.path.realpath(path)))) > LONGEST_PATH:
+            most = f"SQLite opens paths of at most {LONGEST_PATH}"
+            return errors.DatabaseFailed(f"{path} is a path of {length} bytes, and {most}: choose a shorter one")
         if _code(error) == NO_ROOM or is_full(folder):  # for -wal and -shm, SQLite does not say "disk is full"
             return errors.DiskFull(full_sentence(path))
         if (refused := refused_sentence(path)) is not None:

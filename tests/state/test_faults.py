@@ -20,7 +20,7 @@ from fts.state.db import Database, open_database
 from fts.state.errors import DatabaseBusy, DatabaseFailed, DatabaseOverwritten, DiskFull, ReadOnlyDatabase
 from fts.state.holder import holder
 from fts.state.scheduling import OF_DISK, resumes_by_itself
-from fts.state.translation import translate
+from fts.state.translation import LONGEST_PATH, translate
 from fts.state.values import Cause
 from tests.fts_process import ROOT
 from tests.namespaces import IN_NAMESPACE, can_mount
@@ -372,6 +372,19 @@ def test_a_page_read_while_the_file_was_copied_over_is_read_again(tmp_path: Path
     act(db)
     db.check_still_there()
     db.close()
+
+
+@pytest.mark.parametrize("length", [LONGEST_PATH, LONGEST_PATH + 1])
+def test_a_path_that_is_too_long_for_sqlite_is_named_with_its_length(tmp_path: Path, length: int) -> None:
+    folder = tmp_path.joinpath(*["y" * 99] * 3)
+    rest = length - len(os.fsencode(folder / "x" / "fts.db")) + 1
+    path = folder / ("z" * (rest // 2)) / ("z" * (rest - rest // 2 - 1)) / "fts.db"
+    assert len(os.fsencode(path)) == length
+    if length == LONGEST_PATH:
+        open_database(path).close()
+    else:
+        with pytest.raises(DatabaseFailed, match=f"is a path of {length} bytes, and SQLite opens paths of at most"):
+            open_database(path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
