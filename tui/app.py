@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.app import App
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from fts.tui.data.messages import Acted, Arrived, Unreadable
 
 TOAST_S = 6.0
+
+UNREADABLE = "the terminal sent a sequence that cannot be parsed"
 
 
 class Monitor(App[None]):
@@ -96,10 +98,12 @@ class Monitor(App[None]):
         self.appeared_at = time.monotonic()  # when the screen on top appeared
         self.fault: Exception | None = None  # the error that ended the monitor; None: the user left
         self.faults: set[str] = set()  # faults of the monitor that were already reported
+        self.leaving = False  # no key or click counts any more
         self.poller = Poller(path, self.post_message, ReadRequest(user=self.user, at=at))
 
     def get_driver_class(self) -> type[Driver]:
-        return terminal.suspending(self.cost.counting(super().get_driver_class()), self.end_with, self.redraw)
+        kind = self.cost.counting(super().get_driver_class())
+        return terminal.suspending(kind, self.end_with, self.log_unreadable, self.redraw)
 
     def redraw(self) -> None:
         """Sends the whole screen again, once this call has returned."""
@@ -109,7 +113,21 @@ class Monitor(App[None]):
         """Ends the monitor because of an error in another thread."""
         self.call_later(self._handle_exception, error)
 
+    def log_unreadable(self, error: Exception) -> None:
+        """Logs the first sequence of the terminal that Textual cannot parse; keys that came with it are lost."""
+        if UNREADABLE not in self.faults:
+            self.faults.add(UNREADABLE)
+            keep_fault(UNREADABLE, error)
+
+    def exit(self, *words: Any, **named: Any) -> None:
+        """Ends the monitor. What was typed after it opens nothing: a screen cannot be opened any more."""
+        self.leaving = True
+        super().exit(*words, **named)
+
     def _handle_exception(self, error: Exception) -> None:
+        if self.leaving:  # a screen was being opened
+            keep_fault("while the monitor ended", error)
+            return
         self.fault = self.fault or error
         super()._handle_exception(error)
 
@@ -133,6 +151,8 @@ class Monitor(App[None]):
         self.poller.stop()
 
     async def on_event(self, event: events.Event) -> None:
+        if self.leaving and isinstance(event, (events.InputEvent, events.Paste)):
+            return
         if isinstance(event, events.Key) and not event.is_forwarded and self.key_queue.takes(event):
             return
         await super().on_event(event)

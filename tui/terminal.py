@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import functools
+import itertools
 import os
 import selectors
 import signal
@@ -26,6 +29,7 @@ LEAVES = (
     b"\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
 )
 ASKED_TO_LEAVE = threading.Event()  # by a signal, or as the terminal has gone
+MOST_UNREADABLE = 1000  # sequences that a terminal sends and Textual cannot parse, until the monitor ends
 GRACE_S = 2.0  # the app has this long to exit before the process is ended
 
 
@@ -41,8 +45,9 @@ def ask_for_size() -> None:
 
 
 def leave_when_terminal_goes(app: Any) -> None:
-    """Exits the app on SIGHUP and SIGTERM; a thread checks for terminals that vanish without a signal (nohup)."""
-    signal.signal(signal.SIGTERM, lambda *_: _leave(app))
+    """Exits the app on SIGTERM, SIGQUIT and SIGHUP; a thread notices a terminal that goes without a signal (nohup)."""
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, lambda *_: _leave(app))
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: _leave(app))
     threading.Thread(target=_watch, args=(app,), name="terminal", daemon=True).start()
@@ -118,14 +123,28 @@ def waking(wake: Wake) -> type[selectors.SelectSelector]:
     return Waking
 
 
+def replacing(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
+    """Returns what makes a decoder that replaces bytes of another encoding, such as pasted ISO-8859-1, by U+FFFD.
+
+    Textual's own decoder raises, and the thread that reads keys ends.
+    """
+    return functools.partial(codecs.getincrementaldecoder(encoding), errors="replace")
+
+
 STARTED: list[Any] = []  # drivers that have switched the terminal to the monitor's screen
 
 
-def suspending(kind: type[Driver], ends: Callable[[Exception], object], redraw: Callable[[], object]) -> type[Driver]:
+def suspending(
+    kind: type[Driver],
+    ends: Callable[[Exception], object],
+    unreadable: Callable[[Exception], object],
+    redraw: Callable[[], object],
+) -> type[Driver]:
     """Returns a subclass of Textual's driver that leaves at once and gives the shell its terminal back during ctrl+z.
 
     Textual's own waits up to 0.2 s for its thread that reads keys, and prints a traceback if that thread fails. Here
-    `ends` is called with the error. `redraw` is called when the monitor continues after a SIGSTOP.
+    `unreadable` is called with the error of a sequence that Textual cannot parse, and reading goes on; `ends` is called
+    with any other. `redraw` is called when the monitor continues after a SIGSTOP.
     """
     from textual.drivers import linux_driver  # here, not above: `--help` must not wait for Textual
 
@@ -138,6 +157,7 @@ def suspending(kind: type[Driver], ends: Callable[[Exception], object], redraw: 
                 self.exit_event = Wake()
                 used = {**vars(selectors), "SelectSelector": waking(self.exit_event)}
                 vars(linux_driver)["selectors"] = SimpleNamespace(**used)
+                vars(linux_driver)["getincrementaldecoder"] = replacing
 
         def start_application_mode(self) -> None:
             self.stopped = False
@@ -153,10 +173,19 @@ def suspending(kind: type[Driver], ends: Callable[[Exception], object], redraw: 
                 super().write(data)
 
         def _run_input_thread(self) -> None:
-            try:
-                self.run_input_thread()
-            except Exception as error:  # noqa: BLE001  # without this thread no key arrives
-                ends(error)
+            for count in itertools.count(1):
+                try:
+                    self.run_input_thread()
+                except (ValueError, LookupError, ArithmeticError) as error:  # of the parser
+                    if count > MOST_UNREADABLE:
+                        ends(error)
+                        return
+                    unreadable(error)
+                except Exception as error:  # noqa: BLE001  # without this thread no key arrives
+                    ends(error)
+                    return
+                if self.exit_event.is_set():
+                    return
 
         def suspend_application_mode(self) -> None:
             super().suspend_application_mode()

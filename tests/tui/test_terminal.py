@@ -31,6 +31,33 @@ def test_q_leaves_and_gives_the_terminal_back(terminal):
     assert b"\x1b[?1049l" in terminal.screen
 
 
+def test_bytes_that_cannot_be_read_as_keys_do_not_end_the_monitor(terminal):
+    """Text pasted in another encoding, and sequences of terminals that Textual's parser does not know."""
+    for sent in (b"\xe4\xf6\xfc", b"\xff\xfe", b"\x1b[33:65535:127;1u", b"\x1b[1:2~", b"\x1b[200~\xe9t\xe9\x1b[201~"):
+        os.write(terminal.fd, sent)
+        terminal.wait_quiet(0.3)
+        assert terminal.is_alive(), (sent, terminal.screen[-300:])
+    terminal.key("2")
+    terminal.wait_for("2 Trials")
+    terminal.key("q")
+    assert terminal.gone_within(5)
+
+
+@pytest.mark.parametrize("keys", ["qe", "\x03e", "q?", "q:"])
+def test_keys_typed_after_q_open_nothing_that_could_fail(db_path, keys):
+    with Terminal(db_path, (80, 24)) as terminal:
+        terminal.wait_ready()
+        terminal.key(keys)
+        _, status = os.waitpid(terminal.pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, terminal.screen[-300:]
+
+
+def test_sigquit_gives_the_terminal_back(terminal):
+    terminal.process.send_signal(signal.SIGQUIT)
+    assert terminal.gone_within(5)
+    assert b"\x1b[?1049l" in terminal.screen
+
+
 def without_clock(text: str) -> str:
     """A minute may turn in between."""
     return re.sub(r"\b\d\d:\d\d\b", "", text)
