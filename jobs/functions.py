@@ -69,10 +69,19 @@ class Function:
     tuner: Tuner | None = None  # another program that gives it its parameters
     fixed: tuple[str, ...] = ()  # parameters that cannot be the trial
     takes_value: bool = False  # its first parameter is a value, as the code shows, and not a trial
+    is_decorated: bool = False  # its decorator may give it what nothing else gives
 
     def trial_argument(self, given: Iterable[str], space: Mapping[str, Any] | None) -> str | None:
         """Returns the parameter that gets the trial; None: none does. `given`: the names of the axes."""
         return trial_argument(self.parameters, self.fixed, {*given, *OWN_NAMES}, space is not None)
+
+    def lacking(self, axes: Iterable[str], space: Mapping[str, Any] | None) -> list[str]:
+        """Returns the parameters without a default that get no value."""
+        trial = self.trial_argument(axes, space)
+        given = {TRIAL, *OWN_NAMES, *axes, *(space or {})}
+        if trial is not None and (trial == TRIAL or not self.takes_value):
+            given.add(trial)  # `def objective(t)`: the first parameter is the trial, whatever its name
+        return [name for name in self.required if name not in given]
 
     def needs_optuna(self, axes: Iterable[str], space: Mapping[str, Any] | None) -> bool:
         """Does it get a trial of Optuna, as far as its parameters are known?"""
@@ -112,7 +121,7 @@ def check_baseline(baseline: str | None, folder: Path, axes: Sequence[str]) -> N
     found = inspect(to_file_path(baseline, folder), folder)
     known = {TRIAL, *OWN_NAMES, *axes}
     missing = [name for name in found.required if name not in known and name != found.parameters[0]]
-    if missing:
+    if missing and not found.is_decorated:
         raise BadObjective(
             f"the baseline {found.name} of {found.path.name} needs {', '.join(missing)}, which nothing gives: "
             f"it gets a trial, and by name the axes, {', '.join(OWN_NAMES)}"
@@ -196,10 +205,13 @@ def inspect(objective: str, folder: Path) -> Function:
             raise BadObjective(f"{path} has no function {name!r}; {where_instead(code, tree, name, file)}")
         return Function(path, name, code_md5(code), (), (), any_name=True, tuner=other_tuner(tree, name))
     given = arguments_of(node)
-    unknown = not given.names and (given.has_list or bool(node.decorator_list))
-    as_value = bool(given.names) and is_value(node, given.names[0])
+    decorated = bool(node.decorator_list)
+    unknown = not given.names and (given.has_list or decorated)
+    as_value = bool(given.names) and not decorated and is_value(node, given.names[0])
     takes_all, tuner = given.has_others or unknown, other_tuner(tree, name)
-    return Function(path, name, code_md5(code), given.names, given.required, takes_all, tuner, given.fixed, as_value)
+    return Function(
+        path, name, code_md5(code), given.names, given.required, takes_all, tuner, given.fixed, as_value, decorated
+    )
 
 
 def where_instead(code: bytes, tree: ast.Module, name: str, file: str) -> str:
@@ -293,16 +305,13 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
             f"{found.name} of {found.path.name} gets the trial as {clash[0]}, so no axis or parameter can have that "
             "name; choose another"
         )
-    offered = {TRIAL, *OWN_NAMES, *axes, *(space or {})}
     trial = found.trial_argument(axes, space)
-    if trial is not None and (trial == TRIAL or not found.takes_value):
-        offered.add(trial)  # `def objective(t)`: the first parameter is the trial, whatever its name
-    elif trial is not None and trial not in found.required:
+    if trial not in (None, TRIAL, *found.required) and found.takes_value:
         raise BadObjective(
             f"{found.name} of {found.path.name} would get a trial as its first argument {trial}, which is None by "
             f"default; name it {TRIAL} if that is meant, else make another argument the first"
         )
-    if missing := [name for name in found.required if name not in offered]:
+    if (missing := found.lacking(axes, space)) and not found.is_decorated:
         raise BadObjective(
             f"{found.name} of {found.path.name} needs {', '.join(missing)}, which nothing gives: expected an axis "
             f"(-m {missing[0]}=A,B), a parameter (--space {missing[0]}=LOW:HIGH), or the name of a function that "

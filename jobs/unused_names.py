@@ -13,6 +13,7 @@ from fts.jobs.api.expression import Expression
 from fts.jobs.api.function import OWN_NAMES, FunctionCell
 from fts.jobs.api.names import variable
 from fts.jobs.api.nearest import nearest
+from fts.jobs.api.top_names import PARTIALS, value_of_name
 from fts.jobs.functions import RANGE, BadObjective, inspect
 from fts.raising import quoted
 
@@ -92,7 +93,8 @@ def _of_function(cell: FunctionCell) -> list[str]:
         found = inspect(cell.objective, Path(cell.folder))
         code = cell.path.read_bytes()
         text = code.decode("utf-8-sig", errors="replace")
-        strings = {node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)}
+        tree = ast.parse(code)
+        strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     except (BadObjective, OSError, SyntaxError, ValueError, RecursionError):
         return []
 
@@ -110,7 +112,8 @@ def _of_function(cell: FunctionCell) -> list[str]:
     decides = _deciding(cell)
     axes = [name for name in missing(list(cell.axes), r"\bcell\(") if name not in decides]
     parameters = [name for name in missing(list(cell.space or {}), r"\.params\b") if name not in decides]
-    given = {*cell.axes, *(cell.space or {}), *OWN_NAMES, *found.required}
+    lacking = found.lacking(cell.axes, cell.space)  # empty, unless it is decorated
+    given = {*cell.axes, *(cell.space or {}), *OWN_NAMES, *found.required} - {*lacking}
     left = [name for name in found.parameters if name not in given]  # each keeps its default
     for what, name in (*(("axis", one) for one in axes), *(("parameter", one) for one in parameters)):
         if near := nearest(name, left, cutoff=0.7):
@@ -127,6 +130,8 @@ def _of_function(cell: FunctionCell) -> list[str]:
         ]
     return (
         same
+        + [f"{found.name} needs {', '.join(lacking)}, which nothing gives, unless its decorator does"] * bool(lacking)
+        + _bound(cell, tree)
         + [_unread_axis(cell, name, found) for name in axes]
         + [
             f"{cell.path.name} does not read the parameter {name}: it changes nothing, unless "
@@ -134,6 +139,21 @@ def _of_function(cell: FunctionCell) -> list[str]:
             for name in parameters
         ]
     )
+
+
+def _bound(cell: FunctionCell, tree: ast.Module) -> list[str]:
+    """Warns about a `functools.partial` that binds an argument which each trial gets from fts."""
+    node = value_of_name(tree, cell.function)
+    if not (isinstance(node, ast.Call) and ast.unparse(node.func) in PARTIALS):
+        return []
+    bound = [
+        one.arg for one in node.keywords if one.arg in OWN_NAMES and one.arg not in {*cell.axes, *(cell.space or {})}
+    ]
+    return [
+        f"{cell.function} is a partial that gives {name}, but each trial gets its own {name} from fts; if yours is "
+        "meant, give that argument another name"
+        for name in bound
+    ]
 
 
 def _deciding(cell: BareCell) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,8 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
     if keep is not None and not target.parent.is_symlink():  # a linked folder may hold other people's copies
         others = [copy for copy in copies(target.parent) if copy != target]
         for old in others[: max(len(others) + 1 - keep, 0)]:
-            old.unlink()
+            with suppress(OSError):  # a folder of that name, or a file of another user: the new copy is there
+                old.unlink()
     return target
 
 

@@ -19,10 +19,11 @@ LITERAL = ast.Constant | ast.List | ast.Tuple | ast.Dict | ast.Set | ast.JoinedS
 HERE = "FILE.py"  # in an answer: the file
 A_COMMAND = "fts enqueue --metric loss --regex 'loss=([-0-9.eE+]+)' -- python FILE.py"
 SEVERAL = ast.Pass()  # a name that may be one of several values
+PARTIALS = ("partial", "functools.partial")
 MOST_STEPS = 10  # assignments from one name to another that are followed
 
-
-OF_NUMBERS = ("int", "float", "range", "round", "abs", "min", "max", "pow", "len", "sum", "sqrt", "exp")
+OF_NUMBERS = ("int", "float", "range", "round", "abs", "min", "max", "pow", "len", "sum")
+OF_MATH = ("math", "np", "numpy")  # their functions compute with numbers
 OF_PYTHON = ("int", "float", "str", "bool", "bytes", "list", "tuple", "dict", "set", "Path")  # types that no trial has
 
 
@@ -56,9 +57,9 @@ def is_value(node: Definition, name: str) -> bool:
     Also if it may be None and none of its attributes is used.
     """
     each = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-    note = next((one.annotation for one in each if one.arg == name), None)
-    if note is not None and ast.unparse(note).strip("'\"").partition("[")[0].partition(" ")[0] in OF_PYTHON:
-        return True
+    note = next((ast.unparse(one.annotation).strip("'\"") for one in each if one.arg == name and one.annotation), "")
+    if "Trial" in note or note.partition("[")[0].partition(" ")[0] in OF_PYTHON:
+        return "Trial" not in note
     inside = [one for statement in node.body for one in ast.walk(statement)]
     used = [one for one in inside if isinstance(one, ast.Name) and one.id == name]
     attributes = [one for one in inside if isinstance(one, ast.Attribute) and getattr(one.value, "id", "") == name]
@@ -78,8 +79,9 @@ def _computed(node: ast.AST) -> list[ast.AST]:
         return [node.left, *node.comparators]
     if isinstance(node, ast.Subscript):
         return [node.value]
-    called = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
-    return list(node.args) if isinstance(node, ast.Call) and called in OF_NUMBERS else []
+    called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+    of_numbers = called in OF_NUMBERS or called.partition(".")[0] in OF_MATH
+    return list(node.args) if isinstance(node, ast.Call) and of_numbers else []
 
 
 def is_bound(tree: ast.Module, name: str) -> bool:
@@ -112,7 +114,7 @@ def not_callable(tree: ast.Module, name: str) -> str | None:
     for _ in range(MOST_STEPS):
         if isinstance(node, ast.Name):  # objective = other
             node = _last(tree, node.id)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("partial", "functools.partial") and node.args:
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in PARTIALS and node.args:
             node = node.args[0]
         else:
             break

@@ -58,9 +58,7 @@ REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
 }  # fmt: skip  # cause -> reason of the retry
 TRIES_IN_MEMORY = 2  # for a trial without a leaner recipe, without an epoch or a checkpoint in between
-WORDS = {
-    StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed", StopReason.AGAIN: "its last epoch again",
-}  # fmt: skip  # reason -> words in an event
+WORDS = {StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed"}  # reason -> words in an event
 
 
 class TrialRunner:
@@ -444,8 +442,8 @@ class TrialRunner:
             assert recipe is not None, "there is a leaner recipe, or one that cannot be made leaner"
             message += f"; now batch={self.study.batch(self.cell, recipe)}"
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
-        if reason is StopReason.SHRINK and self._is_bare and message:
-            why = message  # it already says that the trial was out of memory
+        if message and (reason is StopReason.AGAIN or (reason is StopReason.SHRINK and self._is_bare)):
+            why = message  # it says all
         how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id, limit=1) else "starts over"
         words = f"t{self.trial.number} {how}: {why}"
         data = {"reason": reason, "recipe": recipe}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
     Raises BadFunction.
     """
     cell = running.cell
-    parameters = inspect.signature(function).parameters
+    parameters = parameters_of(function)
     names = [one for one, parameter in parameters.items() if parameter.kind not in VARIABLE]
     known = own_values(running) | running.params | running.axes
     if not names and cell.space is None and not cell.is_baseline and has_kind(parameters, VARIABLE[0]):
@@ -47,14 +48,25 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
             given[name] = known[name]
         elif name in (cell.space or {}) and parameters[name].default is inspect.Parameter.empty:
             given[name] = None  # a parameter of another branch
-        elif parameters[name].default is inspect.Parameter.empty:
+        elif parameters[name].default is inspect.Parameter.empty and not hasattr(function, "__wrapped__"):
             raise BadFunction(f"{cell.function} needs {name}, {what_is_known(running)}")
     if not takes_trial and has_kind(parameters, VARIABLE[1]):
         given |= {name: value for name, value in (running.params | running.axes).items() if name not in given}
     elif not takes_trial and not cell.is_baseline:  # which may ignore parameters and axes
         refuse_unused(cell, [name for name in (*running.params, *running.axes) if name not in given])
     first = [given.pop(one, parameters[one].default) for one in names if parameters[one].kind is POSITIONAL]
+    if names and names[0] == takes_trial and parameters[takes_trial].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        first = [given.pop(takes_trial)]  # as Optuna does: a decorator may read it from `*args`
     return trial, lambda: function(*first, **given)
+
+
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Returns the parameters of what is called, or, behind `*args` or `**kwargs`, those of the function it wraps."""
+    with contextlib.suppress(ValueError):  # functools.lru_cache, which is no function of Python
+        parameters = inspect.signature(function, follow_wrapped=False).parameters
+        if not any(has_kind(parameters, kind) for kind in VARIABLE):
+            return parameters
+    return inspect.signature(function).parameters
 
 
 def refuse_unused(cell: FunctionCell, unused: list[str]) -> None:
@@ -76,6 +88,9 @@ def bind_hidden(
     if own is not None and own.names and trial_argument(own.names, own.fixed, known, False) is None:
         given = {name: known[name] for name in own.names if name in known}
         given |= {name: value for name, value in running.axes.items() if own.has_others and name not in given}
+        refuse_unused(running.cell, [name for name in running.axes if name not in given])
+        if not by_name and (*own.names,)[: len(given)] != (*given,):
+            raise BadFunction(f"{running.cell.function} gets its values by position; its decorator needs **kwargs, too")
         return None, lambda: function(**given) if by_name else function(*given.values())
     trial = make_optuna_trial(running)
     axes = running.axes if by_name else {}

@@ -127,6 +127,8 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             return
         yield {"fact": "result", **result(running, trial, returned)}
         say("ended")
+    except CodeChanged:
+        yield {"fact": "stopped", "step": 0, "again": True, "message": f"{CODE_CHANGED}, which needs a new process"}
     except Stopped as error:
         orders.leave_if_forked(error)
         say("stopped")
@@ -237,6 +239,10 @@ def cure_of(error: ImportError, folder: Path) -> str | None:
 # -- the function
 
 
+class CodeChanged(Exception):
+    """This process has run other code of the study, of which its modules keep parts."""
+
+
 def check_sampler(cell: FunctionCell) -> None:
     if cell.sampler not in (*SAMPLERS, GRID):
         raise BadSpec(f"the sampler is {cell.sampler}, expected one of {', '.join((*SAMPLERS, GRID))}")
@@ -247,7 +253,7 @@ def check_sampler(cell: FunctionCell) -> None:
 def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
     """Loads the cell's FILE.py:FUNCTION. Returns the function and the md5 of the code that was run.
 
-    Raises BadFunction, and anything that the file raises.
+    Raises BadFunction, CodeChanged, and anything that the file raises.
     """
     if not Path(cell.folder).is_dir():
         raise BadFunction(f"{cell.folder} is not a folder; the study was enqueued there, enqueue it again")
@@ -257,13 +263,18 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         code = path.read_bytes()
     except FileNotFoundError:
         raise BadFunction(f"{path} does not exist; restore it or enqueue the study again") from None
-    if (module := LOADED.get((str(path), code))) is None:
+    md5 = md5_now(code_md5(code), Path(cell.folder), cell.code)
+    before, module = LOADED.get(path, (md5, None))
+    if before != md5:
+        raise CodeChanged
+    if module is None:
         if cell.space is None or b"numpy" in code:  # without a space Optuna will import it anyway
             with contextlib.suppress(ImportError):
                 importlib.import_module("numpy")
         seed_everything(seed_for(cell.seed, 0, AT_IMPORT))  # so that data drawn at import are the same in every trial
         with searching_refused(path):
-            module = LOADED[str(path), code] = imported(path, code)
+            module = imported(path, code)
+        LOADED[path] = md5, module
     function = getattr(module, cell.function, None)
     if function is None:
         name = module.__name__
@@ -276,7 +287,7 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
     called = function if inspect.isroutine(function) else type(function).__call__
     if any(inspect.iscoroutinefunction(one) or inspect.isgeneratorfunction(one) for one in (function, called)):
         raise BadFunction(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
-    return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
+    return function, md5
 
 
 @contextlib.contextmanager
@@ -300,13 +311,11 @@ def searching_refused(path: Path) -> Iterator[None]:
         study.optimize = before
 
 
-LOADED: dict[tuple[str, bytes], ModuleType] = {}  # (file, content) -> module; cache of this process
+LOADED: dict[Path, tuple[str, ModuleType]] = {}  # file -> (md5 of the study's code, module) in this process
 
 
 def imported(path: Path, code: bytes) -> ModuleType:
     """Imports a file with the content `code` and returns its module. Raises anything that the file raises."""
-    for former in [module for (file, _), module in LOADED.items() if file == str(path)]:
-        sys.modules.pop(former.__name__, None)  # the file has changed
     name, root = module_name(path)
     if sys.path[:1] != [str(root)]:
         sys.path.insert(0, str(root))

@@ -152,6 +152,7 @@ class TemplateLoop:
     def become(self, fds: list[int]) -> None:
         """Gives a new fork its own session, descriptors and signals. Each trial seeds its random generators."""
         os.setsid()
+        importlib.invalidate_caches()  # a folder or zip file of PYTHONPATH that was missing when the template started
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)

@@ -26,7 +26,7 @@ class StopReason(StrEnum):
     STALLED = "stalled"  # no progress for too long
     TIME = "time limit"  # it has used up the time limit of a trial
     CRASHED = "crashed"  # its process died, probably because of its own code
-    AGAIN = "again"  # it resumed after its last epoch, but its end needs a trained epoch: train the last one again
+    AGAIN = "again"  # its last epoch must be trained again for its end; or its process has run other code
     MACHINE = "machine"  # its process was killed from outside, or a device or library failed
     CODE_ERROR = "code error"  # it sent a fact that no row can hold; a retry cannot help
     DATA_ERROR = "data error"  # its labels contradict the recorded ones; a retry cannot help

@@ -275,6 +275,11 @@ class Worker:
         """
         if isinstance(self._lost_database, DatabaseGone):
             if (place := self.db.moved_to()) is not None:
+                if place.parent == self.places.db.parent.resolve():  # as a restore leaves it
+                    raise DatabaseGone(
+                        f"{self._lost_database}; what this worker recorded is in {place}: `fts restore "
+                        f"{shell_path(place)}` puts it back"
+                    )
                 raise DatabaseGone(
                     f"{self.places.outputs} was moved to {place.parent} while this worker ran; nothing recorded is "
                     "lost: start `fts worker` there"

@@ -59,6 +59,21 @@ def test_a_worker_whose_database_goes_away_saves_what_it_knew(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells where an open file is")
+def test_a_worker_whose_database_was_put_aside_names_it(make_harness: Callable[..., Harness]) -> None:
+    harness = make_harness(trials=2)
+    worker = harness.start(argv=())
+    until(lambda: recorded_epochs(harness) >= 1)
+    aside = harness.places.db.with_name("fts.db.replaced")
+    for suffix in ("", "-wal", "-shm"):
+        harness.places.db.with_name(f"fts.db{suffix}").rename(f"{aside}{suffix}")
+    assert worker.wait() == 1
+    said = worker.talk().splitlines()[-1]
+    assert f"recorded is in {aside}: `fts restore {aside}` puts it back" in said, said
+    restore(aside, harness.places.db)
+    harness.finish()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells where an open file is")
 def test_a_worker_whose_study_is_moved_away_says_where_and_leaves_nothing_at_the_old_place(
     make_harness: Callable[..., Harness],
 ) -> None:

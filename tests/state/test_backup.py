@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import shutil
 import sqlite3
 import stat
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fts.state import checks, queries, transitions
+from fts.state import restore as restoring
 from fts.state.backup import backup, check_file
 from fts.state.damage import copies, newest_backup
 from fts.state.db import Database, open_database
@@ -34,6 +40,14 @@ def test_a_backup_is_whole_and_private(db: Database) -> None:
     assert copy_is_whole(copy) == 3
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert newest_backup(db.path) == copy
+
+
+def test_an_old_backup_that_cannot_be_removed_keeps_no_new_one_away(db: Database) -> None:
+    folder = db.path.parent / "backups"
+    (folder / "fts-20240101-000000.db").mkdir(parents=True)
+    (folder / "fts-20240102-000000.db").touch()
+    made = backup(db, keep=1)
+    assert copies(folder) == [folder / "fts-20240101-000000.db", made]
 
 
 def test_a_backup_without_room_names_the_copy_not_its_draft_and_leaves_nothing(db: Database) -> None:
@@ -127,6 +141,78 @@ def test_two_restores_within_a_second_keep_what_each_of_them_replaced(db: Databa
         asides.append(restore(copy, db.path))
     assert [copy_is_whole(aside) for aside in asides if aside] == [1, 2]
     assert copy_is_whole(db.path) == 0
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_restore_that_is_killed_keeps_the_former_database_with_its_log(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enqueued(db, 1)
+    copy, place = backup(db), tmp_path / "study" / "fts.db"
+    enqueued(db, 2)  # in its log alone, because the database stays open
+
+    def killed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            calls.append(call)
+            if len(calls) > moment and ".restoring" not in str(args[0]):
+                raise Killed
+            return call(*args, **kwargs)
+
+        return counted
+
+    for moment in range(30):
+        calls: list[Any] = []
+        shutil.rmtree(place.parent, ignore_errors=True)
+        place.parent.mkdir()
+        shutil.copy(db.path, place)
+        shutil.copy(f"{db.path}-wal", f"{place}-wal")
+        place.with_name("fts.db.0.restoring").touch()  # of an earlier one
+        with monkeypatch.context() as patched, suppress(Killed):
+            for owner, name in ((Path, "rename"), (Path, "unlink"), (os, "link")):
+                patched.setattr(owner, name, killed(getattr(owner, name)))
+            restore(copy, place)
+        former = [one for one in (place, *place.parent.glob("*.replaced-*")) if one.suffix[-4:] not in ("-wal", "-shm")]
+        assert 2 in [copy_is_whole(one) for one in former if one.exists()], (moment, former)
+        if len(calls) <= moment:
+            break
+    assert (copy_is_whole(place), len(calls) > 5) == (1, True), "the last one came to its end"
+    assert not list(place.parent.glob("*.restoring*"))
+
+
+def test_restore_moves_whatever_lies_at_the_names_of_the_database_aside(db: Database, tmp_path: Path) -> None:
+    copy, place = backup(db), tmp_path / "study" / "fts.db"
+    place.parent.mkdir()
+    place.with_name("fts.db-journal").write_text("a log that SQLite would undo in the restored file")
+    place.with_name("fts.db-wal").symlink_to("nothing")
+    place.with_name("fts.db-shm").mkdir()
+    place.symlink_to("nothing")
+    aside = restore(copy, place)
+    assert aside is not None and aside.is_symlink()
+    assert {one.name.removeprefix(aside.name) for one in place.parent.iterdir()} - {"fts.db"} == {
+        "", "-journal", "-wal", "-shm"
+    }  # fmt: skip
+    assert copy_is_whole(place) == 0
+
+
+def test_restores_exclude_each_other_and_a_worker_that_starts_meanwhile(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = backup(db)
+
+    def meanwhile(*given: Any) -> None:
+        with pytest.raises(WrongStatus, match="another restore"):
+            restore(copy, db.path)
+        worker(db)
+        copy_file(*given)
+
+    copy_file = restoring._copy_file
+    monkeypatch.setattr(restoring, "_copy_file", meanwhile)
+    with pytest.raises(WrongStatus, match="is running: stop it first"):
+        restore(copy, db.path)
+    assert [one.name for one in db.path.parent.iterdir() if ".re" in one.name] == []
 
 
 def test_restore_mends_a_damaged_database(db: Database) -> None:

@@ -28,6 +28,7 @@ OPENS = {
 }  # fmt: skip
 NAMES = ("db", "database", "db_path", "fts.db", "-wal", "-shm", "wal", "shm")
 OTHER_FILES = {  # in `state`, where a path is nearly always the database's
+    "_alone",  # the folder of a database, as a lock
     "_flush_folder",  # a folder
     "_is_held_by",  # the lock file of a slot
     "_is_there",  # /proc/PID/stat

@@ -111,6 +111,7 @@ def test_what_enqueue_accepts_a_trial_can_call_and_what_the_function_does_not_ge
         ("*, n=3, size, seed", size, nothing, nothing),
         ("n: int, size", size, "needs n, which nothing gives", nothing),
         ("n=None, size=1", size, "would get a trial as its first argument n", nothing),
+        ("n: 'Trial | None' = None, size=1", size, nothing, nothing),
         ("sizes=3", size, "takes no size; did you mean sizes?", nothing),
         ("*args", {}, nothing, nothing),
         ("lr, layers", size | lr, "takes no size; it takes lr, layers", nothing),
@@ -137,6 +138,9 @@ def test_arguments_and_values_that_mean_something_else_in_the_code_are_told(tmp_
         ("return n['lr']", "needs n, which nothing gives"),
         ("return n.suggest_int('k', 1, 2)", ""),
         ("return other(n) * 2", ""),
+        ("return exp(n)", ""),  # a function of theirs
+        ("return self.sum(n)", ""),
+        ("return math.exp(n)", "needs n, which nothing gives"),
         ("n = n.number\n    return n * 2", ""),
     ):
         (tmp_path / "train.py").write_text(f"def objective(n, lr=1):\n    {body}\n")
@@ -155,6 +159,37 @@ def test_arguments_and_values_that_mean_something_else_in_the_code_are_told(tmp_
         "the axis \u03bc has the text True",
         "the axis \u03bc has the text None",
     ]
+
+
+WRAPS = "import functools\ndef gives(f):\n    @functools.wraps(f)\n    def g({}): return f({})\n    return g\n@gives\n"
+NAMES = HIDES.replace("**kwargs", "") + "@hides\n"
+
+
+def test_a_decorated_function_gets_what_its_decorator_takes(tmp_path: Path) -> None:
+    """What a decorator gives is not refused before a trial runs; values never go to another argument."""
+    draws, lr = "t.suggest_int('k', 4, 4)", {"lr": [4]}
+    for body, axes, said, value in (
+        ("def gives(f): return lambda t: f({'k': 3})\n@gives\ndef objective(c): return c['k']", {}, "", 3),
+        (WRAPS.format("t", draws) + "def objective(lr): return lr * 2", {}, "", 8),
+        (WRAPS.format("t", "t, 3") + f"def objective(t, data): return data * {draws}", {}, "needs data", 12),
+        (WRAPS.format("*a, **b", "*a, data=3, **b") + f"def objective(t, data): return data + {draws}", {}, "data", 7),
+        (WRAPS.format("*a", "a[0].number + 5") + "def objective(t): return t", {}, "", 5),  # by place
+        ("import functools\n@functools.singledispatch\ndef objective(t): return t.number", {}, "", 0),
+        ("import functools\n@functools.lru_cache\ndef objective(lr): return lr", lr, "", 4),
+        (NAMES + "def objective(lr=1, n=3): return lr * n", lr, "", 12),
+        (NAMES + "def objective(n=3, lr=1): return lr * n", lr, "", "objective gets its values by position"),
+        ("def f(t, seed, n): return n\nfrom functools import partial\nobjective = partial(f, seed=7, n=3)", {},
+         "objective is a partial that gives seed, but each trial gets its own seed", 3),
+    ):  # fmt: skip
+        (tmp_path / "train.py").write_text(body)
+        (cell,) = functions.cells("train.py:objective", tmp_path, 1, axes=axes)
+        warnings = unread([cell])
+        assert len(warnings) == bool(said) and all(said in one for one in warnings), (body, warnings)
+        end = run_one(cell).end
+        assert end.get("value") == value or str(value) in end.get("message", ""), (body, end)
+    (tmp_path / "train.py").write_text(NAMES + "def objective(lr): return lr")
+    (cell,) = functions.cells("train.py:objective", tmp_path, 1, axes=lr)
+    assert "takes no size" in run_one(replace(cell, axes=cell.axes | {"size": 3})).end["message"]
 
 
 def test_axes_of_a_script_are_checked_as_those_of_a_command(tmp_path: Path) -> None:

@@ -282,6 +282,27 @@ def test_a_package_that_is_installed_while_a_worker_runs_is_found_by_the_next_tr
 
 
 @forks
+def test_a_folder_of_packages_that_is_made_while_a_worker_runs_is_found_by_the_next_trial(tmp_path: Path) -> None:
+    """Python remembers that it was missing, and a fork remembers what its template knew."""
+    body = "def objective(trial):\n    import wanted\n    return wanted.V"
+    cell = cell_of(tmp_path, body, env={"PYTHONPATH": f"{tmp_path / 'later'}{os.pathsep}{ROOT}"})
+    starter = Starter(tmp_path / "outputs" / "logs" / "trial_process.log")
+    try:
+        ends, templates = [], []
+        for number in range(2):
+            record = Record(number)
+            attempt(spec_of(cell, record, ()), record, forked=starter)
+            ends.append((record.end["fact"], record.end.get("value")))
+            templates.append(starter._template)
+            (tmp_path / "later").mkdir(exist_ok=True)
+            (tmp_path / "later" / "wanted.py").write_text("V = 3.0")
+        assert ends == [("failed", None), ("result", 3.0)]
+        assert templates[0] is templates[1] is not None
+    finally:
+        starter.close()
+
+
+@forks
 def test_a_reused_process_ends_when_a_package_changes(tmp_path: Path) -> None:
     study = Study(tmp_path, starts=True, PYTHONPATH=f"{tmp_path / 'site-packages'}{os.pathsep}{ROOT}")
     (tmp_path / "site-packages").mkdir()
@@ -297,6 +318,25 @@ def test_a_reused_process_ends_when_a_package_changes(tmp_path: Path) -> None:
 
 
 # -- a process that serves several trials
+
+
+def test_a_reused_process_that_has_run_other_code_runs_no_more_trials(tmp_path: Path) -> None:
+    """Else a trial recorded as one of the changed code would run the modules that its process had imported before."""
+    study = Study(tmp_path)
+    (tmp_path / "helper.py").write_text("V = 1")
+    (tmp_path / "train.py").write_text(
+        "import helper\ndef objective(trial):\n    trial.set_user_attr('seen', helper.V)\n"
+        "    if trial.number == 1:\n        open('helper.py', 'w').write('V = 22')\n    return 1"
+    )
+    (tmp_path / "study.toml").write_text(
+        '[study]\nobjective = "train.py:objective"\n[budget]\ntrials = 4\n[resources]\nprocess = "reused"\n'
+    )
+    study.ok("enqueue", "study.toml")
+    study.ok("worker", "--until-empty", "--slots", "1")
+    assert seen(study) == [1, 1, 22, 22]
+    rows = study.query("SELECT number FROM attempt JOIN trial ON trial.id = trial_id WHERE how = 'again'")
+    assert [row["number"] for row in rows] == [2]
+
 
 COUNTS = """
 import io, os, sys, threading
