@@ -214,9 +214,10 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
     say(f"{job.experiment} t{trial.number}, {what}, {trial.status}" + (f", {where}" if where else ""))
     if plot:
         told = {epoch.epoch: epoch.value for epoch in epochs if epoch.value is not None}
-        return emit(
-            plot_curve(epochs, trial.prior_loss) if own else plot_metric(told, job.metric, job.direction, study.step)
-        )
+        if own:
+            return emit(plot_curve(epochs, trial.prior_loss))
+        name = job.deciding_metric
+        return emit(plot_metric(told, name, job.goals.get(name, job.direction), study.step))
     shown = columns.of_steps(job, epochs, study)
     head = (study.step, *(column.label for column in shown))
     rows = [

@@ -329,13 +329,13 @@ def test_a_line_ends_where_a_metric_was_due_and_not_told():
         ]
 
     every = {n: n / 10 for n in range(1, 11)}
-    assert broken(epochs(every), "x") == points_of(epochs(every), "x")
-    gap = broken(epochs({n: value for n, value in every.items() if n not in (4, 5)}), "x")
+    assert broken(epochs(every), "x", "x") == points_of(epochs(every), "x", "x")
+    gap = broken(epochs({n: value for n, value in every.items() if n not in (4, 5)}), "x", "x")
     assert [x for x, y in gap if y != y] == [4.0], "a break between 3 and 6"
-    seldom = broken(epochs({n: every[n] for n in (2, 4, 6, 8, 10)}), "x")
+    seldom = broken(epochs({n: every[n] for n in (2, 4, 6, 8, 10)}), "x", "x")
     assert all(y == y for _, y in seldom), "told every second step: nothing is missing"
-    assert [x for x, y in broken(epochs({n: every[n] for n in (2, 4, 8, 10)}), "x") if y != y] == [5.0]
-    assert broken([], "x") == ()
+    assert [x for x, y in broken(epochs({n: every[n] for n in (2, 4, 8, 10)}), "x", "x") if y != y] == [5.0]
+    assert broken([], "x", "x") == ()
 
 
 @pytest.mark.parametrize("overlay", [True, False])

@@ -123,7 +123,7 @@ def _points(view: View, job: Job) -> tuple[tuple[float, float], ...]:
     trial = _best(view, job)
     curve = view.details.best_curves.get(job.id, ())
     chosen = view.metric if any(epoch.number(view.metric) is not None for epoch in curve[-1:]) else ""
-    return broken(curve, chosen or (trial.metric if trial else job.metric))
+    return broken(curve, chosen or (trial.metric if trial else job.metric), job.deciding_metric)
 
 
 def _range(view: View, jobs: list[Job]) -> tuple[float, float]:
