@@ -132,7 +132,10 @@ FEW = ("open", "pause", "drain", "undo")
 ELEVEN = (
     "open", "enqueue", "retry", "move_up", "pause", "cancel", "drain", "undo", "next", "search", "palette",
 )  # fmt: skip
-ON_ROWS = ("open", "sort", "search", "mark", "next_cell", "copy", "zoom_in", "earlier", "log_y", "overlay", "follow")
+ON_ROWS = (
+    "open", "sort", "search", "next_match", "mark", "next_cell", "copy", "zoom_in", "earlier", "day_back", "log_y",
+    "overlay", "follow",
+)  # fmt: skip
 BARS: dict[int, tuple[tuple[str, str, str], ...]] = {
     QUEUE: BAR_QUEUE,
     TRIALS: (
