@@ -136,6 +136,7 @@ ON_ROWS = (
     "open", "sort", "search", "next_match", "mark", "next_cell", "copy", "zoom_in", "earlier", "day_back", "log_y",
     "overlay", "follow",
 )  # fmt: skip
+ON_CURVES = ("zoom_in", "earlier", "overlay", "metric", "next_cell")  # of no use for a chart of one value per trial
 BARS: dict[int, tuple[tuple[str, str, str], ...]] = {
     QUEUE: BAR_QUEUE,
     TRIALS: (
@@ -175,12 +176,16 @@ def hints(
     ascii_only: bool = False,
     missing: bool = False,
     keymap: Keymap | None = None,
+    stepless: bool = False,
 ) -> tuple[Hint, ...]:
     """Returns the hints of the key bar for a screen and width, the most useful first; only keys that apply now.
 
-    `missing`: there is no database, so only keys that create one or need none apply.
+    `missing`: there is no database, so only keys that create one or need none apply. `stepless`: the trials of the
+    selected cell have no curves.
     """
     bar = tuple(hint for hint in BARS[screen] if not missing or hint[0] in WITHOUT_DATABASE)
+    if screen == CURVES and stepless:
+        bar = tuple(hint for hint in bar if hint[0] not in ON_CURVES)
     if screen == QUEUE:
         first = FEW if width < 70 else ELEVEN
         bar = tuple(sorted(bar, key=lambda hint: first.index(hint[0]) if hint[0] in first else len(first)))

@@ -391,3 +391,16 @@ def test_a_number_without_a_name_is_the_deciding_metric_whatever_its_name(tmp_pa
         if cell.study == "bare":
             assert learning_curve.metrics_of(view, trial) == ["latency"], "no step has a loss"
     db.close()
+
+
+async def test_a_chart_of_one_value_per_trial_offers_no_keys_of_curves(path):
+    peak = next(job.id for job in queries.jobs(open_database(path, readonly=True)) if job.study == "peak")
+    async with monitor(path, (120, 40), user=any_study.USER) as (app, pilot):
+        app.navigation.choose(peak)
+        await press(pilot, "3")
+        await until(lambda: "by trial" in shown(app), pilot)
+        words = " ".join(f"{hint.key} {hint.label}" for hint in app.view().hints)
+        assert words == "y log y w write : command" and "+/-" not in shown(app).split("\n")[5]
+        for key in ("+", "-", "h", "l", "s"):
+            await press(pilot, "escape", key)
+            assert "there is no curve to zoom" in app.view().toast, key
