@@ -47,7 +47,7 @@ KEYS: tuple[Key, ...] = (
     Key("screen", tuple("1234567"), "1-7", "screens", "Queue, Trials, Curves, Hardware, Logs, Results, Events."),
     Key("previous_cell", ("[",), "[", "previous cell", "The previous cell; on Curves and Logs: the previous trial."),
     Key("next_cell", ("]",), "]", "next cell", "The next cell; on Curves and Logs: the next trial."),
-    Key("search", ("/",), "/", "filter", "Filter a table (`!x` excludes, `state:failed`); in logs: search."),
+    Key("search", ("/",), "/", "filter", "Filter a table (`!x` excludes, `state:failed`, `size:L`); in logs: search."),
     Key("next_match", ("n",), "n", "next match", "Next match of the search."),
     Key("previous_match", ("N",), "N", "previous match", "Previous match of the search."),
     Key("palette", (":", "ctrl+p"), ":", "command", "Every action, with its key and its `fts` command."),

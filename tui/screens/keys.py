@@ -137,7 +137,7 @@ class KeyActions(MendedScreen[None]):
         if self.navigation.screen not in TABLES:
             self.say("there is nothing to filter here")
             return
-        hint = "Words, all must match; !word excludes; state:failed."
+        hint = "Words, all must match; !word excludes; state:failed; size:L or lr:0.1: an axis or a parameter."
         self.ask("filter", hint, self.navigation.filters.get(self.navigation.screen, ""), self._filtered)
 
     def ask(self, title: str, hint: str, value: str, then: Callable[[str], None]) -> None:
