@@ -16,7 +16,7 @@ from fts.tui import clipboard, pictures
 from fts.tui.data import gaps
 from fts.tui.data.curve_comparison import broken
 from fts.tui.data.curve_comparison import points as points_of
-from fts.tui.data.view import EVENTS, HARDWARE, QUEUE, RESULTS, TRIALS, Details, View
+from fts.tui.data.view import EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details, View
 from fts.tui.render import chart
 from fts.tui.render.text import as_text
 from fts.tui.screens import hardware, queue, trials
@@ -104,6 +104,7 @@ def test_the_key_bar_offers_only_what_can_be_done(width):
     assert "open" in offered
     assert not offered & {"cancel", "pause", "resume", "reorder", "retry", "run next", "drain", "stay"}
     nothing = {hint.label for hint in bindings.hints(QUEUE, width, make_snapshot(), [], readonly=False)}
+    assert [hint.label for hint in bindings.hints(LOGS, width, make_snapshot(), [], readonly=False)] == ["command"]
     assert "enqueue" in nothing
     assert not nothing & {"open", "copy", "filter", "cancel"}
     failed = make_job(1, status="failed", ended_at=NOW - 60)
