@@ -142,7 +142,7 @@ def checked_name(name: str) -> str:
     """Returns the name. Raises BadSpec if it is not allowed for a study of functions or commands."""
     if not NAME.fullmatch(name):
         raise BadSpec(
-            f"the study's name is {name!r}, expected letters, digits and _.- (at most 80); give one with --name"
+            f"the study's name is {name!r}, expected a-z, A-Z, 0-9 and _.- (at most 80); give one with --name"
         )
     if name in installed():
         raise BadSpec(f"{name!r} is the name of an installed study; give this one another with --name")

@@ -40,6 +40,8 @@ def in_the_way(path: Path) -> str | None:
             return f"{other} is a folder or a device, and SQLite keeps a file of its own there: move it away"
         if other.is_file() and os.access(path, os.W_OK) and not os.access(other, os.R_OK | os.W_OK):
             return f"{other} may not be read and written by this user; {cure_of_access(other)}"
+        if other.is_file() and os.access(path, os.R_OK) and not os.access(other, os.R_OK):
+            return f"{other}, a part of the database, may not be read by this user; {cure_of_access(other)}"
         if name == "-journal" and other.is_file() and other.stat().st_size:
             cure = "a command that writes does, such as `fts ack`"
             return f"{other} was left by a program that was interrupted, and a reader cannot take it back: {cure}"

@@ -47,7 +47,7 @@ KEYS: tuple[Key, ...] = (
     Key("screen", tuple("1234567"), "1-7", "screens", "Queue, Trials, Curves, Hardware, Logs, Results, Events."),
     Key("previous_cell", ("[",), "[", "previous cell", "The previous cell; on Curves and Logs: the previous trial."),
     Key("next_cell", ("]",), "]", "next cell", "The next cell; on Curves and Logs: the next trial."),
-    Key("search", ("/",), "/", "filter", "Filter a table (`!x` excludes, `state:failed`); in logs: search."),
+    Key("search", ("/",), "/", "filter", "Filter a table (`!x` excludes, `state:failed`, `size:L`); in logs: search."),
     Key("next_match", ("n",), "n", "next match", "Next match of the search."),
     Key("previous_match", ("N",), "N", "previous match", "Previous match of the search."),
     Key("palette", (":", "ctrl+p"), ":", "command", "Every action, with its key and its `fts` command."),
@@ -132,7 +132,11 @@ FEW = ("open", "pause", "drain", "undo")
 ELEVEN = (
     "open", "enqueue", "retry", "move_up", "pause", "cancel", "drain", "undo", "next", "search", "palette",
 )  # fmt: skip
-ON_ROWS = ("open", "sort", "search", "mark", "next_cell", "copy", "zoom_in", "earlier", "log_y", "overlay", "follow")
+ON_ROWS = (
+    "open", "sort", "search", "next_match", "mark", "next_cell", "copy", "zoom_in", "earlier", "day_back", "log_y",
+    "overlay", "follow",
+)  # fmt: skip
+ON_CURVES = ("zoom_in", "earlier", "overlay", "metric", "next_cell")  # of no use for a chart of one value per trial
 BARS: dict[int, tuple[tuple[str, str, str], ...]] = {
     QUEUE: BAR_QUEUE,
     TRIALS: (
@@ -172,12 +176,16 @@ def hints(
     ascii_only: bool = False,
     missing: bool = False,
     keymap: Keymap | None = None,
+    stepless: bool = False,
 ) -> tuple[Hint, ...]:
     """Returns the hints of the key bar for a screen and width, the most useful first; only keys that apply now.
 
-    `missing`: there is no database, so only keys that create one or need none apply.
+    `missing`: there is no database, so only keys that create one or need none apply. `stepless`: the trials of the
+    selected cell have no curves.
     """
     bar = tuple(hint for hint in BARS[screen] if not missing or hint[0] in WITHOUT_DATABASE)
+    if screen == CURVES and stepless:
+        bar = tuple(hint for hint in bar if hint[0] not in ON_CURVES)
     if screen == QUEUE:
         first = FEW if width < 70 else ELEVEN
         bar = tuple(sorted(bar, key=lambda hint: first.index(hint[0]) if hint[0] in first else len(first)))

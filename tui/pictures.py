@@ -33,6 +33,7 @@ from fts.tui.render import export, theme
 from fts.tui.render.text import as_text
 from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.base import MonitorScreen
+from fts.tui.widgets import learning_curve
 from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
@@ -148,7 +149,10 @@ def read_twice(db_path: Path, navigation: Navigation, user: str, screen: int, no
 
 def _hints(view: View, size: tuple[int, int], ascii_only: bool) -> tuple[Hint, ...]:
     jobs = [view.job] if view.job else []
-    return bindings.hints(view.screen, size[0], view.snapshot, jobs, readonly=False, ascii_only=ascii_only)
+    stepless = view.screen == CURVES and learning_curve.without_steps(view)
+    return bindings.hints(
+        view.screen, size[0], view.snapshot, jobs, readonly=False, ascii_only=ascii_only, stepless=stepless
+    )
 
 
 # ---------------------------------------------------------------- drawing

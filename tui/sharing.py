@@ -33,7 +33,11 @@ class Sharing:
             self._clip(text)
             return
         chosen = export.row_of(self.view())
-        self._clip("\t".join("" if value is None else str(value) for value in chosen.values()) if chosen else "")
+        self._clip(
+            "\t".join("" if value is None else str(export.cell_of(value)) for value in chosen.values())
+            if chosen
+            else ""
+        )
 
     def copy_menu(self) -> None:
         from fts.tui.screens.chooser import Choice, Chooser  # here and below, not above: not needed to start

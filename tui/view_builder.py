@@ -16,6 +16,7 @@ from fts.tui.data.reader import ReadRequest
 from fts.tui.data.readings import NEVER_S
 from fts.tui.data.result_grid import jobs_in_sight
 from fts.tui.data.view import CURVES, LOGS, QUEUE, TRIALS, Details, View, jobs_by_id
+from fts.tui.widgets import learning_curve
 
 if TYPE_CHECKING:
     from fts.jobs.status.forecast import Forecast
@@ -141,8 +142,9 @@ class ViewBuilder:
             pending=app.pending,
         )
         jobs, missing = self.chosen(view), bool(view.missing)
+        stepless = view.screen == CURVES and learning_curve.without_steps(view)
         hints = bindings.hints(
-            view.screen, app.size.width, app.present(), jobs, readonly, app.ascii_only, missing, app.keymap
+            view.screen, app.size.width, app.present(), jobs, readonly, app.ascii_only, missing, app.keymap, stepless
         )
         return replace(view, hints=hints, help_key=app.keymap.hint("help", "?"))
 

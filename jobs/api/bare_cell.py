@@ -171,7 +171,7 @@ class BareCell:
         cell = cls(**checked)
         for name in ("study", "experiment", "metric"):
             if not NAME.fullmatch(getattr(cell, name)):
-                raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected letters, digits and _.- (at most 80)")
+                raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected a-z, A-Z, 0-9 and _.- (at most 80)")
         cell.check_memory()
         if cell.stall == LEARN and cell.stall_s is not None:
             raise BadSpec(f"stall is {LEARN}, and stall_s says {cell.stall_s:g} s; give one of them")

@@ -101,7 +101,7 @@ def check_words(cell: CommandCell) -> None:
     for name in declared:
         if not is_name(name) or not name.isascii() or name in TAKEN:
             taken = ", ".join(TAKEN)
-            raise BadSpec(f"{name!r} cannot name a parameter or an axis: expected a name, none of {taken}")
+            raise BadSpec(f"{name!r} cannot name a parameter or an axis: expected a-z, A-Z, 0-9 and _, none of {taken}")
     if two := alike(declared):
         one = f"FTS_PARAM_{variable(two[0])}"
         raise BadSpec(f"{' and '.join(two)} would both be the environment variable {one}; rename one of them")

@@ -22,6 +22,7 @@ from fts.jobs.cli.selection import one_cell, only_cell
 from fts.jobs.cli.show import reading
 from fts.jobs.records.trial_roles import search_of
 from fts.jobs.status import formatting, naming, trial_facts
+from fts.jobs.status.sanitize import clean
 from fts.raising import quoted
 from fts.state import queries
 from fts.state.pareto_front import first_of, front
@@ -84,7 +85,10 @@ def best(cell: str | None, form: str | None, by: str | None) -> None:
         return emit_json("best", fields)
     if not found.params:
         say("it has no parameters: its function draws none")
-    emit(as_python(found.params) if form == "python" else line or as_words(found.params))
+    shown = as_python(found.params) if form == "python" else line or as_words(found.params)
+    emit(shown)
+    if any(clean(part) != part for part in shown.split("\n")):
+        say("a value has characters that are not shown as they are: --json has them")
     if cell_of_command is not None and form != "python" and Path(cell_of_command.folder) != Path.cwd():
         say(f"it runs in {cell_of_command.folder}")
     if len(job.goals) == 1:

@@ -14,7 +14,7 @@ import click
 
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
-from fts.jobs.cli.output import emit, emit_json, emit_table, say
+from fts.jobs.cli.output import emit, emit_csv, emit_json, emit_table, say
 from fts.jobs.cli.paths import PathType
 from fts.jobs.cli.work import MEMORY_LIMIT, executor_options, where_of
 from fts.jobs.settings import BadSetting, Where, worker_settings
@@ -24,7 +24,7 @@ from fts.state.cursors import Connection
 from fts.state.db import is_small, open_database, open_for_reading
 from fts.state.disk import reading_uri
 from fts.state.errors import DatabaseCorrupt, StateError, WrongStatus
-from fts.state.files import csv_cell, is_file, listed
+from fts.state.files import csv_text, is_file, listed
 from fts.state.location import require_study
 from fts.state.translation import translate
 
@@ -82,11 +82,7 @@ def _print(columns: list[str], rows: list[tuple[Any, ...]], as_csv: bool, as_jso
     if as_json:
         return emit_json("rows", [dict(zip(columns, row, strict=True)) for row in rows])
     if as_csv:
-        from fts.jobs.cli.show import emit_csv
-
-        if not rows:
-            return emit(",".join(map(csv_cell, columns)))
-        return emit_csv([dict(zip(columns, row, strict=True)) for row in rows])
+        return emit_csv(csv_text(columns, rows).rstrip("\n"))
     if not columns:
         return say("the statement returned nothing")
     numbers = [name for n, name in enumerate(columns) if rows and all(isinstance(row[n], int | float) for row in rows)]

@@ -15,7 +15,7 @@ import click
 
 from fts.jobs.records.text_table import layout
 from fts.jobs.status import formatting
-from fts.jobs.status.sanitize import clean, clean_value
+from fts.jobs.status.sanitize import clean
 from fts.state.migrations import SCHEMA
 from fts.state.values import Job
 
@@ -88,10 +88,20 @@ def speaks_unicode() -> bool:
     return formatting.speaks_utf8() and os.environ.get("TERM") != "dumb"
 
 
+def emit_csv(text: str) -> None:
+    """Prints CSV with every value as it is; only on a terminal are lines cleaned."""
+    if sys.stdout.isatty():
+        emit(text)
+        return
+    has_bytes = hasattr(sys.stdout, "buffer")  # else a text in memory
+    click.echo(text.encode(errors="backslashreplace") if has_bytes else text)  # UTF-8 in every locale, as our files
+
+
 def emit_json(kind: str, content: Any, taken_at: float | None = None, **more: Any) -> None:
     """Prints one JSON object: schema, taken_at and the content under the key `kind`. NaN becomes null.
 
-    Items of `more` that are not None become further keys.
+    Text stays as it is: JSON in ASCII has no control characters, but escapes. Items of `more` that are not None become
+    further keys.
     """
     record = {"schema": SCHEMA, "taken_at": time.time() if taken_at is None else taken_at, kind: plain(content)}
     record |= {name: plain(value) for name, value in more.items() if value is not None}
@@ -105,20 +115,20 @@ def emit_line(content: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Converts dataclasses, enums and tuples to JSON types, and cleans every string."""
+    """Converts dataclasses, enums and tuples to JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         # a job's labels are also top-level keys, as budget and horizon always were
         return {**found["labels"], **found} if isinstance(value, Job) else found
     if isinstance(value, dict):
-        return {clean(str(key)): plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if isinstance(value, str):
-        return clean(str(value))
+        return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if value is None or isinstance(value, bool | int | float) else clean_value(str(value))
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
 def emit_table(

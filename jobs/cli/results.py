@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fts.jobs.cli.output import emit, emit_json, emit_table, say, warn_unreadable
+from fts.jobs.cli.output import emit, emit_csv, emit_json, emit_table, say, warn_unreadable
 from fts.jobs.cli.selection import choose
 from fts.jobs.cli.show import reading, warn_lost
 from fts.state import queries
@@ -42,7 +42,7 @@ def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
         return emit_json("results", [row for _, table in found for row in table.records])
     several = len(found) > 1
     if form == "csv" and found:
-        return emit("\n\n".join(table.csv.rstrip("\n") for _, table in found))
+        return emit_csv("\n\n".join(table.csv.rstrip("\n") for _, table in found))
     if not found:
         return say(_nothing(chosen) if chosen else "there is no cell yet: `fts enqueue` adds one")
     for n, (name, table) in enumerate(found):

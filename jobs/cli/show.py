@@ -13,7 +13,7 @@ from fts.jobs.api.amounts import read_time
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.log_excerpt import last_lines_of, last_words
-from fts.jobs.cli.output import emit, emit_json, emit_table, plain, say, warn_unreadable
+from fts.jobs.cli.output import emit, emit_csv, emit_json, emit_table, plain, say, warn_unreadable
 from fts.jobs.cli.selection import axes_of, choose, one_job, split_trial
 from fts.jobs.records import columns
 from fts.jobs.records.results import spent_until_now
@@ -158,10 +158,10 @@ def trials(cell: str, top: int | None, as_csv: bool, as_json: bool) -> None:
         return say(f"job {job.id} ({naming.cell_name(job)}): {formatting.without_best(job)}")
     if as_csv:
         if columns.has_own(job):
-            return emit_csv([flat(trial) | columns.declared_facts(trial, study) for trial in found])
+            return emit_csv(csv_of([flat(trial) | columns.declared_facts(trial, study) for trial in found]))
         rows = [columns.record(job, trial, study, seconds.get(trial.id), columns.CSV) for trial in found]
         head, lines = columns.aligned(rows)
-        return emit(csv_text(head, lines).rstrip("\n"))
+        return emit_csv(csv_text(head, lines).rstrip("\n"))
     shown = columns.of_trials(job, found, study)
     took = () if columns.has_own(job) else ("took",)
     notes = [", ".join([*trial.badges, *([trial.message] if trial.message else [])]) for trial in found]
@@ -214,9 +214,10 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
     say(f"{job.experiment} t{trial.number}, {what}, {trial.status}" + (f", {where}" if where else ""))
     if plot:
         told = {epoch.epoch: epoch.value for epoch in epochs if epoch.value is not None}
-        return emit(
-            plot_curve(epochs, trial.prior_loss) if own else plot_metric(told, job.metric, job.direction, study.step)
-        )
+        if own:
+            return emit(plot_curve(epochs, trial.prior_loss))
+        name = job.deciding_metric
+        return emit(plot_metric(told, name, job.goals.get(name, job.direction), study.step))
     shown = columns.of_steps(job, epochs, study)
     head = (study.step, *(column.label for column in shown))
     rows = [
@@ -317,5 +318,5 @@ def flat(trial: Trial) -> dict[str, Any]:
     }
 
 
-def emit_csv(rows: list[dict[str, Any]]) -> None:
-    emit(csv_text(rows[0], [list(row.values()) for row in rows]).rstrip("\n"))
+def csv_of(rows: list[dict[str, Any]]) -> str:
+    return csv_text(rows[0], [list(row.values()) for row in rows]).rstrip("\n")

@@ -22,7 +22,7 @@ from fts.jobs.cli.output import plain
 from fts.jobs.form import fields, studies
 from fts.jobs.form.offers import Offer, OfWords, SeenCells
 from fts.jobs.settings import Places, places
-from fts.jobs.status.sanitize import clean
+from fts.jobs.status.sanitize import clean, clean_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +87,7 @@ def serve(questions: TextIO, answers: TextIO, session: Session) -> None:
         except ValueError:
             continue
         answer = {"id": question.get("id"), **session.answer(question)}
-        answers.write(json.dumps(plain(answer), allow_nan=False) + "\n")
+        answers.write(json.dumps(clean_value(plain(answer)), allow_nan=False) + "\n")
         answers.flush()
 
 

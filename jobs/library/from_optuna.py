@@ -199,7 +199,7 @@ def prepare(found: Recorded, name: str | None, objective: str | None, folder: Pa
     """
     name = name or functions.clean(found.name)
     if not NAME.fullmatch(name) or name in installed():
-        raise BadSpec(f"the study's name would be {name!r}; give one of letters, digits and _.- with --name")
+        raise BadSpec(f"the study's name would be {name!r}; give one of a-z, A-Z, 0-9 and _.- with --name")
     functions.refuse_name_of_jobs(name)
     if not found.trials:
         raise BadSpec(f"the study {found.name!r} of {found.source} has no trial that has ended")

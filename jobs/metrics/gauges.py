@@ -108,7 +108,7 @@ def _trials(glance: Glance) -> list[Family]:
         steps.add(trial.epochs, **labels)
         told = [epoch for epoch in glance.snapshot.epochs if epoch.trial_id == trial.id]
         if told:
-            value.add(told[-1].value, **labels, metric=trial.metric)
+            value.add(told[-1].value, **labels, metric=job.deciding_metric)
             at.add(told[-1].at, **labels)
     return [began, steps, value, at]
 

@@ -51,6 +51,7 @@ class MirroredCell:
     shown: str  # mnist/S
     job: int
     goals: dict[str, str]  # metric -> minimize or maximize, the main one first
+    deciding: str  # the metric of a step's number without a name
     labels: dict[str, Any]
     status: str = field(default="", compare=False)  # current status of the job; its runs do not show it
     best: int | None = field(default=None, compare=False)  # number of the best trial
@@ -121,6 +122,7 @@ def cells(db: Database, jobs: Sequence[Job]) -> dict[int, MirroredCell]:
         name = job.experiment if first == job.id else numbered_name(job)
         found[job.id] = MirroredCell(
             job.study, born[job.study], name, job.cell, job.id, {one: str(goal) for one, goal in job.goals.items()},
+            job.deciding_metric,
             job.labels, str(job.status), job.best_trial, job.best_value, job.started_at or job.created_at, job.ended_at,
         )  # fmt: skip
     return found
@@ -133,7 +135,7 @@ def run_of(
     known = [metric.name for metric in study.metrics if metric.name != "value"]
     params = dict(trial.params)
     params |= {name if name not in params else f"axis.{name}": value for name, value in cell.labels.items()}
-    points = [Point(epoch.epoch, epoch.at, numbers(epoch, trial.metric, known)) for epoch in epochs]
+    points = [Point(epoch.epoch, epoch.at, numbers(epoch, cell.deciding, known)) for epoch in epochs]
     return clean_value(
         Run(
             cell, trial.number, trial.status, trial.started_at, trial.ended_at, params,
@@ -143,7 +145,7 @@ def run_of(
 
 
 def numbers(epoch: Epoch, metric: str, known: Iterable[str]) -> dict[str, float]:
-    """Returns the numbers reported at a step: the study's metric first, then declared metrics, then the others."""
+    """Returns the numbers reported at a step: the deciding metric first, then declared metrics, then the others."""
     found = {metric: epoch.value} | {name: epoch.number(name) for name in known if name != metric}
     found |= {name: value for name, value in epoch.metrics.items() if name != metric or epoch.value is None}
     return _numbers(found)

@@ -53,6 +53,7 @@ HARMLESS = (  # part of a library's error message -> phrase that is passed on
     ("getaddrinfo", "its host name is not known"),
     ("certificate", "its certificate was not accepted"),
     ("unreachable", "its network cannot be reached"),
+    ("redirects", "it redirects without end"),
     *((part, CLOSED) for part in ("aborted", "reset by peer", "unexpectedly closed", "broken pipe", "incompleteread")),
     ("connection", "the connection failed"),
 )

@@ -88,7 +88,8 @@ def tree(job: Job, trial: Trial, study: Declared, seconds: float | None) -> dict
 
 def step_tree(epoch: Epoch, job: Job) -> dict[str, Any]:
     """Returns one step of a trial as an object for JSON."""
-    return {"step": epoch.epoch, "metric": job.metric, "value": epoch.value, "metrics": epoch.metrics, "at": epoch.at}
+    named = {"metric": job.deciding_metric, "value": epoch.value, "metrics": epoch.metrics}
+    return {"step": epoch.epoch, **named, "at": epoch.at}
 
 
 def declared_facts(trial: Trial, study: Declared) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def of_trials(job: Job, trials: Sequence[Trial], study: Declared) -> tuple[Colum
         *(Column(name, f"params.{name}", "drawn") for name in main_parameters(trials)),
         *(
             Column(metric_of(study, name).label or name, f"metrics.{name}", metric_of(study, name).format)
-            for name in other_metrics(job, [(trial.value, metrics_of(trial)) for trial in trials])[:METRICS]
+            for name in other_metrics(job.metric, [(trial.value, metrics_of(trial)) for trial in trials])[:METRICS]
         ),
         *map(_column_of, _facts_in_table(study)),
     ]
@@ -173,10 +174,11 @@ def of_steps(job: Job, epochs: Sequence[Epoch], study: Declared) -> tuple[Column
     of_study = study_of(job).columns.get("steps")
     if of_study is not None:
         return of_study
-    metric = metric_of(study, job.metric)
-    others = other_metrics(job, [(epoch.value, epoch.metrics) for epoch in epochs])
+    name = job.deciding_metric
+    metric = metric_of(study, name)
+    others = other_metrics(name, [(epoch.value, epoch.metrics) for epoch in epochs])
     return (
-        Column(heading(metric.label or job.metric, job), "value", metric.format),
+        Column(heading(metric.label or name, job, name), "value", metric.format),
         *(Column(metric_of(study, one).label or one, f"metrics.{one}", metric_of(study, one).format) for one in others),
     )
 
@@ -190,9 +192,9 @@ def _column_of(fact: Fact) -> Column:
     return Column(label, f"facts.{fact.name}", fact.format or "number")
 
 
-def heading(label: str, job: Job) -> str:
-    """Returns `acc ↑`: the arrow points to better values."""
-    return f"{label} {ARROWS[job.direction]}"
+def heading(label: str, job: Job, metric: str | None = None) -> str:
+    """Returns `acc ↑`: the arrow points to better values of the metric, by default of the job's own."""
+    return f"{label} {ARROWS[job.goals.get(metric or job.metric, job.direction)]}"
 
 
 def main_parameters(trials: Sequence[Trial], most: int = PARAMETERS) -> list[str]:
@@ -212,12 +214,12 @@ def other_parameters(trials: Sequence[Trial]) -> list[str]:
     return every[PARAMETERS:]
 
 
-def other_metrics(job: Job, rows: Sequence[tuple[float | None, Mapping[str, Any]]]) -> list[str]:
-    """Returns the names of all metrics but the optimized one, in the order of their first report.
+def other_metrics(main: str, rows: Sequence[tuple[float | None, Mapping[str, Any]]]) -> list[str]:
+    """Returns the names of all metrics but the main one, in the order of their first report.
 
     `rows`: (value, metrics). Omits a metric that equals the value in every row: it is the same under another name.
     """
-    names = dict.fromkeys(name for _, metrics in rows for name in metrics if name != job.metric)
+    names = dict.fromkeys(name for _, metrics in rows for name in metrics if name != main)
     return [name for name in names if any(metrics.get(name, value) != value for value, metrics in rows)]
 
 

@@ -134,7 +134,7 @@ def curves(cell: CellReport, step: str) -> str | None:
     numbers = list(done)[-MOST_LINES:]
     best = None if cell.best is None else cell.best.number
     every = [value for number in {*numbers, *([best] if best in done else [])} for value in done[number].values()]
-    chart = Chart(cell.name, x_label=step, y_label=cell.metric)
+    chart = Chart(cell.name, x_label=step, y_label=cell.job.deciding_metric)
     chart.x = linear(min(min(p) for p in done.values()), max(max(p) for p in done.values()), whole=True)
     chart.y = scale_of_values(every)
     of = {trial.number: trial for trial in cell.trials}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from fts.state.values import EPOCH_NUMBERS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -32,13 +30,13 @@ def line_ahead(
     from fts.jobs.search.pruner import line_ahead as ahead
 
     rule = job.spec.get("halving")
-    history = [PastTrial(one.number, {}, str(one.status), one.value, values(curves[one.id], trial)) for one in before]
+    history = [PastTrial(one.number, {}, str(one.status), one.value, values(curves[one.id], job)) for one in before]
     last = _last(job, history)
     if last is None:
         return None
     return ahead(
-        str(pruner), history, trial.number, max(values(curves.get(trial.id, ()), trial), default=trial.epochs), last,
-        direction=trial.direction,
+        str(pruner), history, trial.number, max(values(curves.get(trial.id, ()), job), default=trial.epochs), last,
+        direction=job.goals.get(job.deciding_metric, trial.direction),
         rule=Halving.from_json(rule) if rule else BEFORE_FREEZING,
         percentile=float(job.spec.get("percentile", PERCENTILE)),
     )  # fmt: skip
@@ -51,14 +49,15 @@ def _last(job: Job, history: Sequence[PastTrial]) -> int | None:
     return max((step for past in history for step in past.epochs), default=None)
 
 
-def values(curve: Sequence[Epoch], trial: Trial) -> dict[int, float]:
-    """Returns the trial's metric by step, without steps that do not have it."""
-    return {one.epoch: value for one in curve if (value := value_of(one, trial.metric)) is not None}
+def values(curve: Sequence[Epoch], job: Job) -> dict[int, float]:
+    """Returns the metric that the pruner reads by step, without steps that do not have it."""
+    name = job.deciding_metric
+    return {one.epoch: value for one in curve if (value := value_of(one, name, name)) is not None}
 
 
-def value_of(epoch: Epoch, metric: str) -> float | None:
-    """Returns a metric at one step, by name, or the only reported value if it has no name; None: not reported."""
+def value_of(epoch: Epoch, metric: str, deciding: str) -> float | None:
+    """Returns a metric at one step; None: not reported. A number without a name is the `deciding` metric."""
     named = epoch.number(metric)
-    if named is not None or metric in EPOCH_NUMBERS or epoch.metrics or epoch.value is None or math.isnan(epoch.value):
+    if named is not None or metric != deciding or epoch.value is None or math.isnan(epoch.value):
         return named
     return epoch.value

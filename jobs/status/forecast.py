@@ -132,8 +132,12 @@ def placed(free: list[float], parallel: int, seconds: float) -> float:
 
 
 def slots_of(snapshot: Snapshot) -> int:
-    """Returns the number of slots of all running workers; of those that have died if no other runs, else 1."""
+    """Returns the number of slots of all running workers; of those that have died if no other runs.
+
+    If all have stopped, the next one is expected to have the slots of the latest; before the first worker 1.
+    """
     crew = [worker for worker in snapshot.workers if worker.status == "running"]
+    crew = crew or sorted(snapshot.workers, key=lambda worker: worker.started_at)[-1:]
     return max(sum(worker.slots for worker in [w for w in crew if not w.gone] or crew), 1)
 
 

@@ -37,6 +37,7 @@ def ticker_of(job: Job) -> str:
 
 
 _JOBS = re.compile(r"\b[Jj]obs? (\d+(?:, \d+)*)\b(?: \([\w.-]+\))?")
+_IS_JOB = re.compile(r" is job (\d+)\b")  # after an experiment: the change that enqueued it
 _EXPERIMENT = r"(?P<name>\w[\w.-]*)"  # as state.transitions.base.NAME
 _PLACES = re.compile(
     rf"""
@@ -51,8 +52,9 @@ _PLACES = re.compile(
 def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
     """Replaces jobs in a text by cell names: `job 7 (phase6a_200M_h1_...): paused` becomes `200M/h1: paused`.
 
-    Unknown jobs keep their number. If several jobs belong to a named experiment, job `about` is preferred. Replaces an
-    experiment only where our sentences name one: a study called `e` or `trial` leaves all other words as they are.
+    `phase6a_... is job 7` becomes `200M/h1 enqueued`. Unknown jobs keep their number. If several jobs belong to a named
+    experiment, job `about` is preferred. Replaces an experiment only where our sentences name one: a study called `e`
+    or `trial` leaves all other words as they are.
     """
     names = names_of(jobs)
 
@@ -60,7 +62,10 @@ def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
     for found in _PLACES.finditer(text):
         start, end = found.span(found.lastgroup or 0)
         meant = [job.id for job in jobs if job.experiment == text[start:end]]
-        if meant:
+        queued = _IS_JOB.match(text, end)
+        if queued is not None and int(queued[1]) in meant:
+            new.append((start, queued.end(), f"{names[int(queued[1])]} enqueued"))
+        elif meant:
             new.append((start, end, names[about if about in meant else meant[0]]))
     for found in _JOBS.finditer(text):
         ids = [int(number) for number in found[1].split(", ")]

@@ -137,7 +137,7 @@ class Freezing:
         with placed_at(("study", "name")):
             given = self.study.get("name", functions.clean(stem))
             if not NAME.fullmatch(given):
-                raise BadSpec(f"{quoted(given)} is not a name, expected letters, digits and _.- (at most 80)")
+                raise BadSpec(f"{quoted(given)} is not a name, expected a-z, A-Z, 0-9 and _.- (at most 80)")
             try:
                 return functions.checked_name(given)
             except BadSpec:

@@ -109,7 +109,7 @@ def _entries(given: Any, which: str) -> list[Labels]:
 
 def _check_name(at: tuple[str, ...], name: Any) -> None:
     if not is_name(name) or not name.isascii() or len(name) > 80:
-        raise BadStudy(at, "cannot name an axis; expected letters, digits and _, with dots between such names")
+        raise BadStudy(at, "cannot name an axis; expected a-z, A-Z, 0-9 and _ (at most 80), dots between such names")
 
 
 def _checked(at: tuple[str, ...], value: Any) -> Value:

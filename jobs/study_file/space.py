@@ -57,7 +57,7 @@ def _is_group(name: Any, given: Any) -> bool:
 def distribution(at: At, name: Any, given: Any) -> dict[str, Any]:
     """Returns one parameter's distribution (fts.jobs.search.space), with the key `when` if it has a condition."""
     if not is_name(name) or not name.isascii():
-        raise BadStudy(at, "cannot name a parameter; expected letters, digits and _, with dots between such names")
+        raise BadStudy(at, "cannot name a parameter; expected a-z, A-Z, 0-9 and _, with dots between such names")
     if isinstance(given, list | tuple):
         return _choice(at, given)
     if not isinstance(given, Mapping):

@@ -30,7 +30,7 @@ def metrics_of(given: Any) -> dict[str, dict[str, Any]]:
     for name, each in given.items():
         at = ("metrics", str(name))
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise BadStudy(at, "cannot name a metric, expected letters, digits and _.- (at most 80)")
+            raise BadStudy(at, "cannot name a metric, expected a-z, A-Z, 0-9 and _.- (at most 80)")
         if not isinstance(each, Mapping):
             raise BadStudy(at, f'is {quoted(each)}, expected a table such as {{ goal = "minimize" }}, or {{}}')
         found[name] = keys.checked(at, each, keys.METRIC, "key of a metric")

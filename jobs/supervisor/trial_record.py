@@ -122,11 +122,14 @@ class TrialRecord:
         }
 
     def with_deciding(self, fact: dict[str, Any]) -> dict[str, Any]:
-        """Sets the value of an epoch to that of the metric the pruner uses, which may not be the first goal."""
+        """Sets the value of an epoch to that of the metric the pruner uses, which may not be the first goal.
+
+        None if the epoch names other metrics only: their numbers must not be compared with it.
+        """
         name, metrics = pruning_of(self.cell)[0], fact.get("metrics")
-        if name == self.cell.metric or not isinstance(metrics, dict) or name not in metrics:
+        if name == self.cell.metric or not metrics or not isinstance(metrics, dict):
             return fact
-        return fact | {"value": metrics[name]}
+        return fact | {"value": metrics.get(name)}
 
     def value(self, fact: dict[str, Any]) -> float | None:
         """Returns the value of an epoch that the pruner compares."""

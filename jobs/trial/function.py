@@ -405,7 +405,8 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
             raise BadFunction(f"{cell.function} returned None and reported nothing; return a number or call report")
         last = running.reports[-1]
         metrics = last.metrics
-        value = main_value(metrics, cell.metric) if metrics and len(goals) > 1 else last.value
+        several_of = metrics or {pruning_of(cell)[0]: last.value}  # a bare number is the metric that the pruner reads
+        value = main_value(several_of, cell.metric) if len(goals) > 1 else last.value
     elif isinstance(returned, dict):
         metrics = running.numbers(returned, cell.metric, *(goals if len(goals) > 1 else ()))
         value, given = main_value(metrics, cell.metric), returned
@@ -432,7 +433,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         "metrics": metrics,
         "epochs": len(running.reports),
         "best_epoch": best,
-        "last_value": running.reports[-1].value if running.reports else None,
+        "last_value": last_value(running),
         "peak_bytes": peak_bytes(),
         "where": running.where,
         "user_attrs": attributes_of(trial),
@@ -453,6 +454,14 @@ def wrong_number(cell: FunctionCell, returned: int, goals: tuple[str, ...]) -> s
         cure = "declare each goal with --goal NAME=minimize"
         return f"{cell.function} returned {values}, expected one number; for several goals {cure}"
     return f"{cell.function} returned {values}, expected {len(goals)}, one for each goal: {', '.join(goals)}"
+
+
+def last_value(running: RunningTrial) -> float | None:
+    """Returns what was last reported of the first goal, which may not be the metric that the pruner reads."""
+    if not running.reports:
+        return None
+    last, metric = running.reports[-1], running.cell.metric
+    return last.value if pruning_of(running.cell)[0] == metric else last.metrics.get(metric)
 
 
 def best_report(running: RunningTrial) -> int | None:

@@ -60,7 +60,7 @@ class JobLine:
     best: float | None = None
     started: float = field(default_factory=time.monotonic)
     ended: int = 0  # trials that ended since `started`
-    objective: str = "val_loss"
+    deciding: str = "val_loss"  # the metric of an epoch's value
 
 
 class Console:
@@ -99,7 +99,8 @@ class Console:
         if isinstance(event, Note):
             return event.text if event.job is None else f"{self._name(event.job)} {event.text}"
         job, name = event.job, self._name(event.job)
-        shown = self._jobs.setdefault(job.id, JobLine(name, job.trials_wanted, best=job.best_value))
+        line = JobLine(name, job.trials_wanted, best=job.best_value, deciding=job.deciding_metric)
+        shown = self._jobs.setdefault(job.id, line)
         match event:
             case JobStarted():
                 return f"{name}: {formatting.count(job.trials_wanted, 'trial')}, attempt {event.attempt}"
@@ -123,19 +124,18 @@ class Console:
 
     def _trial(self, shown: JobLine, trial: Any, epochs: int) -> str:
         shown.number, shown.epoch, shown.epochs, shown.value = trial.number, trial.epochs, epochs, None
-        shown.objective = trial.objective
         verb = "continues" if trial.epochs else "starts"
         what = f": {trial.architecture}" if trial.architecture else ""
         return f"{shown.name} t{trial.number} of {shown.trials} {verb}{what}"
 
     def _epoch(self, shown: JobLine, trial: Any, epoch: dict[str, Any]) -> str | None:
         shown.number = trial.number  # several trials of a job may run
-        value = epoch["value"] if "value" in epoch else epoch[shown.objective]
+        value = epoch["value"] if "value" in epoch else epoch[shown.deciding]
         shown.epoch, shown.value = epoch["epoch"], value
         if self.live:
             return None  # the live line shows it
         if "metrics" in epoch:
-            metrics = {shown.objective: value} | epoch["metrics"]
+            metrics = {shown.deciding: value} | epoch["metrics"]
         else:
             metrics = {"val_loss": epoch.get("val_loss"), "auc": epoch.get("val_auc")}
         numbers = [f"{name} {formatting.score(number)}" for name, number in metrics.items() if number is not None]

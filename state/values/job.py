@@ -83,6 +83,12 @@ class Job:
         known = {name: given[name] for name in order if given.get(name) in tuple(Direction)}
         return {name: Direction(goal) for name, goal in known.items()} or {self.metric: self.direction}
 
+    @property
+    def deciding_metric(self) -> str:
+        """The metric that the pruner reads; a step's number that was reported without a name is this metric."""
+        named = self.spec.get("prune_by")
+        return named if isinstance(named, str) and named in self.goals else self.metric
+
     # The axes of the study of daily bars. Another study may have axes of these names, which mean something else.
 
     @property

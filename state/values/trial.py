@@ -128,15 +128,15 @@ class Epoch:
     unreadable: str | None = None
 
     def number(self, name: str) -> float | None:
-        """Returns the metric of that name; None if it was not reported or is nan."""
+        """Returns the metric that was reported with that name; None if it was not, or is nan."""
         found = self.metrics.get(name)
         if found is None and name in EPOCH_NUMBERS:
             found = getattr(self, name)
         return None if found is None or math.isnan(found) else float(found)
 
 
-EPOCH_NUMBERS = frozenset((
-    "value", "step", "train_loss", "val_loss", "train_auc", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd",
+EPOCH_NUMBERS = frozenset((  # metrics with a column: those of the study of daily bars
+    "train_loss", "val_loss", "train_auc", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd",
     "learning_rate", "samples_per_s", "seconds",
 ))  # fmt: skip
 

@@ -380,6 +380,23 @@ def test_a_heading_that_could_steer_the_terminal_does_not(fts: Callable[..., Sai
         assert "\ufffd" in said.out and not {"\u202e", "\x1b"} & set(said.out + said.err), words
 
 
+def test_json_csv_and_python_hold_the_text_that_was_drawn(fts: Callable[..., Said], toy: Database):
+    """Also text that a terminal is not given: JSON and Python escape it, and a file or pipe of CSV may hold it."""
+    odd = ("l\nine", "tab\t.", "\U0001f469\u200d\U0001f4bb", "\x1b[31m", "a" * 3_000, "a\r\nb", "  \x85")
+    claimed = claim(toy)
+    for number, text in enumerate(odd):
+        run_trial(toy, claimed, number, number / 10, {"optimizer": text}, attrs={text: text, "l ine": ""})
+    listed = json.loads(fts("trials", "1", "--json").out)["trials"]
+    assert [trial["params"]["optimizer"] for trial in listed] == list(odd)
+    assert [trial["facts"] for trial in listed] == [{text: text, "l ine": ""} for text in odd]
+    assert [row["params.optimizer"] for row in csv_of(fts("trials", "1", "--csv").out)] == list(odd)
+    transitions.finish_job(toy, claimed)
+    assert json.loads(fts("best", "1", "--json").out)["best"]["params"] == {"optimizer": odd[-1]}
+    assert fts("best", "1", "--python").out == f"dict(optimizer={odd[-1]!r})\n"
+    said = fts("best", "1")
+    assert "\x85" not in said.out and "--json has them" in said.err
+
+
 def test_on_a_terminal_a_long_name_leaves_room_for_the_state(tmp_path: Path):
     make_toy(tmp_path, axes={"data": ["x" * 150 + "y", "x" * 150 + "z"]}).close()
     for words in ("status", "queue"):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from fts.state import transitions
 from fts.state.damage import newest_backup
 from fts.state.db import open_database
 from tests import damage
@@ -465,6 +466,19 @@ def test_what_may_not_be_read_is_never_called_absent_or_damaged(elsewhere: Path)
         os.chown(elsewhere, NOBODY, NOBODY)
     said = as_nobody(elsewhere, "export", "--optuna", f"sqlite:///{logs}/x.db")
     assert said.returncode == 2 and "/x.db': " in said.stderr and "this user may not " in said.stderr, said
+    with contextlib.closing(open_database(elsewhere)) as opened:  # by its owner, who gives others only one of the files
+        transitions.note(opened, "x")
+        wal = Path(f"{elsewhere}-wal")
+        wal.chmod(0)
+        elsewhere.chmod(0o444)
+        outputs.chmod(0o555)
+        if os.geteuid() == 0:
+            os.chown(elsewhere, 0, 0)
+            os.chown(wal, 0, 0)
+        said = as_nobody(elsewhere, "status")
+        outputs.chmod(0o755)
+        wal.chmod(0o600)
+    assert f"{wal}, a part of the database, may not be read by this user" in said.stderr, said
 
 
 def test_doctor_answers_where_the_database_or_its_folder_may_not_be_read(elsewhere: Path) -> None:

@@ -36,6 +36,8 @@ def test_two_slots_halve_the_time_of_two_cells():
     two = forecast(make_snapshot(jobs=jobs, workers=(make_worker(slots=2),)), NOW)
     dead = make_worker(2, slots=4, gone=True)
     assert forecast(make_snapshot(jobs=jobs, workers=(dead, make_worker(slots=2))), NOW) == two
+    left = [make_worker(id, slots=slots, status="stopped", started_at=NOW - 9 + id) for id, slots in ((1, 4), (2, 2))]
+    assert forecast(make_snapshot(jobs=jobs, workers=tuple(left)), NOW) == two, "the next worker is like the last one"
     assert (one.finish_at - NOW) == pytest.approx(2 * (two.finish_at - NOW))
 
 

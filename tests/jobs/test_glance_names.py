@@ -41,7 +41,7 @@ def test_a_study_with_a_short_or_common_name_changes_no_other_word(study):
         (f"trial 3 joins the front of {study}: loss .5", f"trial 3 joins the front of {name}: loss .5"),
         (f"ada opened the test set of {study} for trial 3", f"ada opened the test set of {name} for trial 3"),
         (f"{study} on its test set: loss .5", f"{name} on its test set: loss .5"),
-        (f"{study} is job 2", f"{name} is {name}"),
+        (f"{study} is job 2", f"{name} enqueued"),
         (f"{study}: 4 trials instead of 3", f"{name}: 4 trials instead of 3"),
         (f"job 2 ({study}): paused", f"{name}: paused"),
     ):
@@ -57,7 +57,7 @@ def test_undo_quotes_a_change_with_the_name_of_its_cell():
     for text in (f"undo of '{LONG} is job 2' by ada", f"redo of '{LONG}: 4 trials instead of 3' by ada",
                  f"u: cannot undo '{LONG}: 4 trials': it runs", f"something else was changed since ({LONG}: 4 trials)",
                  f"u: the latest change is another one, {LONG} is job 2: 9 s ago by ada"):  # fmt: skip
-        assert name_cells(text, jobs, 2) == text.replace(LONG, "200M/h1").replace("job 2", "200M/h1")
+        assert name_cells(text, jobs, 2) == text.replace(LONG, "200M/h1").replace("is job 2", "enqueued")
 
 
 def test_a_cell_with_an_odd_name_is_replaced_once():

@@ -19,8 +19,9 @@ from fts.state.values import Direction
 from tests.tui.values import make_job
 
 JOB = SimpleNamespace(
-    id=1, experiment="phase6a_2M_h1_threshold_1pct", cell="2M/h1", trials_wanted=4, best_value=None, steps=10
-)
+    id=1, experiment="phase6a_2M_h1_threshold_1pct", cell="2M/h1", trials_wanted=4, best_value=None, steps=10,
+    deciding_metric="val_loss",
+)  # fmt: skip
 
 
 # `epochs` and `effective_batch` are parameters of the flagship, and texts in the space of somebody else's function

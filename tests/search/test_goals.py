@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -20,6 +21,7 @@ from fts.jobs.search.drawing import draw
 from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.supervisor.trial_end import goal_outcome
+from fts.jobs.supervisor.trial_record import TrialRecord
 from fts.state.pareto_front import nondominated
 from fts.state.values import Cause
 
@@ -245,3 +247,12 @@ def test_a_sampler_without_its_package_says_what_to_install(monkeypatch: pytest.
 
 
 PRUNED = optuna.trial.TrialState.PRUNED
+
+
+def test_a_step_without_the_metric_that_prunes_is_compared_with_nothing() -> None:
+    """Else the loss of one step stands beside the size of another, as happened to commands that report in turns."""
+    cell = cell_of(goals=GOALS, prune_by="size", pruner="median")
+    record = SimpleNamespace(cell=cell)
+    for metrics, value in (({"loss": 0.1, "size": 7.0}, 7.0), ({"loss": 0.1}, None), ({}, 0.1)):
+        fact = {"fact": "epoch", "epoch": 0, "value": 0.1, "metrics": metrics}
+        assert TrialRecord.with_deciding(record, fact)["value"] == value, metrics  # type: ignore[arg-type]

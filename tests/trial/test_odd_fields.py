@@ -126,3 +126,12 @@ def test_a_value_beyond_every_column_is_named_as_it_was_returned(
     named = {"goals": goals, "metric": "a", "direction": "minimize"} if goals else {}
     cell = cell_of(tmp_path, f"def objective(trial):\n    return {returned}", **named)
     assert said in run_one(cell).end["message"]
+
+
+def test_a_bare_number_is_the_goal_that_prunes_and_never_another(tmp_path: Path) -> None:
+    goals = {"goals": {"a": "minimize", "b": "minimize"}, "metric": "a", "direction": "minimize", "prune_by": "b"}
+    named = "import fts\ndef objective(trial):\n    fts.report(trial, 0, a=1.0, b=7.0)\n"
+    end = run_one(cell_of(tmp_path, named, **goals)).end
+    assert (end["value"], end["last_value"], end["metrics"]) == (1.0, 1.0, {"a": 1.0, "b": 7.0})
+    end = run_one(cell_of(tmp_path, "def objective(trial):\n    trial.report(7.0, 0)", **goals)).end
+    assert end["fact"] == "failed" and "the metrics are b, expected a among them" in end["message"]

@@ -7,19 +7,24 @@ from dataclasses import replace
 
 import pytest
 
+from fts.jobs.api.function import FunctionStudy
+from fts.jobs.functions import declaration
+from fts.jobs.mirrors import runs
+from fts.jobs.records import columns
 from fts.jobs.status import absence
 from fts.jobs.status import summary as glances
-from fts.state import queries
+from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.values import Cause
 from fts.tui import pictures
 from fts.tui.data.table_rows import jobs_of, trials_of
 from fts.tui.data.trial_time import seconds_of
-from fts.tui.data.view import QUEUE, RESULTS, SCREENS, TRIALS
+from fts.tui.data.view import QUEUE, RESULTS, SCREENS, TRIALS, Details, View
 from fts.tui.render.text import as_text
 from fts.tui.widgets import attempts, front_chart, learning_curve, matrix, slices, trial_table
 from tests.tui import any_study
 from tests.tui.stories import monitor, press, shown, until
+from tests.tui.study import Clock, open_at
 from tests.tui.test_golden import check
 from tests.tui.values import HOUR, NOW, make_job, make_snapshot
 
@@ -345,3 +350,57 @@ async def test_o_offers_only_columns_that_the_trials_have(tmp_path):
         assert "epochs" not in app.toast[0], "no trial of this study reports steps"
         await press(pilot, "a")
         assert "no column a" in app.toast[0] and app.view().sort == ""
+
+
+def test_a_number_without_a_name_is_the_deciding_metric_whatever_its_name(tmp_path):
+    """`trial.report(number, step)` of metrics named as a column of the study of daily bars, and with --prune-by."""
+    path = tmp_path / "work" / "outputs" / "fts.db"
+    path.parent.mkdir(parents=True)
+    goals = {"loss": "minimize", "latency": "maximize"}
+    cells = [any_study.cell(name, 1, metric=name) for name in ("val_loss", "seconds", "step", "value", "loss")]
+    judged = {"metric": "loss", "goals": goals, "prune_by": "latency", "pruner": "median"}
+    cells += [any_study.cell(name, 1, **judged) for name in ("bare", "named")]
+    db = open_at(path, Clock(NOW - HOUR))
+    with db.write():
+        worker = transitions.register_worker(db, "spark", 4242, NOW, 1)
+        for cell in cells:
+            transitions.enqueue(db, [FunctionStudy(cell.study).row(cell)], who=any_study.USER)
+            transitions.declare_study(db, cell.study, declaration([cell]))
+            claim = any_study.claimed(db, worker)
+            trial = any_study.begin(db, claim, 0, {"x": 0.5})
+            for step in range(4):
+                metrics = {"loss": 0.1, "latency": 7.0 + step} if cell.study == "named" else {}
+                transitions.record_epoch(db, claim, trial, {"epoch": step, "value": 7.0 + step, "metrics": metrics})
+            any_study.end(db, claim, trial, "complete", "finished", 7.0)
+            transitions.finish_job(db, claim)
+    db.close()
+    db = open_database(path, readonly=True)
+    snapshot, studies = queries.snapshot(db, NOW), queries.studies(db)
+    for job, cell in zip(queries.jobs(db), cells, strict=True):
+        decides = cell.prune_by or cell.metric
+        (trial,) = queries.trials(db, job.id)
+        curve, study = queries.epochs(db, trial.id), columns.declared(job.study, studies[job.study])
+        view = View(glances.look(snapshot, NOW), Details(job.id, (trial,), {trial.id: curve}), job_id=job.id)
+        view = replace(view, trial_id=trial.id, metric=decides)
+        assert decides in learning_curve.title(view), cell
+        assert [y for _, y in learning_curve.comparison_of(view, trial).live] == [7.0, 8.0, 9.0, 10.0], cell
+        assert columns.of_steps(job, curve, study)[0].label == f"{decides} {'↑' if cell.prune_by else '↓'}", cell
+        assert [columns.step_tree(each, job)["metric"] for each in curve] == [decides] * 4
+        sent = runs.run_of(runs.cells(db, [job])[job.id], trial, curve, (), study).points[0].values
+        assert sent == {decides: 7.0} | ({"loss": 0.1} if cell.study == "named" else {}), cell
+        if cell.study == "bare":
+            assert learning_curve.metrics_of(view, trial) == ["latency"], "no step has a loss"
+    db.close()
+
+
+async def test_a_chart_of_one_value_per_trial_offers_no_keys_of_curves(path):
+    peak = next(job.id for job in queries.jobs(open_database(path, readonly=True)) if job.study == "peak")
+    async with monitor(path, (120, 40), user=any_study.USER) as (app, pilot):
+        app.navigation.choose(peak)
+        await press(pilot, "3")
+        await until(lambda: "by trial" in shown(app), pilot)
+        words = " ".join(f"{hint.key} {hint.label}" for hint in app.view().hints)
+        assert words == "y log y w write : command" and "+/-" not in shown(app).split("\n")[5]
+        for key in ("+", "-", "h", "l", "s"):
+            await press(pilot, "escape", key)
+            assert "there is no curve to zoom" in app.view().toast, key

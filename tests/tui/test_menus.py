@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+from dataclasses import asdict
+
 import pytest
 from textual.command import CommandList
 
@@ -198,6 +203,25 @@ async def test_one_row_is_copied_whole_and_without_making_the_others(db_path, mo
         rows = export.table(app.view())
         monkeypatch.setattr(export, "table", None)
         assert export.row_of(app.view()) == rows[1]
+
+
+async def test_a_table_is_written_of_what_the_screen_shows(db_path):
+    """Each screen but Queue and Results has rows of its own; a cell with several values is JSON."""
+    async with monitor(db_path) as (app, pilot):
+        rows = {}
+        for key in "1234567":
+            await press(pilot, key)
+            await until(lambda key=key: key == "4" or export.table(app.view()), pilot)
+            rows[key] = export.table(app.view())
+        view = app.view()
+        await press(pilot, "3")
+        shown_trial = app.view().trial
+    assert rows["1"] == rows["6"] != rows["3"] and "budget" in rows["1"][0]["labels"]
+    assert [row["step"] for row in rows["3"]] == list(range(1, shown_trial.epochs + 1)) and rows["3"][0]["val_auc"] > 0
+    assert rows["4"] == [asdict(sample) for sample in view.details.samples]
+    assert rows["5"][0]["path"].endswith(".log") and "verb" in rows["7"][0]
+    written = list(csv.DictReader(io.StringIO(export.as_csv(rows["1"]))))
+    assert [json.loads(row["labels"]) for row in written] == [row["labels"] for row in rows["1"]]
 
 
 async def test_without_its_folder_the_monitor_says_so_and_lives(db_path, tmp_path, monkeypatch):

@@ -36,10 +36,13 @@ def test_pinned_rows_stay_and_the_count_is_kept():
 @pytest.mark.parametrize(
     ("query", "found"),
     [("", True), ("two", True), ("TWO one", True), ("three", False), ("!three", True), ("!two", False),
-     ("state:done", True), ("state:failed", False), ("!state:done", False), ("unknown:done", False)],
+     ("state:done", True), ("state:failed", False), ("!state:done", False), ("unknown:done", False),
+     ("size:l", True), ("SIZE:x", True), ("size:s", False), ("!size:s", True), ("n:1", True), ("n:2", False),
+     ("lr:0.5", True), ("lr:0.50", False), ("on:true", True), ("state:own", True), ("state:gone", False)],
 )  # fmt: skip
 def test_filter_words(query, found):
-    assert table_rows.matches(query, "one two", {"state": "done"}) is found
+    own = {"size": "XL", "n": 1, "lr": 0.5, "on": True, "state": "My own"}
+    assert table_rows.matches(query, "one two", {"state": "done"}, own) is found
 
 
 def test_jobs_stand_in_the_order_of_time():

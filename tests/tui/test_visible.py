@@ -16,7 +16,7 @@ from fts.tui import clipboard, pictures
 from fts.tui.data import gaps
 from fts.tui.data.curve_comparison import broken
 from fts.tui.data.curve_comparison import points as points_of
-from fts.tui.data.view import EVENTS, HARDWARE, QUEUE, RESULTS, TRIALS, Details, View
+from fts.tui.data.view import EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details, View
 from fts.tui.render import chart
 from fts.tui.render.text import as_text
 from fts.tui.screens import hardware, queue, trials
@@ -104,6 +104,7 @@ def test_the_key_bar_offers_only_what_can_be_done(width):
     assert "open" in offered
     assert not offered & {"cancel", "pause", "resume", "reorder", "retry", "run next", "drain", "stay"}
     nothing = {hint.label for hint in bindings.hints(QUEUE, width, make_snapshot(), [], readonly=False)}
+    assert [hint.label for hint in bindings.hints(LOGS, width, make_snapshot(), [], readonly=False)] == ["command"]
     assert "enqueue" in nothing
     assert not nothing & {"open", "copy", "filter", "cancel"}
     failed = make_job(1, status="failed", ended_at=NOW - 60)
@@ -329,13 +330,13 @@ def test_a_line_ends_where_a_metric_was_due_and_not_told():
         ]
 
     every = {n: n / 10 for n in range(1, 11)}
-    assert broken(epochs(every), "x") == points_of(epochs(every), "x")
-    gap = broken(epochs({n: value for n, value in every.items() if n not in (4, 5)}), "x")
+    assert broken(epochs(every), "x", "x") == points_of(epochs(every), "x", "x")
+    gap = broken(epochs({n: value for n, value in every.items() if n not in (4, 5)}), "x", "x")
     assert [x for x, y in gap if y != y] == [4.0], "a break between 3 and 6"
-    seldom = broken(epochs({n: every[n] for n in (2, 4, 6, 8, 10)}), "x")
+    seldom = broken(epochs({n: every[n] for n in (2, 4, 6, 8, 10)}), "x", "x")
     assert all(y == y for _, y in seldom), "told every second step: nothing is missing"
-    assert [x for x, y in broken(epochs({n: every[n] for n in (2, 4, 8, 10)}), "x") if y != y] == [5.0]
-    assert broken([], "x") == ()
+    assert [x for x, y in broken(epochs({n: every[n] for n in (2, 4, 8, 10)}), "x", "x") if y != y] == [5.0]
+    assert broken([], "x", "x") == ()
 
 
 @pytest.mark.parametrize("overlay", [True, False])

@@ -39,21 +39,22 @@ def compare(
     curves: Mapping[int, Sequence[Epoch]],
     ahead: tuple[int, float] | None = None,
     metric: str = "",
+    deciding: str = "",
 ) -> Comparison:
     """Compares `trial` with the other trials of its cell whose curves are known.
 
     `ahead`: epoch and value of the next pruning decision. `metric`: draw this one instead of the objective; then no
-    chances are computed.
+    chances are computed. `deciding`: the metric that the pruner reads, by default the objective.
     """
-    name, decides = metric or trial.metric, metric in ("", trial.metric)
+    name, main, decides = metric or trial.metric, deciding or trial.metric, metric in ("", trial.metric)
     others = [t for t in trials if t.id != trial.id and t.status in ENDED and curves.get(t.id)]
-    live = points(curves.get(trial.id, ()), name)
-    best_points = points(curves.get(best.id, ()), name) if best and best.id != trial.id else ()
-    median, band = _middle({t.id: dict(points(curves[t.id], name)) for t in others})
+    live = points(curves.get(trial.id, ()), name, main)
+    best_points = points(curves.get(best.id, ()), name, main) if best and best.id != trial.id else ()
+    median, band = _middle({t.id: dict(points(curves[t.id], name, main)) for t in others})
     at = int(live[-1][0]) if live else 0
     now = trial.direction.best(value for _, value in live)
-    prune_at, prune_line = (ahead if decides else None) or (None, None)
-    paths = {t.id: _best_so_far(curves[t.id], trial) for t in others} if decides else {}
+    prune_at, prune_line = (ahead if name == main else None) or (None, None)
+    paths = {t.id: _best_so_far(curves[t.id], trial, main) for t in others} if decides else {}
     return Comparison(
         live=live,
         best=best_points,
@@ -84,21 +85,21 @@ ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
 ENOUGH = 5  # trials that a share needs at least
 
 
-def points(epochs: Sequence[Epoch], metric: str) -> Points:
+def points(epochs: Sequence[Epoch], metric: str, deciding: str) -> Points:
     """Returns (epoch, value) of the epochs that have a value."""
-    found = ((float(e.epoch), value_of(e, metric)) for e in epochs)
+    found = ((float(e.epoch), value_of(e, metric, deciding)) for e in epochs)
     return tuple((x, y) for x, y in found if y is not None and y == y)
 
 
-def broken(epochs: Sequence[Epoch], metric: str) -> Points:
+def broken(epochs: Sequence[Epoch], metric: str, deciding: str) -> Points:
     """Returns (epoch, value) for drawing a line, with a nan where a value is missing, so that the line has a gap there.
 
     Values are expected at the median distance of the reported ones: at every step, or at every n-th.
     """
-    values = [value_of(epoch, metric) for epoch in epochs]
+    values = [value_of(epoch, metric, deciding) for epoch in epochs]
     reported = [n for n, value in enumerate(values) if value is not None and value == value]
     if len(reported) < 2:
-        return points(epochs, metric)
+        return points(epochs, metric, deciding)
     usual = statistics.median_low([after - before for before, after in pairwise(reported)])
     found: list[tuple[float, float]] = []
     for before, n in zip([reported[0], *reported], reported, strict=False):
@@ -108,10 +109,10 @@ def broken(epochs: Sequence[Epoch], metric: str) -> Points:
     return tuple(found)
 
 
-def _best_so_far(epochs: Sequence[Epoch], trial: Trial) -> dict[int, float]:
+def _best_so_far(epochs: Sequence[Epoch], trial: Trial, deciding: str) -> dict[int, float]:
     best: float | None = None
     path = {}
-    for x, y in points(epochs, trial.metric):
+    for x, y in points(epochs, trial.metric, deciding):
         best = y if best is None or trial.direction.better(y, best) else best
         path[int(x)] = best
     return path

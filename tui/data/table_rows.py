@@ -16,7 +16,7 @@ from fts.tui.data.trial_time import seconds_of
 from fts.tui.data.view import EVENTS, QUEUE, TRIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fts.tui.data.view import Details, View
 
@@ -46,7 +46,7 @@ _jobs: Once[list[Job]] = Once()  # cached: one key needs them several times, and
 def _jobs_of(view: View) -> list[Job]:
     rows, studies = in_order(view.snapshot.jobs), declared.studies_of(view.snapshot)
     if view.filter:
-        rows = [job for job in rows if matches(view.filter, _job_text(job), {"state": str(job.status)})]
+        rows = [job for job in rows if matches(view.filter, _job_text(job), {"state": str(job.status)}, job.labels)]
     order: dict[str, Callable[[Job], Any]] = {
         "cell": lambda j: (studies.index(j.study), declared.of_job(view.snapshot, j).place(j)),
         "state": lambda j: str(j.status),
@@ -104,7 +104,8 @@ def _trials_of(view: View) -> Sequence[Trial]:
     live = {t.id: t for t in view.snapshot.trials if t.job_id == view.job_id}
     places: Sequence[int] = range(len(trials))
     if view.filter:
-        places = [n for n, t in enumerate(trials) if matches(view.filter, _trial_text(t), {"state": str(t.status)})]
+        found = (matches(view.filter, _trial_text(t), {"state": str(t.status)}, t.params) for t in trials)
+        places = [n for n, does in enumerate(found) if does]
     order: dict[str, Callable[[Trial], Any]] = {
         "number": lambda t: t.number,
         "state": lambda t: str(t.status),
@@ -175,17 +176,30 @@ def level_of(text: str) -> int:
     return 1 if "warn" in low else 0
 
 
-def matches(query: str, text: str, fields: dict[str, str]) -> bool:
-    """Returns whether `text` contains every word of `query` and no `!word`; `state:failed` searches one field."""
+def matches(query: str, text: str, fields: dict[str, str], own: Mapping[str, Any] | None = None) -> bool:
+    """Returns whether `text` contains every word of `query` and no `!word`.
+
+    `state:failed` searches one field, `size:L` an axis or a parameter of `own`.
+    """
     text = text.lower()
     for word in query.lower().split():
         wanted = not word.startswith("!")
         word = word.lstrip("!")
         name, _, value = word.partition(":")
-        found = value in fields[name].lower() if value and name in fields else word in text
+        given = [each for axis, each in (own or {}).items() if axis.lower() == name]
+        if value and (name in fields or given):
+            found = value in fields.get(name, "").lower() or any(_has(each, value) for each in given)
+        else:
+            found = word in text
         if word and found is not wanted:
             return False
     return True
+
+
+def _has(given: Any, value: str) -> bool:
+    """Returns whether a text contains the searched value, or another value is equal to it."""
+    shown = str(given).lower()
+    return value in shown if isinstance(given, str) else value in (shown, formatting.number(given))
 
 
 def window(rows: int, height: int, cursor: int) -> tuple[int, int]:

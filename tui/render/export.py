@@ -11,11 +11,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.search.prune_line import value_of
 from fts.jobs.status import formatting, naming
 from fts.state.files import atomic_write, csv_text, expanded, home, open_log
+from fts.state.values import EPOCH_NUMBERS
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import place_of
-from fts.tui.data.view import EVENTS, SCREENS, TRIALS, View
+from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, SCREENS, TRIALS, View
 from fts.tui.render import theme
 from fts.tui.render.text import as_text
 
@@ -93,11 +95,17 @@ def png(svg_text: str) -> bytes:
 
 
 def table(view: View) -> list[dict[str, Any]]:
-    """Returns the rows of the screen's table, in the order shown: jobs, trials or events."""
+    """Returns the rows of the screen in the order shown: jobs, trials, steps, samples, lines of a log, or events."""
     if view.screen == TRIALS:
         return [trial_row(trial) for trial in table_rows.trials_of(view)]
     if view.screen == EVENTS:
         return [event_row(event) for event in table_rows.events_of(view)]
+    if view.screen == CURVES:
+        return curve_rows(view)
+    if view.screen == HARDWARE:
+        return [asdict(sample) for sample in view.details.samples]
+    if view.screen == LOGS:
+        return [{"path": view.details.log_path, "line": line} for line in view.details.log]
     return [job_row(job) for job in table_rows.jobs_of(view)]
 
 
@@ -131,6 +139,19 @@ def trial_row(trial: Trial) -> dict[str, Any]:
     return row | {f"param_{name}": value for name, value in params.items()}
 
 
+def curve_rows(view: View) -> list[dict[str, Any]]:
+    """Returns the steps of the trial whose curve is shown, with every metric that it reported."""
+    job, trial = view.job, view.trial
+    if job is None or trial is None:
+        return []
+    rows, deciding = [], job.deciding_metric
+    for epoch in view.epochs(trial.id):
+        names = dict.fromkeys([job.metric, deciding, *sorted(EPOCH_NUMBERS), *epoch.metrics])
+        numbers = {name: value for name in names if (value := value_of(epoch, name, deciding)) is not None}
+        rows.append({"cell": view.name, "trial": trial.number, "step": epoch.epoch, "at": epoch.at, **numbers})
+    return rows
+
+
 def event_row(event: Event) -> dict[str, Any]:
     return {"id": event.id, "at": event.at, "who": event.who, "verb": str(event.verb), "message": event.message}
 
@@ -138,7 +159,12 @@ def event_row(event: Event) -> dict[str, Any]:
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Formats rows as CSV. A text that a spreadsheet would run as a formula gets a quote before it."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    return csv_text(names, [[row.get(name, "") for name in names] for row in rows], end="\r\n")
+    return csv_text(names, [[cell_of(row.get(name, "")) for name in names] for row in rows], end="\r\n")
+
+
+def cell_of(value: Any) -> Any:
+    """Returns a value for one cell of a table: several values in one become JSON."""
+    return json.dumps(value, default=str) if isinstance(value, dict | list | tuple) else value
 
 
 def write(view: View, lines: Sequence[Line], kind: str, palette: str, folder: Path) -> Path:

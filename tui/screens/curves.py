@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 
 def curve(view: View, width: int, height: int) -> list[Line]:
     """Paints the large plot: title, chart, conclusion."""
-    zoom = f"1/{2**view.chart_zoom}" if view.chart_zoom else "all"
-    hint = f"+/- {zoom}  h l  y {'log' if view.log_y else 'linear'}  s overlay {'on' if view.overlay else 'off'}"
+    zoom = f"+/- 1/{2**view.chart_zoom}" if view.chart_zoom else "+/- all"
+    hint = f"{zoom}  h l  y {'log' if view.log_y else 'linear'}  s overlay {'on' if view.overlay else 'off'}"
     title = learning_curve.title(view)
+    if learning_curve.without_steps(view):
+        hint = zoom = f"y {'log' if view.log_y else 'linear'}"
     if formatting.width(title) + formatting.width(hint) + 7 > width:
-        hint = f"+/- {zoom}"
+        hint = zoom
     hint = hint if width >= 70 else ""
     return learning_curve.titled(view, width, height, title, hint)
 
@@ -123,7 +125,7 @@ def _points(view: View, job: Job) -> tuple[tuple[float, float], ...]:
     trial = _best(view, job)
     curve = view.details.best_curves.get(job.id, ())
     chosen = view.metric if any(epoch.number(view.metric) is not None for epoch in curve[-1:]) else ""
-    return broken(curve, chosen or (trial.metric if trial else job.metric))
+    return broken(curve, chosen or (trial.metric if trial else job.metric), job.deciding_metric)
 
 
 def _range(view: View, jobs: list[Job]) -> tuple[float, float]:

@@ -137,7 +137,7 @@ class KeyActions(MendedScreen[None]):
         if self.navigation.screen not in TABLES:
             self.say("there is nothing to filter here")
             return
-        hint = "Words, all must match; !word excludes; state:failed."
+        hint = "Words, all must match; !word excludes; state:failed; size:L or lr:0.1: an axis or a parameter."
         self.ask("filter", hint, self.navigation.filters.get(self.navigation.screen, ""), self._filtered)
 
     def ask(self, title: str, hint: str, value: str, then: Callable[[str], None]) -> None:
@@ -198,12 +198,22 @@ class KeyActions(MendedScreen[None]):
             self.maximize(self.focused, container=False)
 
     def action_zoom_in(self) -> None:
-        self.navigation.zoom_chart(1)
-        self.monitor.paint()
+        self._zoom_chart(1)
 
     def action_zoom_out(self) -> None:
-        self.navigation.zoom_chart(-1)
-        self.monitor.paint()
+        self._zoom_chart(-1)
+
+    def _zoom_chart(self, steps: int) -> None:
+        if self._has_curve():
+            self.navigation.zoom_chart(steps)
+            self.monitor.paint()
+
+    def _has_curve(self) -> bool:
+        """Returns whether the trials of the cell report steps; says so if they do not."""
+        if learning_curve.without_steps(self.monitor.view()):
+            self.say("one value per trial: there is no curve to zoom, to move or to compare")
+            return False
+        return True
 
     def action_earlier(self) -> None:
         self.in_time(-TEN_MINUTES)
@@ -220,8 +230,9 @@ class KeyActions(MendedScreen[None]):
 
     def in_time(self, seconds: float) -> None:
         """Moves back (negative) or on in time: here the window of the chart."""
-        self.navigation.shift_chart(-1 if seconds > 0 else 1, *learning_curve.shifts(self.monitor.view()))
-        self.monitor.paint()
+        if self._has_curve():
+            self.navigation.shift_chart(-1 if seconds > 0 else 1, *learning_curve.shifts(self.monitor.view()))
+            self.monitor.paint()
 
     def action_follow(self) -> None:
         """Freezes the panes, or resumes; the header stays live."""
@@ -239,8 +250,9 @@ class KeyActions(MendedScreen[None]):
         self.monitor.sharing.copy()
 
     def action_overlay(self) -> None:
-        self.navigation.overlay = not self.navigation.overlay
-        self.monitor.paint()
+        if self._has_curve():
+            self.navigation.overlay = not self.navigation.overlay
+            self.monitor.paint()
 
     def action_metric(self) -> None:
         """On Curves and Results: shows the next metric; after the last one the objective again."""

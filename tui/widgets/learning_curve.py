@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from fts.jobs.search.prune_line import line_ahead
+from fts.jobs.search.prune_line import line_ahead, value_of
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import step_seconds
 from fts.jobs.status.declared import ARROWS
@@ -17,6 +18,11 @@ from fts.tui.data.view import RESULTS, SPARE, View
 from fts.tui.render.chart import STYLES, Band, Plot, Series, paint, value_range
 from fts.tui.render.text import Line, line, rule, wrapped
 from fts.tui.widgets.history import history
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.state.values import Epoch
 
 JUDGED = 200  # latest trials that are looked at, for their pace and for whether they report steps
 
@@ -65,18 +71,25 @@ def metric_words(view: View, trial: Trial) -> str:
 
 def metric_of(view: View, trial: Trial) -> str:
     """Returns the metric to show: the one that `m` has chosen if the trial has it, else the objective."""
-    return view.metric if view.metric in metrics_of(view, trial) else trial.metric
+    known = metrics_of(view, trial)
+    return view.metric if view.metric in known else known[0]
+
+
+def deciding_of(view: View, trial: Trial) -> str:
+    """Returns the metric that the pruner reads."""
+    return trial.metric if view.job is None else view.job.deciding_metric
 
 
 def metrics_of(view: View, trial: Trial) -> list[str]:
-    """Returns the metrics of a trial's steps that `m` goes through, the objective first."""
+    """Returns the metrics of a trial's steps that `m` goes through, the objective first if its steps have it."""
     known = [curve for curve in view.details.curves.values() if curve]
     epochs = view.epochs(trial.id) or (known[-1] if known else ())  # before its first step those of another trial
     study = declared.declared(view.snapshot, view.job.study if view.job else "")
-    names = [metric.name for metric in study.metrics]
+    deciding = deciding_of(view, trial)
+    names = [trial.metric, deciding, *(metric.name for metric in study.metrics)]
     names += sorted(name for epoch in epochs[-1:] for name in epoch.metrics if name not in names)
-    reported = [name for name in names if any(epoch.number(name) is not None for epoch in epochs[-3:])]
-    return list(dict.fromkeys([trial.metric, *reported]))
+    reported = [name for name in names if any(value_of(each, name, deciding) is not None for each in epochs[-3:])]
+    return list(dict.fromkeys(reported)) or [trial.metric]
 
 
 def next_metric(view: View) -> tuple[str, str]:
@@ -252,7 +265,7 @@ def comparison_of(view: View, trial: Trial) -> Comparison:
     curves[trial.id] = view.epochs(trial.id)
     known = [t for t in view.trials[-len(curves) - SPARE :] if t.id in curves]
     ahead = line_ahead(view.job, trial, view.trials, curves) if view.job is not None else None
-    found = compare(trial, best_trial(view), known, curves, ahead, metric_of(view, trial))
+    found = compare(trial, best_trial(view), known, curves, ahead, metric_of(view, trial), deciding_of(view, trial))
     _latest[:] = [(key, found)]
     return found
 
@@ -286,10 +299,10 @@ def _plot(view: View, found: Comparison, height: int, notes: bool) -> tuple[Plot
     if view.overlay and found.best:
         best = best_trial(view)
         curve = view.details.curves.get(best.id, ()) if best is not None and view.trial is not None else ()
-        drawn = broken(curve, metric_of(view, view.trial)) if curve and view.trial is not None else found.best
+        drawn = found.best if not curve or view.trial is None else _broken(view, view.trial, curve)
         series.append(Series(drawn, "best", "dashed", name="best"))
     trial = view.trial
-    live = found.live if trial is None else broken(view.epochs(trial.id), metric_of(view, trial))
+    live = found.live if trial is None else _broken(view, trial, view.epochs(trial.id))
     series.append(Series(live, "live", name="now", ends=notes))
     low_x, high_x = _x_range(view, found)
     for each in series:
@@ -312,6 +325,10 @@ def _plot(view: View, found: Comparison, height: int, notes: bool) -> tuple[Plot
         notes=_notes(view, found, height) if notes else (),
     )
     return plot, ticks if height >= 8 else []
+
+
+def _broken(view: View, trial: Trial, epochs: Sequence[Epoch]) -> Points:
+    return broken(epochs, metric_of(view, trial), deciding_of(view, trial))
 
 
 def _x_range(view: View, found: Comparison) -> tuple[float, float]:

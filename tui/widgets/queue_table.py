@@ -325,7 +325,7 @@ def _now(view: View, job: Job) -> tuple[str, ...]:
         return f"guard {guard}", guard
     if trial is None:
         return ("between trials",)
-    values = curve_values(view, trial)
+    values = curve_values(view, job, trial)
     planned, step = declared.steps_of(job), declared.step_word(view.snapshot, job)
     done = f"{step} {trial.epochs}/{planned}" if planned is not None else f"{step} {trial.epochs}"
     if (curve := view.epochs(trial.id)) and curve[0].epoch == 0:  # steps counted from 0: the fifth is step 4
@@ -340,9 +340,9 @@ def _now(view: View, job: Job) -> tuple[str, ...]:
     return f"{drawn} {margin(view, job)}".rstrip(), drawn, text
 
 
-def curve_values(view: View, trial: Trial) -> list[float]:
+def curve_values(view: View, job: Job, trial: Trial) -> list[float]:
     """Returns the objective by step; nan where a value is missing."""
-    return [value for _, value in broken(view.epochs(trial.id), trial.metric)]
+    return [value for _, value in broken(view.epochs(trial.id), trial.metric, job.deciding_metric)]
 
 
 def _heading(view: View, columns: ColumnWidths, width: int, part: str) -> Line:
