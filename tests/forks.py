@@ -323,6 +323,9 @@ def load(kind: str) -> None:
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
     importlib.import_module("fts.jobs.search.drawing")  # Optuna
+    databases = importlib.import_module("tests.new_databases")
+    databases.empty()
+    databases.install()
     if kind == "science":
         for name in SCIENCE:
             importlib.import_module(name)
