@@ -47,30 +47,34 @@ def make_harness(tmp_path: Path, data: Path, nursery: Nursery | None) -> Iterato
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path, nursery: Nursery | None) -> dict[str, Any]:
     """The identity of the study when nothing happens to it."""
-    return run_in_peace(tmp_path_factory, data, nursery)
+    return known(tmp_path_factory, data, nursery)
 
 
 @pytest.fixture(scope="session")
 def undisturbed_small(tmp_path_factory: pytest.TempPathFactory, data: Path, nursery: Nursery | None) -> dict[str, Any]:
     """The same of a study of two trials a cell."""
-    return run_in_peace(tmp_path_factory, data, nursery, trials=2)
+    return known(tmp_path_factory, data, nursery, trials=2)
 
 
-def run_in_peace(
+def known(
     tmp_path_factory: pytest.TempPathFactory, data: Path, nursery: Nursery | None, **fields: Any
 ) -> dict[str, Any]:
     """Run once, and shared by the processes of a run."""
     mine = tmp_path_factory.getbasetemp()
     folder = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / f"undisturbed{fields.get('trials', '')}"
     folder.mkdir(exist_ok=True)
-    known = folder / "identity"
+    stored = folder / "identity"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not known.exists():
-            harness = Harness(study.make_study(folder / "study", data, **fields), nursery, folder / "study")
-            harness.finish()
-            assert study.broken(harness.places, harness.journal) == []
-            assert study.finished(harness.places)
-            known.write_bytes(pickle.dumps(study.identity(harness.places)))
-    identity: dict[str, Any] = pickle.loads(known.read_bytes())  # noqa: S301  # ours
+        if not stored.exists():
+            stored.write_bytes(pickle.dumps(run_in_peace(folder / "study", data, nursery, **fields)))
+    identity: dict[str, Any] = pickle.loads(stored.read_bytes())  # noqa: S301  # ours
     return identity
+
+
+def run_in_peace(folder: Path, data: Path, nursery: Nursery | None, **fields: Any) -> dict[str, Any]:
+    harness = Harness(study.make_study(folder, data, **fields), nursery, folder)
+    harness.finish()
+    assert study.broken(harness.places, harness.journal) == []
+    assert study.finished(harness.places)
+    return study.identity(harness.places)
