@@ -119,6 +119,7 @@ def parse_each_style_once(sheet: Any) -> None:
         return parsed[key]
 
     sheet._parse_rules = shared
+    importlib.import_module("textual.css.model").RuleSet.__hash__ = object.__hash__  # the same, but not in Python
 
 
 def draw_for_no_terminal(screen: Any) -> None:
