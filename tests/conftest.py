@@ -71,7 +71,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):
         # otherwise xdist begins with the files of the most tests, which are the quick ones
         config.option.loadscopereorder = False
-    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        forks.ask_shared()
+    elif getattr(config.option, "numprocesses", None):
         forks.share()
     if BYTECODE_FORBIDDEN and not hasattr(config, "workerinput"):
         # Once here, or each of the thousand processes that tests start compiles all of ours again (0.1 s each).

@@ -50,7 +50,7 @@ SCIENCE = (
     "torch", "pandas", "pyarrow.parquet", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.svm",
     "arch.bootstrap", "fts.study.build", "fts.study.final_model", "fts.study.walk_trainer", "fts.study.fold_trainer",
 )  # fmt: skip
-SHARED = "SHARED_FORKS"  # variable: the name of the servers of all test processes
+SHARED = "SHARED_FORKS"  # variable: the name of the servers of all test processes of a run
 CUSTOM = "CUSTOMIZED_IN"  # variable: a folder of PYTHONPATH with a sitecustomize.py that may run late, in a fork
 ASKING = ("fts.jobs.supervisor.child", "fts.jobs.supervisor.template")  # start processes
 REAL_POPEN = subprocess.Popen  # a test may put another in its place
@@ -82,7 +82,7 @@ class _Asked:
     """The servers of this test process."""
 
     forks = sys.platform == "linux"
-    name = os.environ.get(SHARED, f"fts-forks-{os.getpid()}")  # of their sockets; a fork has its parent's
+    name = f"fts-forks-{os.getpid()}"  # of their sockets; a fork has its parent's
     alive: dict[str, int] = {}  # noqa: RUF012  # kind -> what ends it when it is closed
 
 
@@ -102,6 +102,11 @@ def share() -> None:
     if _Asked.forks:
         _line("core").close()
         os.environ[SHARED] = _Asked.name
+
+
+def ask_shared() -> None:
+    """For a test process alone: what it starts may be in another namespace, where the servers are not."""
+    _Asked.name = os.environ.pop(SHARED, _Asked.name)
 
 
 def install() -> None:
