@@ -23,8 +23,8 @@ OF_WORKER = {
 OF_TRIAL = {"fsync": 25, "rename": 8, "replace": 1, "mkdir": 3, "fact": 20}
 
 
-def test_eight_kills_change_nothing(make_harness: Callable[..., Harness], undisturbed: Any, tmp_path: Path) -> None:
-    kill_and_compare(make_harness(), 8, seeded("kill rounds", 1), undisturbed, tmp_path)
+def test_a_dozen_kills_change_nothing(make_harness: Callable[..., Harness], undisturbed: Any, tmp_path: Path) -> None:
+    kill_and_compare(make_harness(), 12, seeded("kill rounds", 1), undisturbed, tmp_path)
 
 
 @pytest.mark.slow
