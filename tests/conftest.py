@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests import forks
+from tests import forks, new_databases
 
 for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}.items():
     os.environ.setdefault(name, value)  # before torch is imported; with spinning threads the suite took thrice as long
@@ -71,6 +71,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):
         # otherwise xdist begins with the files of the most tests, which are the quick ones
         config.option.loadscopereorder = False
+    if hasattr(config, "workerinput"):
+        forks.ask_shared()
+    elif getattr(config.option, "numprocesses", None):
+        forks.share()
     if BYTECODE_FORBIDDEN and not hasattr(config, "workerinput"):
         # Once here, or each of the thousand processes that tests start compiles all of ours again (0.1 s each).
         for folder in ("fts", "jobs", "state", "tui", "tests"):
@@ -96,9 +100,10 @@ def pytest_collection_finish() -> None:
     sys.dont_write_bytecode = BYTECODE_FORBIDDEN
     if (textual := sys.modules.get("textual.css.stylesheet")) is not None:
         parse_each_style_once(textual.Stylesheet)
-    if (pictures := sys.modules.get("fts.tui.pictures")) is not None:
-        compose_no_picture(pictures.MonitorScreen, pictures.HeadlessApp)
+    if (screens := sys.modules.get("textual.screen")) is not None:
+        draw_for_no_terminal(screens.Screen)
     forks.install()
+    new_databases.install()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
@@ -116,18 +121,23 @@ def parse_each_style_once(sheet: Any) -> None:
         return parsed[key]
 
     sheet._parse_rules = shared
+    importlib.import_module("textual.css.model").RuleSet.__hash__ = object.__hash__  # the same, but not in Python
 
 
-def compose_no_picture(screen: Any, headless: Any) -> None:
-    """A picture is made of the lines of the panes: what Textual would send to a terminal, nobody looks at."""
+def draw_for_no_terminal(screen: Any) -> None:
+    """Without a terminal, Textual throws away the frames that it draws: a third of the time of a monitor of a test.
+
+    What the screen shows, tests ask of the panes or of the compositor, which draws all widgets for `on_screen`.
+    """
     refresh = screen._compositor_refresh
 
     def refresh_a_terminal(self: Any) -> None:
-        if isinstance(self.app, headless):
-            self._dirty_widgets.clear()
-            self._compositor._dirty_regions.clear()
-        else:
+        if not self.app.is_headless:
             refresh(self)
+            return
+        self._dirty_widgets.clear()
+        self._compositor._dirty_regions.clear()
+        self.app._update_mouse_over(self)
 
     screen._compositor_refresh = refresh_a_terminal
 

@@ -40,12 +40,17 @@ OF_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_")
 AROUND = {name: value for name, value in os.environ.items() if not name.startswith("FTS_")}
 CORE = (  # packages with all that is in them
     "fts.jobs.cli", "fts.jobs.worker", "fts.jobs.status", "fts.jobs.records", "fts.jobs.form", "fts.jobs.notify",
-    "fts.jobs.executors", "fts.jobs.trial", "fts.state.queries", "importlib.metadata",
+    "fts.jobs.executors", "fts.jobs.trial", "fts.jobs.check", "fts.state.queries", "importlib.metadata",
+)  # fmt: skip
+LATE = (  # what commands, workers and trials import when they need it
+    "ctypes.util", "difflib", "encodings.utf_8_sig", "fts.jobs.search.drawing", "fts.study.study", "numpy.random",
+    "pynvml",
 )  # fmt: skip
 SCIENCE = (
     "torch", "pandas", "pyarrow.parquet", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.svm",
     "arch.bootstrap", "fts.study.build", "fts.study.final_model", "fts.study.walk_trainer", "fts.study.fold_trainer",
 )  # fmt: skip
+SHARED = "SHARED_FORKS"  # variable: the name of the servers of all test processes of a run
 CUSTOM = "CUSTOMIZED_IN"  # variable: a folder of PYTHONPATH with a sitecustomize.py that may run late, in a fork
 ASKING = ("fts.jobs.supervisor.child", "fts.jobs.supervisor.template")  # start processes
 REAL_POPEN = subprocess.Popen  # a test may put another in its place
@@ -90,6 +95,18 @@ def off(really: bool = True) -> Iterator[None]:
         yield
     finally:
         _Asked.forks = before
+
+
+def share() -> None:
+    """Has the test processes that this one starts ask its servers: each loads torch for 4 s."""
+    if _Asked.forks:
+        _line("core").close()
+        os.environ[SHARED] = _Asked.name
+
+
+def ask_shared() -> None:
+    """For a test process alone: what it starts may be in another namespace, where the servers are not."""
+    _Asked.name = os.environ.pop(SHARED, _Asked.name)
 
 
 def install() -> None:
@@ -291,6 +308,7 @@ def serve(name: str, kind: str, end: int, ready: int) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     os.close(ready)
+    begun: set[str] = set()
     told: dict[int, int] = {}  # pid -> the socket that its exit code goes to
     while True:
         for fd in select.select([door, woken, end], [], [])[0]:
@@ -304,8 +322,9 @@ def serve(name: str, kind: str, end: int, ready: int) -> None:
             with door.accept()[0] as line:
                 said, fds, _, _ = socket.recv_fds(line, 1 << 20, 20)
                 order = json.loads(said or "{}")
-                if "begin" in order:
+                if "begin" in order and order["begin"] not in begun:  # two processes may have found it missing
                     begin(name, order["begin"], end)
+                    begun.add(order["begin"])
             if "argv" not in order:
                 continue
             pid = os.fork()
@@ -322,13 +341,30 @@ def load(kind: str) -> None:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-    importlib.import_module("fts.jobs.search.drawing")  # Optuna
+    for name in (*LATE, *(SCIENCE if kind == "science" else ())):
+        importlib.import_module(name)
+    databases = importlib.import_module("tests.new_databases")
+    databases.empty()
+    databases.install()
+    remember_own_code()
     if kind == "science":
-        for name in SCIENCE:
-            importlib.import_module(name)
         sys.modules["torch"].set_num_threads(1)
     gc.collect()
     gc.freeze()
+
+
+def remember_own_code() -> None:
+    """A worker reads all files of fts at its start, 40 ms: it gets what was read here, as long as they are the same."""
+    check = importlib.import_module("fts.jobs.supervisor.upgrade_check")
+    read, known = check.md5_of, {}
+
+    def md5_of(file: str) -> str:
+        key = file, check.stamp_of(file)
+        return known[key] if key in known else read(file)
+
+    for file in check.files_in(check.folders_of(ROOT / "fts")):
+        known[file, check.stamp_of(file)] = read(file)
+    check.md5_of = md5_of
 
 
 def tell_ended(told: dict[int, int]) -> None:

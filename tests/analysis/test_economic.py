@@ -23,6 +23,7 @@ from fts.analysis.economic import (
 from fts.analysis.economic_section import section
 from fts.analysis.report import write_report
 from fts.analysis.summarise import summarise
+from tests.analysis.pages import unwritten
 from tests.analysis.tables import study
 from tests.analysis.test_beyond_volatility import HAR, with_forecasts
 
@@ -167,7 +168,8 @@ def test_the_page_says_what_it_is_not_and_of_how_many_trials_the_winner_was_the_
 def test_the_page_holds_both_sections(tmp_path: Path) -> None:
     of_one = with_forecasts(study([("2M", 1)], n=4), (HAR, 0.3))
     prices = made(660).set_axis(pd.bdate_range("2015-01-02", periods=660))
-    page = write_report(replace(of_one, prices={"d" * 32: prices}), tmp_path).read_text()
+    with unwritten():
+        page = write_report(replace(of_one, prices={"d" * 32: prices}), tmp_path).read_text()
     for id_, title in (
         ("volatility", "Better than a volatility forecast?"),
         ("worth", "What would it have been worth?"),

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from fts.analysis.report import write_report
+from tests.analysis.pages import unwritten
 from tests.analysis.tables import study
 
 CELLS = [("2M", 1), ("2M", 3), ("20M", 1), ("200M", 1)]
@@ -14,7 +15,8 @@ CELLS = [("2M", 1), ("2M", 3), ("20M", 1), ("200M", 1)]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write_report(study(CELLS, n=22), tmp_path_factory.mktemp("report")).parent
+    with unwritten():
+        return write_report(study(CELLS, n=22), tmp_path_factory.mktemp("report")).parent
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """One nursery, one data folder and one undisturbed study for all chaos tests."""
 
+import fcntl
+import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,13 +47,29 @@ def make_harness(tmp_path: Path, data: Path, nursery: Nursery | None) -> Iterato
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path, nursery: Nursery | None) -> dict[str, Any]:
     """The identity of the study when nothing happens to it."""
-    return run_in_peace(tmp_path_factory.mktemp("undisturbed") / "study", data, nursery)
+    return known(tmp_path_factory, data, nursery)
 
 
 @pytest.fixture(scope="session")
 def undisturbed_small(tmp_path_factory: pytest.TempPathFactory, data: Path, nursery: Nursery | None) -> dict[str, Any]:
     """The same of a study of two trials a cell."""
-    return run_in_peace(tmp_path_factory.mktemp("undisturbed") / "study", data, nursery, trials=2)
+    return known(tmp_path_factory, data, nursery, trials=2)
+
+
+def known(
+    tmp_path_factory: pytest.TempPathFactory, data: Path, nursery: Nursery | None, **fields: Any
+) -> dict[str, Any]:
+    """Run once, and shared by the processes of a run."""
+    mine = tmp_path_factory.getbasetemp()
+    folder = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / f"undisturbed{fields.get('trials', '')}"
+    folder.mkdir(exist_ok=True)
+    stored = folder / "identity"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stored.exists():
+            stored.write_bytes(pickle.dumps(run_in_peace(folder / "study", data, nursery, **fields)))
+    identity: dict[str, Any] = pickle.loads(stored.read_bytes())  # noqa: S301  # ours
+    return identity
 
 
 def run_in_peace(folder: Path, data: Path, nursery: Nursery | None, **fields: Any) -> dict[str, Any]:

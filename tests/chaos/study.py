@@ -24,9 +24,8 @@ from fts.jobs.settings import Places
 from fts.state import queries
 from fts.state.db import Database, open_database
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
-from fts.study import dataset
 from fts.study.matrix import make_cells, write
-from tests.data.made import make_bars, write_csv
+from tests.data.made import build, make_bars, write_csv
 
 TIMES = ("at", "seconds", "samples_per_s")  # of an epoch: what two equal runs may differ in
 COMPARED = (
@@ -43,7 +42,7 @@ LENIENT = Halving(first_rung=2, growth=3, keep=0.5, trailing=None)
 def make_data(root: Path, rows: int = 620) -> Path:
     """A data folder with one small set of bars and its features (about three seconds, so once a session)."""
     csv = write_csv(make_bars(rows, 7), root.parent / f"{root.name}.csv")
-    dataset.build(root, "csv", "CHAOS", "a20", path=csv, context=20, horizon=5)
+    build(root, "csv", "CHAOS", "a20", path=csv, context=20, horizon=5)
     return root
 
 

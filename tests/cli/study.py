@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from fts.state.values import Cause, Claim
 from fts.study.cell import CellSpec
 from fts.study.matrix import write
 from tests.data.made import make_bars
+from tests.new_databases import place
 
 SPACE = {"architecture": {"kind": "choice", "choices": ["d16-L1-h2-ff32"]}}
 CELL = CellSpec(
@@ -41,12 +44,25 @@ def make_study(
     budgets: tuple[str, ...] = ("2M", "20M"),
     horizons: tuple[int, ...] = (1, 3),
     data_md5: str = CELL.data_md5,  # of no file: see store_data
+    another: bool = False,
 ) -> Database:
-    """Jobs 1, 2, ... in the order budgets x horizons, all waiting."""
-    db = open_database(places_of(folder).db)
-    cells = [cell(budget, horizon) for budget in budgets for horizon in horizons]
-    write(db, [replace(each, data_md5=data_md5) for each in cells], who="test")
-    return db
+    """Jobs 1, 2, ... in the order budgets x horizons, all waiting: a copy of one study, or `another`."""
+    path = places_of(folder).db
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = _study.__wrapped__ if another else _study
+    place(made(budgets, horizons, data_md5), path)
+    return open_database(path)
+
+
+@cache
+def _study(budgets: tuple[str, ...], horizons: tuple[int, ...], data_md5: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "fts.db")
+        db = open_database(path)
+        cells = [cell(budget, horizon) for budget in budgets for horizon in horizons]
+        write(db, [replace(each, data_md5=data_md5) for each in cells], who="test")
+        db.close()
+        return path.read_bytes()
 
 
 def store_data(folder: Path) -> str:

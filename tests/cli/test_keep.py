@@ -54,7 +54,7 @@ def test_exports_of_an_earlier_database_go_aside_and_its_own_stay(fts, db: Datab
     db.close()
     for path in places.outputs.glob("fts.db*"):
         path.unlink()
-    anew = make_study(tmp_path)
+    anew = make_study(tmp_path, another=True)
     finished_cell(anew, 0.6)
     said = fts("export", "--all")
     (aside,) = places.outputs.glob("replaced-*")
@@ -93,7 +93,7 @@ def test_a_backup_is_put_back_and_the_former_file_kept(fts, db: Database, tmp_pa
 
 def test_a_backup_of_another_study_is_named_as_one(fts, db: Database, tmp_path: Path):
     (tmp_path / "other").mkdir()
-    other = make_study(tmp_path / "other")
+    other = make_study(tmp_path / "other", another=True)
     copy = backup(other)
     other.close()
     db.close()

@@ -22,12 +22,11 @@ from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import work
 from fts.state import queries
 from fts.state.db import Database, open_database
-from fts.study import dataset
 from fts.study.baseline_jobs import with_baselines
 from fts.study.cell import CellSpec
 from fts.study.matrix import make_cells, write
 from fts.study.winners import train_spec, winner
-from tests.data.made import make_bars, write_csv
+from tests.data.made import build, make_bars, write_csv
 
 SPLIT = {"train": 0.6, "val": 0.25}
 QUICK: dict[str, Any] = {"patience": 3, "effective_batch": 64, "context": 20, "min_positives": 3, "split": SPLIT}
@@ -38,7 +37,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 def make_data(root: Path, ticker: str = "MADE", bars: pd.DataFrame | None = None) -> Manifest:
     """A data folder with one small data set of tier a20."""
     path = write_csv(make_bars(900, 7) if bars is None else bars, root.parent / f"{ticker}.csv")
-    dataset.build(root, "csv", ticker, "a20", path=path, context=20, horizon=5)
+    build(root, "csv", ticker, "a20", path=path, context=20, horizon=5)
     return Manifest(root)
 
 

@@ -26,13 +26,14 @@ from fts.study.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_da
 from fts.study.recipe import model_config
 from fts.study.space import parse_override
 from tests.cli.study import Said, cell, finished_cell, make_study, runner
+from tests.data.made import build
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default data set, built once."""
     root = tmp_path_factory.mktemp("data")
-    dataset.build(root)
+    build(root)
     return root
 
 

@@ -33,6 +33,7 @@ from fts.study.report_data import make_report, study_data, usual_ticker
 from fts.study.results import results, results_table
 from fts.study.seeds import spread_of
 from fts.study.winners import replicate_spec, winner
+from tests.analysis.pages import unwritten
 from tests.cli.study import add_epoch, claim, finish_trial, start_trial
 from tests.jobs.science import (
     CELL,
@@ -102,10 +103,12 @@ def test_seeds_of_a_job_that_was_cancelled_count_in_the_report_as_in_the_results
 def test_the_report_and_the_results_say_that_a_newer_search_stands_in_line(ran: Ran, tmp_path: Path):
     places = copied(ran.places, tmp_path)
     study = opened(places)
-    before = make_report(study, places, tmp_path / "before").read_text()
+    with unwritten():
+        before = make_report(study, places, tmp_path / "before").read_text()
     shown = queries.job(study, CELL).id
     (line,) = write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)], again=True)
-    page = make_report(study, places, tmp_path / "report")
+    with unwritten():
+        page = make_report(study, places, tmp_path / "report")
     told = f"{CELL}: job {line.job_id}, a newer search of this cell, is queued; until its first trial ends, "
     told += f"this page shows the results of job {shown}"
     assert told in page.read_text() and "a newer search" not in before
@@ -288,7 +291,8 @@ def test_two_data_sets_of_one_tier_are_two_matrices_of_the_report(ran: Ran, db: 
     of_ndx = [replace(job, spec=job.spec | {"dataset": "NDX.dataset.a20"}) for job in of_baselines]
     assert usual_ticker([*of_ndx, *queries.jobs(study)]) == "MADE", "of the first cell"
     assert usual_ticker(of_ndx) == "NDX" and usual_ticker([]) is None
-    page = make_report(study, places, tmp_path / "report").read_text()
+    with unwritten():
+        page = make_report(study, places, tmp_path / "report").read_text()
     assert "1. threshold_1pct on a20" in page and "2. threshold_1pct NDX on a20" in page
     study.close()
 

@@ -22,6 +22,7 @@ from fts.tui import bindings, pictures
 from fts.tui.data.view import SCREENS, Details, View
 from fts.tui.render.text import as_text
 from tests.jobs.test_glance_verdict import RUNNING, SITUATIONS
+from tests.tui.test_any_size import PAINTERS
 from tests.tui.values import (
     HOUR,
     NOW,
@@ -155,10 +156,10 @@ def test_one_is_no_plural(name, surface):
         assert not PLURAL_OF_ONE.search(text), text
 
 
-@pytest.mark.parametrize("screen", range(len(SCREENS)), ids=SCREENS)
 @pytest.mark.parametrize("name", STATES)
-def test_one_is_no_plural_on_any_screen(name, screen):
-    snapshot = STATES[name]
+def test_one_is_no_plural_on_any_screen(name):
+    """Each screen paints each state; the monitor draws one screen of each, which is another from state to state."""
+    snapshot, of_state = STATES[name], list(STATES).index(name)
     trial = make_trial(
         1, 1, 0, value=0.65, epochs=1, best_epoch=1, n_val=1, n_pos=1, micro_batch=1, accumulation=1,
         badges=("reused",), ended_at=NOW - 60,
@@ -168,10 +169,14 @@ def test_one_is_no_plural_on_any_screen(name, screen):
         job_id=1, trials=trials, curves={trials[0].id: make_epochs(trials[0].id, 1, 0.65, NOW - 60)},
         samples=(make_sample(),), events=snapshot.events,
     )  # fmt: skip
-    view = View(glances.look(snapshot, NOW), details, screen=screen, job_id=1, marks=frozenset({1}), hidden_marks=1)
-    size = SIZES[1:][(screen + list(STATES).index(name)) % len(SIZES[1:])]  # each screen and each state meets each size
-    for row in as_text(pictures.frame(view, *size)).splitlines():
-        assert not PLURAL_OF_ONE.search(row), row
+    for screen in range(len(SCREENS)):
+        view = View(glances.look(snapshot, NOW), details, screen=screen, job_id=1, marks=frozenset({1}), hidden_marks=1)
+        size = SIZES[1:][(screen + of_state) % len(SIZES[1:])]  # each screen and each state meets each size
+        texts = [as_text(list(paint(view, *size))) for on, paint in PAINTERS.values() if on == screen]
+        if screen == of_state % len(SCREENS):
+            texts.append(as_text(pictures.frame(view, *size)))
+        for row in "\n".join(texts).splitlines():
+            assert not PLURAL_OF_ONE.search(row), row
 
 
 # ---------------------------------------------------------------- the end

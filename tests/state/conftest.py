@@ -6,7 +6,23 @@ from pathlib import Path
 import pytest
 
 from fts.state.db import Database
+from tests import new_databases
 from tests.state.helpers import new_db
+
+MADE = (
+    "test_faults",
+    "test_fresh",
+    "test_migration",
+    "test_opening",
+    "test_processes",
+    "test_schema",
+)  # files that test how
+
+
+@pytest.fixture(autouse=True)
+def _databases_are_made(request: pytest.FixtureRequest) -> Iterator[None]:
+    with new_databases.off(request.path.stem in MADE):
+        yield
 
 
 @pytest.fixture

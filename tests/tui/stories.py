@@ -24,6 +24,8 @@ async def monitor(path: Path, size=(80, 24), **options):
         await until(lambda: app.readings.reading is not None or app.readings.problem, pilot)
         await rest(app, pilot)
         yield app, pilot
+        if app.is_running:
+            on_screen(app)  # draws every widget once
         assert not app.faults, "a pane failed and was replaced by its error"
 
 

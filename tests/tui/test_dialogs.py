@@ -102,6 +102,8 @@ async def test_every_dialog_fits_every_size_and_can_be_read_to_its_end(db_path, 
             if isinstance(dialog, Confirm):
                 assert "No" in dialog_text(app) and "y = yes" in dialog_text(app), "the answers do not scroll away"
             if size[1] < 30:
+                on_screen(app)  # a list learns how long its choices are when it is drawn
+                await pilot.pause()
                 assert app.screen.query("#body, OptionList").first().show_vertical_scrollbar
             if not isinstance(dialog, Ask):
                 await press(pilot, "ctrl+end" if isinstance(dialog, Chooser) else "end")
