@@ -27,6 +27,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -345,6 +346,7 @@ def load(kind: str) -> None:
         importlib.import_module(name)
     databases = importlib.import_module("tests.new_databases")
     databases.empty()
+    tempfile.tempdir = None  # a fork asks its own TMPDIR
     databases.install()
     remember_own_code()
     if kind == "science":

@@ -184,7 +184,7 @@ def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, 
     if decides != cell.metric:
         return {"value": best.number(cell.metric), "best_epoch": best.epoch}
     kept = {metric.name: best.number(metric.name) for metric in study.metrics if metric.name in RESULT_FACTS}
-    return {"value": value, "best_epoch": best.epoch, "last_value": scored[-1][0], **kept}
+    return kept | {"value": value, "best_epoch": best.epoch, "last_value": scored[-1][0]}
 
 
 def kept_attributes(attributes: Any) -> dict[str, Any]:

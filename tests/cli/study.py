@@ -16,6 +16,7 @@ from fts.jobs.cli import main
 from fts.jobs.settings import Places
 from fts.state import transitions
 from fts.state.db import Database, open_database
+from fts.state.files import make_folder
 from fts.state.values import Cause, Claim
 from fts.study.cell import CellSpec
 from fts.study.matrix import write
@@ -48,7 +49,7 @@ def make_study(
 ) -> Database:
     """Jobs 1, 2, ... in the order budgets x horizons, all waiting: a copy of one study, or `another`."""
     path = places_of(folder).db
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     made = _study.__wrapped__ if another else _study
     place(made(budgets, horizons, data_md5), path)
     return open_database(path)
