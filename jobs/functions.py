@@ -184,7 +184,7 @@ def inspect(objective: str, folder: Path) -> Function:
             )
         if objective.endswith(SETTINGS):
             raise BadObjective(
-                f"{objective!r} is no study file, which is TOML and named such as study.toml (`fts init` writes one), and "
+                f"{objective!r} is no study file, which is TOML, such as study.toml (`fts init` writes one), and "
                 "no objective, expected FILE.py:FUNCTION, such as train.py:objective"
             )
         missing = MODULE.fullmatch(objective) and named.replace(".", "/") + ".py"
@@ -276,7 +276,9 @@ def suggested(word: str, folder: Path) -> str:
     tried = [(named, function), (f"{named}.py", function), (module_file(named, folder), function)]
     tried += [] if function else [(module_file(module, folder), last)]
     try:
-        file, function = next((file, of) for file, of in tried if file and file.endswith(".py") and (folder / file).is_file())
+        file, function = next(
+            (file, of) for file, of in tried if file and file.endswith(".py") and (folder / file).is_file()
+        )
         tree = ast.parse((folder / file).read_bytes())
     except (StopIteration, OSError, SyntaxError, ValueError):
         return "train.py:objective"
