@@ -40,11 +40,8 @@ def _running(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
     died = died or silent  # what follows is about a worker that works
     if job.parallel > 1 and not died:
         told.append(_side_by_side(job, snapshot))
-    left = 0.0 if job.lease_until is None else job.lease_until - now
-    if worker is not None and worker.gone:
-        elsewhere = f", one elsewhere in {formatting.spell(left)}" if left > 0 else ""
-        told.append(f"a worker on this machine takes it over at once{elsewhere}")
-    elif job.lease_until is not None:
+    if job.lease_until is not None:
+        left = job.lease_until - now
         told.append(
             f"its lease ends in {formatting.spell(left)}"
             if left > 0

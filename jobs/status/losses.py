@@ -228,6 +228,6 @@ def _claim_ends(snapshot: Snapshot, worker: Worker, now: float) -> str:
         return ""
     at = formatting.seconds_clock(max(ends))
     if worker.gone:
-        return f". A worker on this machine takes over at once, one elsewhere at {at}" if max(ends) > now else ""
+        return ". A new worker on its machine takes over at once"
     over = "another worker takes over"
     return f". Its lease ends {at}, then {over}" if max(ends) > now else f". Its lease ended {at}: {over}"
