@@ -120,7 +120,7 @@ def _of_extra_word(error: click.UsageError) -> str:
         return "; write file and function as one word, such as train.py:objective"
     pairs = [] if error.ctx is None else [*error.ctx.params.get("axes", ()), *error.ctx.params.get("parameters", ())]
     is_split = any("=" not in word for word in pairs)
-    return "; write an option's NAME=VALUE as one word, such as -m size=S,M" if is_split else ""
+    return "; write -m size=S,M as one word, and so every NAME=VALUE" if is_split else ""
 
 
 def _nearest_choice(error: click.UsageError) -> str:

@@ -127,7 +127,7 @@ WRONG_WORDS = [
     ("check src/pkg/model:run", "such as src/pkg/model.py:run"),
     ("check pkg.model.run", "such as src/pkg/model.py:run"),
     ("enqueue train.py:goal -n 20", "the number of trials is --trials 20, and -n is a dry run"),
-    ("enqueue train.py:goal -m size S,M", "write an option's NAME=VALUE as one word, such as -m size=S,M"),
+    ("enqueue train.py:goal -m size S,M", "write -m size=S,M as one word"),
     ("enqueue train.py goal", "write file and function as one word, such as train.py:objective"),
     ("enqueue train.py:goal --space lr=loguniform(1e-4,0.1)", "a range is LOW:HIGH or LOW:HIGH:log"),
     ("enqueue train.py:goal --sampler bayes", "did you mean 'tpe'?"),
