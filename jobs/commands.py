@@ -87,6 +87,11 @@ class ParsedCommand:
 def parse_command(words: Sequence[str], folder: Path, shell: bool = False, path: str | None = None) -> ParsedCommand:
     """Parses a command: finds its parameters, script and program. `path` is the PATH of its trials; None: that of this
     process. Raises BadCommand."""
+    if not shell and len(words) == 1 and len(words[0].split()) > 1 and not (folder / words[0]).exists():
+        raise BadCommand(
+            "the command is one word with spaces, because of the quotes around it; leave them away, or add "
+            "--shell for a text that a shell runs"
+        )
     command, declared = parse_words([" ".join(words)] if shell else words)
     plain = shell_paths(command[0]) if shell else list(command)
     for found, quotes in places(command[0], PLACE) if shell else ():

@@ -27,7 +27,7 @@ from fts.jobs.api.goals import bound_of, goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
 from fts.jobs.api.names import is_name, means_jobs
-from fts.jobs.api.nearest import hint
+from fts.jobs.api.nearest import hint, nearest
 from fts.jobs.api.spec import NAME, BadSpec, md5_of
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 from fts.jobs.api.top_names import A_COMMAND, HERE, arguments_of, defined, is_bound, is_value, not_callable
@@ -46,9 +46,12 @@ MOST_CELLS = 10_000
 LONGEST = 200  # characters of an axis' value
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 RANGE = re.compile(rf"\s*({NUMBER.pattern})\s*\.\.\s*({NUMBER.pattern})\s*(:\s*log\s*)?", re.ASCII)
+RANGE_CALL = re.compile(r"[\w.]*(?:uniform|log|range|interval|randint|float|int)\(", re.IGNORECASE)  # of other tools
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")  # pkg.train:objective
 ATTRIBUTE = re.compile(r"([^:\0]{1,3000}\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")  # train.py:Model.objective
 OLDEST = (3, 11)  # oldest Python for a trial process
+NOTEBOOK = ".ipynb"
+SETTINGS = (".yaml", ".yml", ".json", ".toml", ".tml", ".ini", ".cfg")  # files that may be meant as a study
 SHORT = "run"  # name of the function in a message
 
 
@@ -173,7 +176,18 @@ def inspect(objective: str, folder: Path) -> Function:
                 f"{objective!r} names an attribute of a class; write `objective = {of_class[2]}` at the end of "
                 f"{of_class[1]} and name {of_class[1]}:objective"
             )
-        missing = MODULE.fullmatch(objective) and objective.partition(":")[0].replace(".", "/") + ".py"
+        named = objective.partition(":")[0]
+        if named.endswith(NOTEBOOK):
+            raise BadObjective(
+                f"{named} is a notebook, and a trial imports a Python file; write the function into one, as "
+                "`%%writefile train.py` in the first line of its cell does, and name train.py:objective"
+            )
+        if objective.endswith(SETTINGS):
+            raise BadObjective(
+                f"{objective!r} is no study file, which is TOML, such as study.toml (`fts init` writes one), and "
+                "no objective, expected FILE.py:FUNCTION, such as train.py:objective"
+            )
+        missing = MODULE.fullmatch(objective) and named.replace(".", "/") + ".py"
         raise BadObjective(
             f"{objective!r} is no objective, "
             + (f"there is no {missing} in {folder}; " if missing else "")
@@ -184,7 +198,8 @@ def inspect(objective: str, folder: Path) -> Function:
     try:
         code = path.read_bytes()
     except OSError as error:
-        raise BadObjective(f"{path} cannot be read: {why_unreadable(error, path)}") from None
+        instead = "" if path.exists() else near_file(file, name, folder)
+        raise BadObjective(f"{path} cannot be read: {why_unreadable(error, path)}{instead}") from None
     try:
         tree = ast.parse(code, str(path))
     except (SyntaxError, ValueError, RecursionError) as error:
@@ -255,15 +270,35 @@ def module_file(module: str, folder: Path) -> str | None:
 
 
 def suggested(word: str, folder: Path) -> str:
-    """Suggests an existing objective to a person who has named only the file."""
-    path = folder / word
+    """Suggests an existing objective to a person who has named only its file, or named both in another way."""
+    named, _, function = word.replace("::", ":").partition(":")
+    module, _, last = named.rpartition(".")
+    tried = [(named, function), (f"{named}.py", function), (module_file(named, folder), function)]
+    tried += [] if function else [(module_file(module, folder), last)]
     try:
-        tree = ast.parse(path.read_bytes()) if word.endswith(".py") else ast.Module([], [])
-    except (OSError, SyntaxError, ValueError):
+        file, function = next(
+            (file, of) for file, of in tried if file and file.endswith(".py") and (folder / file).is_file()
+        )
+        tree = ast.parse((folder / file).read_bytes())
+    except (StopIteration, OSError, SyntaxError, ValueError):
         return "train.py:objective"
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    name = "objective" if "objective" in names or not names else names[0]
-    return f"{word}:{name}" if names else "train.py:objective"
+    name = next((each for each in (function, "objective", *names) if each in names), None)
+    return "train.py:objective" if name is None else f"{file}:{name}"
+
+
+def near_file(file: str, name: str, folder: Path) -> str:
+    """Returns `; did you mean train.py:objective?` for a mistyped file, or for one that is in `src`."""
+    path = Path(file)
+    in_src = Path("src") / path
+    if not path.is_absolute() and (folder / in_src).is_file():
+        return f"; did you mean {in_src}:{name}?"
+    try:
+        there = [each.name for each in (folder / path.parent).iterdir() if each.suffix == ".py"]
+    except OSError:
+        return ""
+    near = nearest(path.name, there)
+    return "" if near is None else f"; did you mean {path.with_name(near)}:{name}?"
 
 
 def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
@@ -405,7 +440,10 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
     if not equals or not is_name(name) or not all(words):
         raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
     if any(is_open(word) for word in words) and not is_open(listed):
-        raise BadSpec(f"{text!r} has a comma inside brackets, but a comma always ends a value; write NAME=A,B instead")
+        found = f"{text!r} has a comma inside brackets, but a comma always ends a value"
+        if RANGE_CALL.match(listed.strip()):
+            raise BadSpec(f"{found}; a range is LOW:HIGH or LOW:HIGH:log of --space, or LOW..HIGH:log in a command")
+        raise BadSpec(f"{found}; write NAME=A,B instead")
     values = [value_of(word) for word in words]
     check_values(name, values)
     if len(set(values)) < len(values):  # 1 equals 1.0

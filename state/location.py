@@ -104,7 +104,9 @@ def refuse_other_than_file(path: Path) -> None:
             raise errors.NotOurDatabase(wrong) from None
         return
     if path.is_dir():
-        raise errors.NotOurDatabase(f"{path} is a folder, and the database is a file; {restore_sentence(path)}")
+        inside = next((path / file for file in (DEFAULT_PATH.name, DEFAULT_PATH) if (path / file).is_file()), None)
+        cure = f"name the one in it, {shell_path(inside)}" if inside is not None else restore_sentence(path)
+        raise errors.NotOurDatabase(f"{path} is a folder, and the database is a file; {cure}")
     if path.is_symlink() and not path.exists():
         why = f"{path} is a link that leads to no file ({path.readlink()}): mount its disk, or remove the link"
         raise errors.NotOurDatabase(f"{why}{or_restore(path)}")

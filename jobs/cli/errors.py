@@ -14,7 +14,7 @@ from fts.installing import installing
 from fts.jobs.api.load import installed
 from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.forms import help_of, of_another_form
-from fts.jobs.cli.synonyms import option_hint
+from fts.jobs.cli.synonyms import option_hint, value_hint
 from fts.jobs.threads import no_room
 from fts.state.errors import NoDatabase, NoSuchRow, SchemaTooNew, SchemaTooOld
 from fts.state.files import closed_folder, forbidden, reason_of
@@ -105,7 +105,22 @@ def _usage(error: click.UsageError) -> str:
         if (elsewhere := of_another_form(error)) is not None:
             return f"{elsewhere} (see {shown})"
     message = _one_line(error.format_message()).rstrip(".")
-    return f"{message}{_nearest_choice(error)} (see {shown})"
+    return f"{message}{_nearest_choice(error)}{_of_extra_word(error)} (see {shown})"
+
+
+def _of_extra_word(error: click.UsageError) -> str:
+    """Says what the first word too many may mean: `-n 20`, `-m size S,M`, `train.py objective`."""
+    extra = re.match(r"Got unexpected extra arguments? \(([^ )]+)", error.message)
+    options = [] if error.ctx is None else [word for option in error.ctx.command.params for word in option.opts]
+    if extra is None:
+        return ""
+    if "--trials" in options and re.fullmatch(r"\d+", extra[1]):
+        return f"; the number of trials is --trials {extra[1]}, and -n is a dry run"
+    if "--axis" in options and error.ctx is not None and str(error.ctx.params.get("objective", "")).endswith(".py"):
+        return "; write file and function as one word, such as train.py:objective"
+    pairs = [] if error.ctx is None else [*error.ctx.params.get("axes", ()), *error.ctx.params.get("parameters", ())]
+    is_split = any("=" not in word for word in pairs)
+    return "; write -m size=S,M as one word, and so every NAME=VALUE" if is_split else ""
 
 
 def _nearest_choice(error: click.UsageError) -> str:
@@ -114,7 +129,8 @@ def _nearest_choice(error: click.UsageError) -> str:
     wrong = re.search(r"'([^']+)' is not one of", error.message)
     if not isinstance(kind, click.Choice) or wrong is None:
         return ""
-    near = nearest(wrong[1], [str(choice) for choice in kind.choices])
+    known = [str(choice) for choice in kind.choices]
+    near = value_hint(wrong[1], known) or nearest(wrong[1], known)
     return f"; did you mean {near!r}?" if near else ""
 
 

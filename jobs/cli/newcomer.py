@@ -125,6 +125,8 @@ def _runs(word: str) -> str | None:
 
 def command_without_dashes(name: str, words: Sequence[str]) -> str | None:
     """Returns the error message for a command without `--` before it; None if the words contain no command."""
+    if words and not words[0].startswith("-") and not Path(words[0]).exists():
+        words = [*words[0].split(), *words[1:]]  # 'python train.py' in quotes
     for place, (word, after) in enumerate(itertools.pairwise([*words, ""])):
         before = words[place - 1] if place else ""
         if before.startswith("-") or (after.startswith("-") and not _runs(word)):

@@ -63,9 +63,11 @@ def add(url: str | None, command: str | None, name: str | None) -> None:
     if command is None and given.service != "unknown" and not is_understood(given):
         near = "" if given.service in SERVICES else f"; {hint(given.service, SERVICES)}".rstrip("; ")
         raise click.UsageError(f"apprise does not understand this {given.service}:// address; it was not added{near}")
+    if given.service == "command":
+        targets.refuse_shell_words(address.removeprefix(COMMAND))
     made = targets.add(address, name)
     say(f"added {made.name} ({made.service}) to {targets.file_of_person()}; `fts notify test` sends it a message")
-    if command is not None and shutil.which(program := shlex.split(command)[0]) is None:
+    if made.service == "command" and shutil.which(program := shlex.split(address.removeprefix(COMMAND))[0]) is None:
         say(f"there is no program {program!r} here now; a message is only sent where it is in the PATH")
     if made.service != "command" and not _has_library():
         say(f"install the library first: {installing('fts-hpo[notify]')}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +38,20 @@ OPTIONS = {
     "--slots": ("--parallel", "--n-jobs", "--jobs", "--workers"),
     "--until-empty": ("--once", "--exit-when-done", "--quit-when-empty"),
 }
+VALUES = {  # names of Optuna and others for values of --sampler and --pruner
+    "tpe": ("bayes", "bayesian", "bo", "bohb", "tpesampler", "hyperopt", "default", "auto"),
+    "random": ("randomsampler", "randomsearch", "uniform"),
+    "grid": ("gridsampler", "gridsearch"),
+    "gp": ("gpsampler", "gaussian", "gaussianprocess", "botorch", "botorchsampler"),
+    "nsgaii": ("nsgaiisampler", "nsga", "nsga2", "genetic"),
+    "cmaes": ("cmaessampler", "cma"),
+    "none": ("noppruner", "nop", "off", "no", "false"),
+    "median": ("medianpruner", "medianstopping"),
+    "percentile": ("percentilepruner",),
+    "halving": ("successivehalvingpruner", "successivehalving", "asha", "sha", "hyperband", "hyperbandpruner"),
+    "maximize": ("max", "maximise"),
+    "minimize": ("min", "minimise"),
+}
 
 
 def command_hint(word: str, known: Iterable[str]) -> str | None:
@@ -46,6 +61,13 @@ def command_hint(word: str, known: Iterable[str]) -> str | None:
         return DELETED
     found = next((ours for ours, theirs in COMMANDS.items() if name in theirs and ours in known), None)
     return None if found is None else f"did you mean {found!r}?"
+
+
+def value_hint(word: str, known: Iterable[str]) -> str | None:
+    """Returns `tpe` for `TPESampler` or `optuna.samplers.TPESampler`; None for an unknown word."""
+    name = re.sub(r"[-_ ]|\(.*", "", word.lower()).rpartition(".")[2]
+    known = list(known)
+    return next((ours for ours, theirs in VALUES.items() if name in (ours, *theirs) and ours in known), None)
 
 
 def option_hint(word: str, known: Iterable[str]) -> str | None:

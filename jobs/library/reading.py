@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec
 
 from fts.installing import installing
 from fts.jobs.api.names import axis_columns
@@ -87,6 +87,15 @@ class Table(Generic[P]):
 
     def records(self, *args: P.args, **kwargs: P.kwargs) -> Rows:
         return self._read(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):  # copy, pickle and notebooks ask for such names
+            raise AttributeError(name)
+        called = f"{self.__dict__.get('__name__', 'table')}()"
+        raise AttributeError(f"{name} is not of this table but of its DataFrame: write {called}.{name}")
+
+    def __getitem__(self, column: object) -> NoReturn:
+        raise TypeError(f"a table is called before it has columns: write {self.__name__}()[{column!r}]")
 
     def __repr__(self) -> str:
         return f"<table {self.__name__}: call it for a DataFrame, .records() for a list>"

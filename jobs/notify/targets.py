@@ -23,6 +23,7 @@ COMMAND = "command:"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30})://.+", re.IGNORECASE | re.DOTALL)
 CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+SHELL_WORDS = re.compile(r"\d?(?:>>?|<<?)(?:&\d)?|\|\|?|&&?|;")  # words that only a shell understands
 MOST_BYTES = 1_000_000
 HEAD = (
     "# Targets of fts messages. Addresses contain passwords: only you may read this file. `fts notify` rewrites it.\n"
@@ -169,11 +170,27 @@ def checked(name: str, address: str) -> Target:
     elif not address.strip():
         raise BadSetting("the address is empty; expected such as ntfy://topic or mailto://...")
     elif not SCHEME.fullmatch(address):
-        raise BadSetting(
-            f"the address of {name} has no service in front; expected such as ntfy://topic or mailto://..., or "
-            "`--command 'notify-send {title} {body}'`"
-        )
+        raise BadSetting(no_service(f"the address of {name}"))
     return Target(name, address)
+
+
+def no_service(what: str) -> str:
+    return (
+        f"{what} has no service in front; expected such as ntfy://topic or mailto://USER:PASSWORD@HOST, or "
+        "`--command 'notify-send {title} {body}'`"
+    )
+
+
+def refuse_shell_words(command: str) -> None:
+    """Raises BadSetting for `echo {title} >> file`: without a shell, echo would get `>>` as an argument."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return  # checked() names it
+    if (word := next((word for word in words if SHELL_WORDS.fullmatch(word)), None)) is not None:
+        raise BadSetting(
+            f"the command has {word!r}, which only a shell understands; give it to one: --command \"sh -c '...'\""
+        )
 
 
 def add(address: str, name: str | None = None, path: Path | None = None) -> Target:
@@ -182,6 +199,8 @@ def add(address: str, name: str | None = None, path: Path | None = None) -> Targ
     known = read(path)
     if name is None:
         service = Target("", address).service
+        if service == "unknown" and address.strip():
+            raise BadSetting(no_service("the address"))
         name = next(
             each for n in range(1, 10_000) if known.target(each := service if n == 1 else f"{service}-{n}") is None
         )

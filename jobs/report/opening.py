@@ -59,7 +59,7 @@ def of_front(cell: CellReport) -> str:
     if not cell.goals:
         return ""
     n = len(front(cell.job, cell.trials))
-    return f"one of {formatting.count(n, 'trial')} that no other one beats in every goal"
+    return f"one of {n:,} trials that no other one beats in every goal" if n > 1 else "no other trial is on the front"
 
 
 def of_baseline(cell: CellReport) -> str:

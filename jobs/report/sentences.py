@@ -128,7 +128,8 @@ def _best(study: StudyReport) -> Iterator[Sentence]:
         others = ""
         if first.goals:
             on_front = len(front(first.job, first.trials))
-            others = f" It is one of {formatting.count(on_front, 'trial')} there that no other one beats in every goal."
+            others = f" It is one of {on_front:,} trials there that no other one beats in every goal."
+            others = others if on_front > 1 else " It is the only trial there that no other one beats in every goal."
         yield Sentence(
             FOUND,
             "best value",

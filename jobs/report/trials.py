@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from fts.jobs.report.data import INFEASIBLE
 from fts.jobs.report.figures import key_of
 from fts.jobs.report.markup import Section, SortedText, Text, table
 from fts.jobs.report.sentences import value
@@ -65,9 +66,15 @@ def row(cell: CellReport, trial: Trial, names: Sequence[str], metrics: Sequence[
         measured(trial.value),
         *(measured(results.get(name)) for name in metrics),
         *(drawn(trial.params[name]) if name in trial.params else "—" for name in names),
-        str(trial.status) if trial.status is not TrialStatus.FAILED else f"{trial.status}: {trial.cause or 'unknown'}",
+        state_of(trial),
         SortedText(formatting.spell(spent), spent) if trial.ended_at is not None else "—",
     ]
+
+
+def state_of(trial: Trial) -> str:
+    if trial.status is TrialStatus.FAILED:
+        return f"{trial.status}: {trial.cause or 'unknown'}"
+    return INFEASIBLE if trial.status is TrialStatus.COMPLETE and INFEASIBLE in trial.badges else str(trial.status)
 
 
 def measured(one: object) -> Text:

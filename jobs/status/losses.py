@@ -227,5 +227,7 @@ def _claim_ends(snapshot: Snapshot, worker: Worker, now: float) -> str:
     if not ends:
         return ""
     at = formatting.seconds_clock(max(ends))
+    if worker.gone:
+        return ". A new worker on its machine takes over at once"
     over = "another worker takes over"
     return f". Its lease ends {at}, then {over}" if max(ends) > now else f". Its lease ended {at}: {over}"

@@ -77,6 +77,8 @@ class Glance:
         if job.status is not JobStatus.RUNNING or self.locked_by or not is_lost(job, self.snapshot, self.now):
             return ""
         how = self._how_lost(job)
+        if how == DIED:  # a worker of its machine, which is this one, takes the job at once
+            return f"{how}, free here now"
         if job.lease_until is None or job.lease_until <= self.now:
             return how
         if self.is_blind:  # no countdown on old data
@@ -89,7 +91,7 @@ class Glance:
 
     def _how_lost(self, job: Job) -> str:
         worker = next((worker for worker in self.snapshot.workers if worker.id == job.worker_id), None)
-        return "worker lost" if worker is None else "worker died" if worker.gone else "worker silent"
+        return "worker lost" if worker is None else DIED if worker.gone else "worker silent"
 
     @property
     def has_worker(self) -> bool:
@@ -210,6 +212,7 @@ def _acknowledged(glance: Glance) -> dict[str, Any] | None:
 
 
 LEAST_STRIP_S = 60.0
+DIED = "worker died"
 
 
 def _recent(glance: Glance) -> float:

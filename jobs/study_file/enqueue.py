@@ -307,7 +307,8 @@ def another_question(cell: BareCell, before: Sequence[Job]) -> str:
             f"earlier {script}"
         )
     changed = changes.in_words(cell, job.spec, [name for name in differs if name != "code_md5"])
-    file = f" and an earlier {script}" if "code_md5" in differs else ""
+    before_file = Path(str(job.spec.get("script") or str(job.spec.get("objective", "")).rpartition(":")[0])).name
+    file = f" and an earlier {script}" if "code_md5" in differs and before_file == script else ""
     return f"; job {job.id} is a different search of this cell: {changed}{file}" if changed else ""
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FUNCTION = re.compile(r"[^-].*\.py(:.*)?|[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # a Python file, or MODULE:FUNCTION
+FUNCTION = re.compile(  # a Python file, MODULE:FUNCTION, or a file that is taken for one of the two
+    r"[^-].*\.(?:py|ipynb|ya?ml|tml)(:.*)?|[A-Za-z_][\w.]*:[A-Za-z_]\w*"
+)
 STUDY_FILE = re.compile(r"[^-].*\.toml")
 
 

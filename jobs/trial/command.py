@@ -43,13 +43,13 @@ from fts.jobs.trial.death import (
     size_of,
     split_stacks,
 )
-from fts.jobs.trial.error_text import print_error, sentence_of, with_place
+from fts.jobs.trial.error_text import how_to_find, print_error, sentence_of, with_place
 from fts.jobs.trial.group import ProcessGroup
 from fts.jobs.trial.process import Commands, Throttle, log_to, say
 from fts.jobs.trial.reports import LONGEST, CommandReport, CompleteLines, Reports, Window
 from fts.jobs.trial.running import is_finite
 from fts.jobs.trial.signalled import SIGNALLED_S
-from fts.jobs.trial.sources import SourceCopy, source_of
+from fts.jobs.trial.sources import SourceCopy, number_in, source_of
 from fts.state.files import ABSENT, atomic_write, below, make_folder, naming, open_log
 from fts.state.values import HUGE
 
@@ -63,7 +63,9 @@ CODE_CHANGED = "code changed"  # badge: the script has changed since it was enqu
 REPORT, PARAMETERS, ATTEMPTS = "report.jsonl", "parameters.json", "attempts.json"
 AGAIN_ALLOWED = 3  # times in a row that a command may ask to run again without a new report or checkpoint file
 PYTHON = re.compile(r"python[\d.]*")
-NO_MODULE = re.compile(r"(?:Error|python[\d.]*): No module named '?[\w.]+'?")
+NUMBER = "([-0-9.eE+]+)"  # group of a regular expression, as the pages show it
+BARE_NUMBER = f"--regex '^{NUMBER}$'"
+NO_MODULE = re.compile(r"(?:Error|python[\d.]*): No module named '?([\w.]+)'?")
 RAISED_BY_DEVICE = re.compile(r"[\w.]*(?:RuntimeError|AssertionError|AcceleratorError|SystemError): ")
 KILLED_IN_SHELL = {128 + number: -number for number in (signal.SIGKILL, signal.SIGTERM)}  # exit codes of a shell
 # errors of a start that comes to the same at every try; others are, say, a lack of memory
@@ -345,12 +347,15 @@ class CommandTrial:
         elif self.read_from == self.log:
             last = self._lines.last[:200]
             found = f"its last line of output is {last!r}" if last else "it printed nothing"
-            if self.cell.stdout and (option := self._regex_option()):
+            option = self._regex_option() or (BARE_NUMBER if number_in(last) is not None else "")
+            if self.cell.stdout and option:
                 found += f", which --stdout does not read: replace it by {option}"
         else:
             printed = self._regex_option() or ("--stdout or --regex" if self.cell.metric in self._output() else "")
             last = self._output().rpartition("\n")[2].strip()[:200]
             ending = f" and its last line of output is {last!r}" if last else ""
+            if number_in(last) is not None:
+                ending += f"; if that is {self.cell.metric}, add {BARE_NUMBER}"
             empty = f"each line has over {LONGEST:,} bytes" if self._lines.ignored else "the report is empty"
             found = f"{empty}{f', but it printed it: add {printed}' if printed else ending}"
         expected = f"expected {self.cell.source}" + (
@@ -359,9 +364,10 @@ class CommandTrial:
         return f"the command ended without {self.cell.metric} (exit code 0): {found}; {expected}"
 
     def _regex_option(self) -> str:
-        """Returns the --regex that finds `loss=0.5` or `loss: 0.5` in the output; empty: the metric is not there."""
-        like = re.search(rf"\b{re.escape(self.cell.metric)}(\s*[=:]\s*)[-+.\d]", self._output())
-        return f"--regex '{self.cell.metric}{like[1]}([-0-9.eE+]+)'" if like else ""
+        """Returns the --regex that finds `loss=0.5`, `loss: 0.5` or `loss 0.5` in the output; empty: none is there."""
+        output = self._output()
+        like = re.search(rf"\b{re.escape(self.cell.metric)}(\s*[=:]\s*|[ \t]+)[-+.]?\d", output)
+        return f"--regex '{self.cell.metric}{like[1]}{NUMBER}'" if like else ""
 
     def _failed(self, code: int) -> dict[str, Any]:
         output = self._output()
@@ -379,8 +385,9 @@ class CommandTrial:
             cause = MACHINE_ERROR
             message += f"; $FTS_DEVICE, which names the device of the trial, is {self.spec.device}"
         lacking = NO_MODULE.search(last) if code == 1 else None
+        script = folder / (self.cell.script or "")
         if lacking is not None:
-            message += f"; install it for {self._python()}"
+            message += f"; {how_to_find(lacking[1], (script.parent, folder), self._python())}"
         say(message)
         ended = {"fact": "failed", "cause": cause, "message": message, "code": code, "peak_bytes": peak_bytes()}
         return ended | {"lasting": lacking is not None}

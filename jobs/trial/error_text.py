@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fts
+from fts.jobs.api.nearest import nearest
 from fts.jobs.trial.cause import message_of
 from fts.raising import chain
+from fts.state.files import shell_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import FrameType
 
 OURS = ("fts.",)  # packages that raise errors with sentences for people
@@ -80,6 +83,35 @@ def current_line(folder: Path) -> str | None:
 def is_own(file: Path, folder: Path) -> bool:
     """Is the file in the folder, but not in a Python environment inside it?"""
     return file.is_relative_to(folder) and "site-packages" not in file.relative_to(folder).parts
+
+
+def how_to_find(module: str | None, folders: Iterable[Path], interpreter: str) -> str:
+    """Says how an import finds a module: it is installed, or the user's own folder that contains it is searched."""
+    package, _, missing = (module or "").rpartition(".")
+    if package:  # Python has found it, but not what it should contain
+        there = [Path(each) for each in getattr(sys.modules.get(package), "__path__", ())]
+        there += [folder / package.replace(".", "/") for folder in folders]
+        if (place := next((each for each in there if each.is_dir()), None)) is not None:
+            near = nearest(missing, [each.stem for each in place.iterdir()])
+            return f"{place} has no {missing}" + (f"; did you mean {near}?" if near else "")
+    elif module:
+        for folder in dict.fromkeys(near for each in folders for near in (each, each.parent)):
+            for place in (folder, folder / "src"):
+                if _has_module(place, module):
+                    return (
+                        f"{module} is in {place}, which is not searched: install your package (pip install -e .), or "
+                        f"start `fts check` and `fts worker` with PYTHONPATH={shell_path(place)}"
+                    )
+    return f"install it for {interpreter}"
+
+
+def _has_module(folder: Path, name: str) -> bool:
+    try:
+        return (folder / f"{name}.py").is_file() or any(
+            next((folder / name).glob(pattern), None) for pattern in ("*.py", "*/*.py")
+        )
+    except OSError:
+        return False
 
 
 def print_error(error: BaseException) -> None:

@@ -36,7 +36,7 @@ from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial import orphans, pools, process
 from fts.jobs.trial.arguments import BadFunction, bind
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, is_foreign, missing_path
-from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
+from fts.jobs.trial.error_text import how_to_find, is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.folders import guard
 from fts.jobs.trial.process import Commands, log_to, say
 from fts.jobs.trial.running import (
@@ -193,7 +193,7 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     elif any(words in message.lower() for words in NO_DISPLAY):
         message += "; a worker has no display: draw into files, with MPLBACKEND=Agg for matplotlib"
     elif isinstance(error, ModuleNotFoundError):
-        message += f"; install it for {this_python()}"
+        message += f"; {how_to_find(error.name, (folder, Path.cwd()), this_python())}"
     elif isinstance(error, NameError) and (line := line_in_main_block(running.cell.path, error.name)) is not None:
         message += f"; line {line} makes {error.name} under {GUARD}, which a trial does not run: make it above"
     else:

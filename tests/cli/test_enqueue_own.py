@@ -152,3 +152,12 @@ def test_the_declaration_grows_with_each_enqueue(fts: Callable[..., Said], stand
     assert [(metric["name"], metric["goal"]) for metric in declared["metrics"]] == [
         ("value", "minimize"), ("acc", "maximize"),
     ]  # fmt: skip
+
+
+def test_another_script_is_not_an_earlier_state_of_this_one(fts: Callable[..., Said], stand: Path):
+    for number, file in enumerate(("fit.sh", "fit.bash", "fit.bash")):
+        (stand / file).write_text(f"echo loss={number}\n")
+        words = ["--", "bash", file, "{rate:0.0..1.0}", *["x"] * number]
+        said = fts("enqueue", "--metric", "loss", "--regex", "loss=(.*)", *words).err
+        assert ("and an earlier fit.bash" in said) == (number == 2), said
+        assert ("is a different search of this cell" in said) == (number > 0), said

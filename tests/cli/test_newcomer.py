@@ -116,6 +116,50 @@ def test_a_word_of_another_program_is_translated(tmp_path: Path, monkeypatch, ca
     assert expected in said and said.count("\n") == 1
 
 
+WRONG_WORDS = [
+    ("check n.ipynb:goal", "n.ipynb is a notebook, and a trial imports a Python file"),
+    ("enqueue n.ipynb", "n.ipynb is a notebook"),
+    ("check study.yaml", "'study.yaml' is no study file, which is TOML"),
+    ("enqueue study.yaml", "'study.yaml' is no study file, which is TOML"),
+    ("check trian.py:goal", "did you mean train.py:goal?"),
+    ("check pkg/model.py:run", "did you mean src/pkg/model.py:run?"),
+    ("check train.py::goal", "such as train.py:goal"),
+    ("check src/pkg/model:run", "such as src/pkg/model.py:run"),
+    ("check pkg.model.run", "such as src/pkg/model.py:run"),
+    ("enqueue train.py:goal -n 20", "the number of trials is --trials 20, and -n is a dry run"),
+    ("enqueue train.py:goal -m size S,M", "write -m size=S,M as one word"),
+    ("enqueue train.py goal", "write file and function as one word, such as train.py:objective"),
+    ("enqueue train.py:goal --space lr=loguniform(1e-4,0.1)", "a range is LOW:HIGH or LOW:HIGH:log"),
+    ("enqueue train.py:goal --sampler bayes", "did you mean 'tpe'?"),
+    ("enqueue train.py:goal --sampler optuna.samplers.CmaEsSampler()", "did you mean 'cmaes'?"),
+    ("enqueue train.py:goal --pruner NopPruner", "did you mean 'none'?"),
+    ("enqueue train.py:goal --direction max", "did you mean 'maximize'?"),
+]
+
+
+def test_a_name_or_value_that_is_nearly_right_is_answered_with_what_to_type(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "src" / "pkg").mkdir(parents=True)
+    for file, name in (("train.py", "goal"), ("src/pkg/model.py", "run")):
+        (tmp_path / file).write_text(f"def {name}(trial):\n    return trial.suggest_float('x', 0, 1)\n")
+    for words, expected in WRONG_WORDS:
+        assert main(words.split()) == 2, words
+        said = capsys.readouterr().err
+        assert expected in said and said.count("\n") == 1, (words, said)
+    for name in ("enqueue", "check"):
+        assert main([name, "python train.py --x 1"]) == 2
+        assert "put -- before a command" in capsys.readouterr().err
+        assert main([name, "--metric", "loss", "--", "python train.py --x {x:0..9}"]) == 2
+        assert "the command is one word with spaces" in capsys.readouterr().err
+    assert not (tmp_path / "outputs").exists()
+    late = ["--metric", "loss", "--stdout", "--", "python", "train.py", "{x:0..9}", "--trials", "5"]
+    assert main(["enqueue", "-n", *late]) == 0
+    assert "--trials stands after --, so it goes to train.py" in capsys.readouterr().err
+    (tmp_path / "train.py").write_text("parser.add_argument('--trials')\n")
+    assert main(["enqueue", "-n", *late]) == 0
+    assert "stands after --" not in capsys.readouterr().err
+
+
 def test_every_word_of_fts_in_the_translations_exists(tmp_path: Path):
     assert set(COMMANDS) <= set(entries())
     assert not {theirs for every in COMMANDS.values() for theirs in every} & set(entries())

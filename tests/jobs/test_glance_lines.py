@@ -239,6 +239,9 @@ def test_a_lost_claim_counts_down_only_while_it_can_be_seen():
     assert glances.look(picture(), NOW).lost(job) == ""
     assert glances.look(silent, NOW).lost(job) == "worker silent, free in 2m"
     assert glances.look(silent, NOW + 111).lost(job) == "worker silent"
+    died = glances.look(replace(silent, workers=(make_worker(heartbeat_at=NOW - 60, gone=True),)), NOW)
+    assert died.lost(job) == "worker died, free here now", "a new worker on this machine does not wait"
+    assert "takes over at once" in died.verdict.reason and "lease" not in died.verdict.reason
     assert (
         glances.look(silent, NOW + 40, read_age_s=40, problem="no disk").lost(job) == "worker silent, free at 08:15:50"
     )

@@ -27,6 +27,7 @@ from fts.jobs.library.reading import NoPandas, NoSuchCell
 from fts.jobs.records.optuna import shown
 from fts.state.columns import TABLES
 from fts.state.db import Database, open_database
+from fts.state.errors import NotOurDatabase
 from fts.state.unreadable import unreadable_of
 from tests.cli.study import places_of
 from tests.cli.toy import claim, finished_toy, make_toy, run_trial
@@ -101,6 +102,19 @@ def test_tables_name_axes_parameters_and_metrics_and_are_fresh_at_each_call(toy:
         loaded.trials("mnist/X")
     with pytest.raises(NoSuchCell, match="cifar/S has no best trial: no complete trial yet"):
         loaded.best("cifar/S")
+
+
+def test_a_table_that_is_not_called_and_a_folder_in_place_of_the_file_say_what_to_write(toy: Database) -> None:
+    found = fts.load(toy.path)
+    with pytest.raises(AttributeError, match=r"write trials\(\)\.columns"):
+        found.trials.columns  # noqa: B018
+    with pytest.raises(TypeError, match=r"write trials\(\)\['value'\]"):
+        found.trials["value"]
+    assert not hasattr(found.trials, "_repr_html_"), "a notebook asks for it"
+    with pytest.raises(
+        NotOurDatabase, match=re.escape(f"is a folder, and the database is a file; name the one in it, {toy.path}")
+    ):
+        fts.load(toy.path.parent)
 
 
 def test_a_pivot_has_the_best_trial_of_each_cell_in_the_declared_order(toy: Database) -> None:

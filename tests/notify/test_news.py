@@ -417,6 +417,14 @@ def test_the_command_line_adds_lists_and_removes_without_showing_an_address(
     assert "SeCrEt" not in said.out + said.err, said
     assert "did you mean tgram-2?" in said.err
     assert [each.name for each in targets.read().targets] == ["tgram"]
+    for words, sentence in (
+        (["--command", "echo {title} >> SeCrEt"], "the command has '>>', which only a shell understands"),
+        (["command:echo SeCrEt | cat"], "the command has '|', which only a shell understands"),
+        (["SeCrEt@example.com"], "the address has no service in front; expected such as ntfy://topic or mailto://"),
+    ):
+        assert main(["notify", "add", *words]) == 2
+        told = capsys.readouterr().err
+        assert sentence in told and "SeCrEt" not in told
     for command, missing in (("no-such-program {title}", "no-such-program"), ("sh -c 'cat > /dev/null'", None)):
         assert main(["notify", "add", "--command", command, "--name", "desk"]) == 0
         told = capsys.readouterr().err

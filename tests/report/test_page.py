@@ -226,10 +226,17 @@ def test_equal_values_have_no_winner_and_no_importance(tmp_path: Path):
 
 def test_a_drawn_none_is_not_a_parameter_that_was_not_drawn() -> None:
     trial: Any = SimpleNamespace(
-        number=0, value=0.5, facts={}, params={"kind": None}, status=TrialStatus.COMPLETE, ended_at=1.0, cause=None
+        number=0,
+        value=0.5,
+        facts={},
+        params={"kind": None},
+        status=TrialStatus.COMPLETE,
+        ended_at=1.0,
+        cause=None,
+        badges=("infeasible",),
     )
     cell: Any = SimpleNamespace(name="S", worked={0: 1.0})
-    assert row(cell, trial, ["kind", "branch"], [], several=False)[2:4] == ["None", "—"]
+    assert row(cell, trial, ["kind", "branch"], [], several=False)[2:5] == ["None", "—", "infeasible"]
 
 
 def test_no_name_turns_the_page_around_or_ends_its_data(tmp_path: Path):

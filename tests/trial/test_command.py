@@ -26,6 +26,8 @@ from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.child import Starter
 from fts.jobs.supervisor.template import CAN_FORK
 from fts.jobs.trial.command import why_not_started
+from fts.jobs.trial.error_text import how_to_find
+from tests.trial import harness
 from tests.trial.harness import PATIENCE_S, Fact, Record, attempt, log_of, spec_of, start
 
 STARTER = Starter(Path(tempfile.mkdtemp()) / "logs" / "trial_process.log")  # a worker's: it forks where that can be
@@ -298,7 +300,10 @@ WRITES = "printf 'import ctypes\\n"
             {"shell": True},
             r"0\): val_loss is 'high', expected a number",
         ),
-        (("echo", "val_loss 3"), {}, "but it printed it: add --stdout or --regex"),
+        (("echo", "val_loss 3"), {}, r"but it printed it: add --regex 'val_loss \(\[-0-9.eE\+\]\+\)'"),
+        (("echo", "val_loss"), {}, "but it printed it: add --stdout or --regex"),
+        (("echo", "0.5"), {}, r"output is '0.5'; if that is val_loss, add --regex '\^\(\[-0-9.eE\+\]\+\)\$'"),
+        (("echo", "0.5"), {"stdout": True}, r"--stdout does not read: replace it by --regex '\^\("),
         (("echo", "val_loss=3"), {}, r"but it printed it: add --regex 'val_loss=\(\[-0-9.eE\+\]\+\)'"),
         (
             ("echo", "val_loss: 3"),
@@ -373,6 +378,23 @@ def test_a_missing_package_or_device_is_named_with_what_to_do(tmp_path, body, ca
     record = ran(cell_of(tmp_path, sys.executable, "train.py"))
     assert (record.end["cause"], bool(record.end.get("lasting"))) == (cause, lasting), record.end
     assert re.search(told, record.end["message"]), record.end["message"]
+
+
+def test_a_module_of_the_users_own_folder_is_not_to_be_installed(tmp_path: Path):
+    package = tmp_path / "src" / "pkg"
+    package.mkdir(parents=True)
+    (package / "model.py").write_text("x = 1")
+    (tmp_path / "torch_data").mkdir()
+    by_function = harness.run_one(harness.cell_of(tmp_path, "import pkg.model\ndef objective(trial): return 1")).end[
+        "message"
+    ]
+    (tmp_path / "train.py").write_text("import pkg.model")
+    by_command = ran(cell_of(tmp_path, sys.executable, "train.py")).end["message"]
+    for told in (by_function, by_command):
+        assert f"pkg is in {tmp_path}/src, which is not searched" in told and f"PYTHONPATH={tmp_path}/src" in told
+        assert "install it for" not in told
+    assert how_to_find("torch_data", (tmp_path,), "python") == "install it for python", "a folder without code"
+    assert how_to_find("pkg.modle", (tmp_path / "src",), "python") == f"{package} has no modle; did you mean model?"
 
 
 def test_a_module_that_python_cannot_run_is_named_too(tmp_path: Path):
