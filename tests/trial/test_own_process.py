@@ -83,6 +83,7 @@ def test_what_a_handler_of_the_function_cuts_short_is_not_on_record(tmp_path: Pa
     def strikes(child: TrialProcess) -> None:
         time.sleep(0.3)  # it is in the middle of an epoch
         child.ask_to_stop()
+        time.sleep(0.5)  # as a supervisor, which gives it minutes; else the signal may come before the request is read
         child.terminate()
 
     attempt(spec_of(cell, record, ()), record, (), stops_at("started" if last == 1 else "checkpoint", 1, strikes))
