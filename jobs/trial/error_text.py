@@ -99,7 +99,7 @@ def how_to_find(module: str | None, folders: Iterable[Path], interpreter: str) -
             for place in (folder, folder / "src"):
                 if _has_module(place, module):
                     return (
-                        f"{module} is in {place}, which is not searched: install your package (pip install -e .), or "
+                        f"{module} is in {place}, which is not searched: install your package for {interpreter}, or "
                         f"start `fts check` and `fts worker` with PYTHONPATH={shell_path(place)}"
                     )
     return f"install it for {interpreter}"
