@@ -17,18 +17,9 @@ from fts.frozen import dataclass
 from fts.jobs.api.command import PLACE, WHOLE_ARGS, CommandCell
 from fts.jobs.api.shell_text import DOUBLE, HERE, SINGLE, places
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.functions import (
-    RANGE,
-    Value,
-    check_baseline,
-    checked_name,
-    clean,
-    combinations,
-    experiment_name,
-    module_file,
-    parse_parameter,
-    with_unique_names,
-)
+from fts.jobs.axis_words import RANGE, Value, parse_parameter
+from fts.jobs.functions import check_baseline, checked_name, clean, combinations, experiment_name, with_unique_names
+from fts.jobs.objective_file import module_file
 from fts.raising import quoted
 
 if TYPE_CHECKING:

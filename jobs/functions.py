@@ -1,39 +1,32 @@
-"""Makes cells from a function in a file: reads the file without running it, and freezes one cell per combination.
+"""Makes cells from a function in a file: one per combination of the values of its axes.
 
 cells("train.py:objective", trials=100, axes={"size": ["S", "M"]})        # two cells of the study "train"
 """
 
 from __future__ import annotations
 
-import ast
 import itertools
 import json
 import re
 import subprocess
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.frozen import dataclass
 from fts.installing import installing
-from fts.jobs.api.amounts import LARGEST, check_range
-from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
-from fts.jobs.api.function import OWN_NAMES, TRIAL, FunctionCell, code_md5, made_in_main_block, trial_argument
-from fts.jobs.api.goals import bound_of, goals_of
+from fts.jobs.api.function import OWN_NAMES, TRIAL, FunctionCell
+from fts.jobs.api.goals import goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
-from fts.jobs.api.names import is_name, means_jobs
-from fts.jobs.api.nearest import hint, nearest
+from fts.jobs.api.names import means_jobs
+from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import NAME, BadSpec, md5_of
-from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
-from fts.jobs.api.top_names import A_COMMAND, HERE, arguments_of, defined, is_bound, is_value, not_callable
-from fts.jobs.own_search import Tuner, other_tuner, search_at_import
-from fts.raising import quoted
-from fts.state.files import expanded, why_unreadable
+from fts.jobs.api.study import Axis, Metric
+from fts.jobs.axis_words import Value, checked_axes
+from fts.jobs.objective_file import BadObjective, Function, inspect, to_file_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,55 +34,9 @@ if TYPE_CHECKING:
     from fts.jobs.api.bare_cell import BareCell
     from fts.state.values import Job
 
-Value = str | int | float
 MOST_CELLS = 10_000
-LONGEST = 200  # characters of an axis' value
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-RANGE = re.compile(rf"\s*({NUMBER.pattern})\s*\.\.\s*({NUMBER.pattern})\s*(:\s*log\s*)?", re.ASCII)
-RANGE_CALL = re.compile(r"[\w.]*(?:uniform|log|range|interval|randint|float|int)\(", re.IGNORECASE)  # of other tools
-MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")  # pkg.train:objective
-ATTRIBUTE = re.compile(r"([^:\0]{1,3000}\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")  # train.py:Model.objective
 OLDEST = (3, 11)  # oldest Python for a trial process
-NOTEBOOK = ".ipynb"
-SETTINGS = (".yaml", ".yml", ".json", ".toml", ".tml", ".ini", ".cfg")  # files that may be meant as a study
 SHORT = "run"  # name of the function in a message
-
-
-class BadObjective(BadSpec):
-    """The named file or function does not exist or cannot be used."""
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function as its file's source shows it."""
-
-    path: Path
-    name: str
-    md5: str  # code_md5() of the file
-    parameters: tuple[str, ...]
-    required: tuple[str, ...]  # parameters without a default
-    any_name: bool  # it takes **kwargs, or its parameters are unknown
-    tuner: Tuner | None = None  # another program that gives it its parameters
-    fixed: tuple[str, ...] = ()  # parameters that cannot be the trial
-    takes_value: bool = False  # its first parameter is a value, as the code shows, and not a trial
-    is_decorated: bool = False  # its decorator may give it what nothing else gives
-
-    def trial_argument(self, given: Iterable[str], space: Mapping[str, Any] | None) -> str | None:
-        """Returns the parameter that gets the trial; None: none does. `given`: the names of the axes."""
-        return trial_argument(self.parameters, self.fixed, {*given, *OWN_NAMES}, space is not None)
-
-    def lacking(self, axes: Iterable[str], space: Mapping[str, Any] | None) -> list[str]:
-        """Returns the parameters without a default that get no value."""
-        trial = self.trial_argument(axes, space)
-        given = {TRIAL, *OWN_NAMES, *axes, *(space or {})}
-        if trial is not None and (trial == TRIAL or not self.takes_value):
-            given.add(trial)  # `def objective(t)`: the first parameter is the trial, whatever its name
-        return [name for name in self.required if name not in given]
-
-    def needs_optuna(self, axes: Iterable[str], space: Mapping[str, Any] | None) -> bool:
-        """Does it get a trial of Optuna, as far as its parameters are known?"""
-        is_unknown = not self.parameters and self.any_name and space is None
-        return is_unknown or self.trial_argument(axes, space) is not None
 
 
 def cells(
@@ -165,140 +112,6 @@ def combinations(axes: Mapping[str, Sequence[Value]]) -> list[tuple[Value, ...]]
     if len(found) > MOST_CELLS:
         raise BadSpec(f"the axes have more than {MOST_CELLS} combinations; give fewer values")
     return found
-
-
-def inspect(objective: str, folder: Path) -> Function:
-    """Parses the file and finds the function in it. Raises BadObjective."""
-    if not OBJECTIVE.fullmatch(objective):
-        of_class = ATTRIBUTE.fullmatch(objective)
-        if of_class:
-            raise BadObjective(
-                f"{objective!r} names an attribute of a class; write `objective = {of_class[2]}` at the end of "
-                f"{of_class[1]} and name {of_class[1]}:objective"
-            )
-        named = objective.partition(":")[0]
-        if named.endswith(NOTEBOOK):
-            raise BadObjective(
-                f"{named} is a notebook, and a trial imports a Python file; write the function into one, as "
-                "`%%writefile train.py` in the first line of its cell does, and name train.py:objective"
-            )
-        if objective.endswith(SETTINGS):
-            raise BadObjective(
-                f"{objective!r} is no study file, which is TOML, such as study.toml (`fts init` writes one), and "
-                "no objective, expected FILE.py:FUNCTION, such as train.py:objective"
-            )
-        missing = MODULE.fullmatch(objective) and named.replace(".", "/") + ".py"
-        raise BadObjective(
-            f"{objective!r} is no objective, "
-            + (f"there is no {missing} in {folder}; " if missing else "")
-            + f"expected FILE.py:FUNCTION, such as {suggested(objective, folder)}"
-        )
-    file, _, name = objective.rpartition(":")
-    path = folder / file
-    try:
-        code = path.read_bytes()
-    except OSError as error:
-        instead = "" if path.exists() else near_file(file, name, folder)
-        raise BadObjective(f"{path} cannot be read: {why_unreadable(error, path)}{instead}") from None
-    try:
-        tree = ast.parse(code, str(path))
-    except (SyntaxError, ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", None)
-        raise BadObjective(
-            f"{path} is no Python file: {getattr(error, 'msg', error)}" + (f", line {line}" if line else "")
-        ) from None
-    if (at := search_at_import(code)) is not None:
-        raise BadObjective(
-            f"{path.name} line {at} runs a whole search when the file is imported, which each trial does; put "
-            '`if __name__ == "__main__":` above it, and indent it'
-        )
-    if (kind := not_callable(tree, name)) is not None:
-        raise BadObjective(f"{name} of {path} is {kind.replace(HERE, file)}")
-    node = defined(tree, name)
-    if node is None:
-        if not is_bound(tree, name):
-            raise BadObjective(f"{path} has no function {name!r}; {where_instead(code, tree, name, file)}")
-        return Function(path, name, code_md5(code), (), (), any_name=True, tuner=other_tuner(tree, name))
-    given = arguments_of(node)
-    decorated = bool(node.decorator_list)
-    unknown = not given.names and (given.has_list or decorated)
-    as_value = bool(given.names) and not decorated and is_value(node, given.names[0])
-    takes_all, tuner = given.has_others or unknown, other_tuner(tree, name)
-    return Function(
-        path, name, code_md5(code), given.names, given.required, takes_all, tuner, given.fixed, as_value, decorated
-    )
-
-
-def where_instead(code: bytes, tree: ast.Module, name: str, file: str) -> str:
-    """Says where a name is that is not at the top level of the file, and what to do."""
-    if (line := made_in_main_block(code, name)) is not None:
-        return f'line {line} makes it under `if __name__ == "__main__":`, which a trial does not run; make it above'
-    for outer in tree.body:
-        inner = [node for node in ast.walk(outer) if isinstance(node, ast.FunctionDef) and node.name == name]
-        if inner and isinstance(outer, ast.FunctionDef | ast.ClassDef):
-            return f"line {inner[0].lineno} defines it inside {outer.name}; move it to the top level"
-    called = {
-        node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    }
-    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    if {"ask", "tell"} <= called:
-        return (
-            "write what it does between study.ask() and study.tell() as `def objective(trial)` that returns the value"
-        )
-    if not functions:
-        return f"it has none; to run all of it in each trial, enqueue it as a command: {A_COMMAND.replace(HERE, file)}"
-    return f"it has {', '.join(functions)}"
-
-
-def to_file_path(objective: str, folder: Path) -> str:
-    """Turns `pkg.train:objective` into `pkg/train.py:objective` or `src/pkg/train.py:objective`; expands `~`."""
-    if objective.startswith(("~", "$")):
-        return str(expanded(objective))
-    if not MODULE.fullmatch(objective):
-        return objective
-    module, _, name = objective.partition(":")
-    file = module_file(module, folder)
-    return objective if file is None else f"{file}:{name}"
-
-
-def module_file(module: str, folder: Path) -> str | None:
-    """Returns the file of a module, below the folder or its `src`; None: it does not exist."""
-    path = module.replace(".", "/")
-    return next(
-        (one for one in (f"{path}.py", f"{path}/__init__.py", f"src/{path}.py") if (folder / one).is_file()), None
-    )
-
-
-def suggested(word: str, folder: Path) -> str:
-    """Suggests an existing objective to a person who has named only its file, or named both in another way."""
-    named, _, function = word.replace("::", ":").partition(":")
-    module, _, last = named.rpartition(".")
-    tried = [(named, function), (f"{named}.py", function), (module_file(named, folder), function)]
-    tried += [] if function else [(module_file(module, folder), last)]
-    try:
-        file, function = next(
-            (file, of) for file, of in tried if file and file.endswith(".py") and (folder / file).is_file()
-        )
-        tree = ast.parse((folder / file).read_bytes())
-    except (StopIteration, OSError, SyntaxError, ValueError):
-        return "train.py:objective"
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    name = next((each for each in (function, "objective", *names) if each in names), None)
-    return "train.py:objective" if name is None else f"{file}:{name}"
-
-
-def near_file(file: str, name: str, folder: Path) -> str:
-    """Returns `; did you mean train.py:objective?` for a mistyped file, or for one that is in `src`."""
-    path = Path(file)
-    in_src = Path("src") / path
-    if not path.is_absolute() and (folder / in_src).is_file():
-        return f"; did you mean {in_src}:{name}?"
-    try:
-        there = [each.name for each in (folder / path.parent).iterdir() if each.suffix == ".py"]
-    except OSError:
-        return ""
-    near = nearest(path.name, there)
-    return "" if near is None else f"; did you mean {path.with_name(near)}:{name}?"
 
 
 def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
@@ -408,126 +221,9 @@ def limit_to_grid(cell: Cell) -> Cell:
     return cell if most is None or most >= cell.trials else replace(cell, trials=most)
 
 
-def parse_goal(text: str) -> tuple[str, str]:
-    """Parses `loss=minimize`. Raises BadSpec."""
-    name, equals, goal = text.partition("=")
-    if not equals or not NAME.fullmatch(name.strip()) or goal.strip() not in (MINIMIZE, MAXIMIZE):
-        raise BadSpec(
-            f"{quoted(text)} is no goal, expected NAME={MINIMIZE} or NAME={MAXIMIZE}, such as loss={MINIMIZE}"
-        )
-    return name.strip(), goal.strip()
-
-
-def parse_constraint(text: str) -> tuple[str, str]:
-    """Parses `n_params <= 2e6` into metric and bound. Raises BadSpec."""
-    found = re.fullmatch(r"\s*([^<>=\s]+)\s*([<>]=.*)", text)
-    if found is None or not NAME.fullmatch(found[1]):
-        raise BadSpec(f"{quoted(text)} is no constraint, expected NAME<=NUMBER or NAME>=NUMBER, such as n_params<=2e6")
-    bound_of(found[1], found[2])
-    return found[1], found[2].strip()
-
-
 def clean(text: str) -> str:
     """Replaces everything except letters, digits and _.- by "-"."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "x"
-
-
-def parse_axis(text: str) -> tuple[str, list[Value]]:
-    """Parses `size=S,M,L` into a name and its values; numbers become numbers. Raises BadSpec."""
-    name, equals, listed = text.partition("=")
-    name = in_code(name.strip())
-    words = [word.strip() for word in listed.split(",")]
-    if not equals or not is_name(name) or not all(words):
-        raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
-    if any(is_open(word) for word in words) and not is_open(listed):
-        found = f"{text!r} has a comma inside brackets, but a comma always ends a value"
-        if RANGE_CALL.match(listed.strip()):
-            raise BadSpec(f"{found}; a range is LOW:HIGH or LOW:HIGH:log of --space, or LOW..HIGH:log in a command")
-        raise BadSpec(f"{found}; write NAME=A,B instead")
-    values = [value_of(word) for word in words]
-    check_values(name, values)
-    if len(set(values)) < len(values):  # 1 equals 1.0
-        raise BadSpec(f"{text!r} names a value twice")
-    return name, values
-
-
-def checked_axes(axes: Any) -> dict[str, list[Value]]:
-    """Returns the axes, which may come from a script: name -> values. Raises BadSpec."""
-    if not isinstance(axes, Mapping):
-        raise BadSpec(f"the axes are {quoted(axes)}, expected a dict such as {{'size': ['S', 'M']}}")
-    found: dict[str, list[Value]] = {}
-    for name, given in axes.items():
-        if not is_name(name):
-            raise BadSpec(f"an axis is called {quoted(name)}, expected a name such as size")
-        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-            raise BadSpec(f"the axis {name} is {quoted(given)}, expected a list of values, such as ['S', 'M']")
-        values = [one.item() if getattr(one, "shape", None) == () else one for one in given]  # numbers of numpy
-        check_values(name, values)
-        if not values:
-            raise BadSpec(f"the axis {name} has no values, expected some, such as ['S', 'M']")
-        if len(set(values)) < len(values):
-            raise BadSpec(f"the axis {name} names a value twice: {quoted(values)}")
-        found[in_code(name)] = values
-    return found
-
-
-def check_values(name: str, values: Iterable[Any]) -> None:
-    for value in values:
-        if not isinstance(value, str | int | float) or (not isinstance(value, str) and not abs(value) < LARGEST):
-            raise BadSpec(f"{name} is {quoted(value)}, expected text or a number up to {LARGEST:g}")
-        if isinstance(value, str) and not (
-            value.isprintable() and 0 < len(value) <= LONGEST and value == value.strip()
-        ):
-            raise BadSpec(f"{name} is {quoted(value)}, expected 1 to {LONGEST} printable characters")
-
-
-def in_code(name: str) -> str:
-    """Returns a name as Python reads it in code, where some characters stand for others: µ (micro) for μ (mu)."""
-    return unicodedata.normalize("NFKC", name)
-
-
-def is_open(text: str) -> bool:
-    """Returns whether a bracket in the text has no partner."""
-    return any(text.count(opening) != text.count(closing) for opening, closing in ("()", "[]", "{}"))
-
-
-def value_of(word: str) -> Value:
-    """Returns 5, 0.1 or 1e-3 as a number, any other word unchanged."""
-    if not NUMBER.fullmatch(word):
-        return word
-    whole = re.fullmatch(r"[+-]?\d{1,400}", word)  # Python refuses to read thousands of digits; as a float they are inf
-    return int(word) if whole else float(word)
-
-
-def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
-    """Parses `lr=1e-5:1e-1:log`, `layers=1:4` (whole numbers stay whole) or `opt=adam,sgd`. Raises BadSpec.
-
-    1..4 is the same as 1:4, as commands write it.
-    """
-    name, equals, listed = text.partition("=")
-    name = in_code(name.strip())
-    if ends := RANGE.fullmatch(listed):
-        listed = f"{ends[1]}:{ends[2]}" + (":log" if ends[3] else "")
-    expected = "expected NAME=A,B or NAME=LOW:HIGH, with :log behind it for a log scale"
-    if not equals or not is_name(name):
-        raise BadSpec(f"{text!r} is no parameter, {expected}")
-    if ":" not in listed:
-        _, values = parse_axis(text)
-        return name, {"kind": "choice", "choices": values}
-    parts = listed.split(":")
-    log = len(parts) == 3 and parts[2].strip() == "log"
-    given = [value_of(part.strip()) for part in parts[:2]]
-    numbers = [number for number in given if not isinstance(number, str)]
-    if len(parts) not in (2, 3) or (len(parts) == 3 and not log) or len(numbers) < 2:
-        raise BadSpec(f"{text!r} is no parameter, {expected}")
-    whole = all(isinstance(n, int) for n in numbers)
-    low, high = numbers if whole else map(float, numbers)
-    try:
-        check_range(low, high, log)
-    except BadSpec as error:
-        raise BadSpec(f"{text!r} {error}") from None
-    ends_of = {"low": low, "high": high}
-    return name, {"kind": "int" if whole else "float", **ends_of, "log": log}
 
 
 def declaration(cells: Sequence[BareCell], before: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -14,14 +14,15 @@ from fts.jobs.api.function import OWN_NAMES, FunctionCell
 from fts.jobs.api.names import variable
 from fts.jobs.api.nearest import nearest
 from fts.jobs.api.top_names import PARTIALS, value_of_name
-from fts.jobs.functions import RANGE, BadObjective, inspect
+from fts.jobs.axis_words import RANGE
+from fts.jobs.objective_file import BadObjective, inspect
 from fts.raising import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fts.jobs.api.bare_cell import BareCell
-    from fts.jobs.functions import Function
+    from fts.jobs.objective_file import Function
 
 
 def unread(cells: Sequence[BareCell]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import CommandCell
 from fts.jobs.api.function import FunctionCell
-from fts.jobs.functions import BadObjective, inspect
+from fts.jobs.objective_file import BadObjective, inspect
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.attempt import Ended
 from fts.jobs.trial.command import ATTEMPTS, REPORT

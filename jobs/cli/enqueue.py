@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs import functions
+from fts.jobs import axis_words, functions
 from fts.jobs.api.bare_cell import CHOICES, BareCell
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.function import VALUE
@@ -182,9 +182,9 @@ def cells_of(
         objective,
         Path.cwd(),
         trials,
-        axes=named(axes, functions.parse_axis),
+        axes=named(axes, axis_words.parse_axis),
         study=name,
-        space=named(parameters, functions.parse_parameter) or None,
+        space=named(parameters, axis_words.parse_parameter) or None,
         python=None if interpreter is None else _interpreter(interpreter),
         **limits.read(fields),
     )
@@ -291,10 +291,10 @@ def named(words: Sequence[str], parse: Any) -> dict[str, Any]:
 
 def goals_and_constraints(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns the cell's fields for goals and constraints; the first goal is its metric. Raises BadSpec."""
-    goals = named(fields["goals"], functions.parse_goal)
+    goals = named(fields["goals"], axis_words.parse_goal)
     if fields["metric"] is None and not goals:
         raise BadSpec("no metric is named; give --metric NAME, or --goal NAME=minimize for each of several")
-    found = {"constraints": named(fields["constraints"], functions.parse_constraint)}
+    found = {"constraints": named(fields["constraints"], axis_words.parse_constraint)}
     if not goals:
         return found | {"goals": {}}
     metric = next(iter(goals))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs import commands, functions
+from fts.jobs import axis_words, commands
 from fts.jobs.api.bare_cell import CHOICES
 from fts.jobs.cli import enqueue, limits
 from fts.jobs.cli.app import Fraction
@@ -113,9 +113,9 @@ def cells_of(
         words,
         Path.cwd(),
         trials,
-        axes=enqueue.named(axes, functions.parse_axis),
+        axes=enqueue.named(axes, axis_words.parse_axis),
         study=name,
-        space=enqueue.named(parameters, functions.parse_parameter),
+        space=enqueue.named(parameters, axis_words.parse_parameter),
         **limits.read(fields),
     )
     return warm.started(made, first, trials)

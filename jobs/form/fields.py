@@ -15,9 +15,9 @@ import click
 from fts.jobs.api.bare_cell import CHOICES, BareCell
 from fts.jobs.api.form import CHOICE, FLAG, SEVERAL, TEXT, YES, Field
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.axis_words import parse_axis, parse_constraint, parse_goal, parse_parameter
 from fts.jobs.cli import limits
 from fts.jobs.cli.errors import sentence_of
-from fts.jobs.functions import parse_axis, parse_constraint, parse_goal, parse_parameter
 from fts.jobs.study_file import changes, keys, toml
 from fts.jobs.study_file.freezing import USUAL_TRIALS
 from fts.raising import quoted

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import main_blocks
-from fts.jobs.functions import BadObjective
-from fts.jobs.functions import inspect as inspect_file
+from fts.jobs.objective_file import BadObjective
+from fts.jobs.objective_file import inspect as inspect_file
 
 if TYPE_CHECKING:
     from types import FrameType

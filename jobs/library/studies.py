@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs import functions
+from fts.jobs import axis_words, functions
 from fts.jobs.api.bare_cell import CHOICES
 from fts.jobs.api.command import question_of
 from fts.jobs.api.function import FunctionCell, FunctionStudy
@@ -177,7 +177,7 @@ class Study:
         self,
         objective: Callable[..., Any] | str,
         n_trials: int = 100,
-        axes: Mapping[str, Sequence[functions.Value]] | None = None,
+        axes: Mapping[str, Sequence[axis_words.Value]] | None = None,
         *,
         metric: str = "value",
         space: Mapping[str, Mapping[str, Any]] | None = None,

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs import commands, functions
+from fts.jobs import commands, functions, objective_file
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.code import whole_md5
 from fts.jobs.api.command import BareStudy
@@ -101,11 +101,11 @@ class Freezing:
                 raise BadStudy(("study", name), "belongs to an objective; a command names its own interpreter")
         return True
 
-    def _source(self) -> functions.Function | commands.ParsedCommand:
+    def _source(self) -> objective_file.Function | commands.ParsedCommand:
         """Reads the file of the function or command."""
         if not self.is_command:
             with placed_at(("study", "objective")):
-                return functions.inspect(self.objective, self.folder)
+                return objective_file.inspect(self.objective, self.folder)
         given = self.study["command"]
         shell = self.study.get("shell", False)
         with placed_at(("study", "command")):
@@ -121,18 +121,18 @@ class Freezing:
 
     def function(self, at: At, text: str) -> str:
         """Finds `train:objective` or `train.py:objective` in the study's folder and returns FILE.py:FUNCTION."""
-        found = functions.to_file_path(text, self.folder)
+        found = objective_file.to_file_path(text, self.folder)
         if OBJECTIVE.fullmatch(found):
             return found
-        if not functions.MODULE.fullmatch(text):
+        if not objective_file.MODULE.fullmatch(text):
             raise BadStudy(at, f"is {quoted(text)}, expected {keys.FUNCTION}")
         module, _, name = text.partition(":")
         path = module.replace(".", "/")
         raise BadStudy(at, f"is {quoted(text)}, but there is no {path}.py in {self.folder}{_imported(module, name)}")
 
-    def _name(self, source: functions.Function | commands.ParsedCommand) -> str:
+    def _name(self, source: objective_file.Function | commands.ParsedCommand) -> str:
         stem = source.stem if isinstance(source, commands.ParsedCommand) else source.path.stem
-        if isinstance(source, functions.Function) and stem == "__init__":
+        if isinstance(source, objective_file.Function) and stem == "__init__":
             stem = source.path.parent.name
         with placed_at(("study", "name")):
             given = self.study.get("name", functions.clean(stem))
@@ -166,7 +166,11 @@ class Freezing:
         return code.data_sets(self.study.get("data", ()), self.folder)
 
     def _frozen(
-        self, source: functions.Function | commands.ParsedCommand, name: str, labels: Labels, fields: dict[str, Any]
+        self,
+        source: objective_file.Function | commands.ParsedCommand,
+        name: str,
+        labels: Labels,
+        fields: dict[str, Any],
     ) -> BareCell:
         fields |= {
             "sync": self._sync,
@@ -244,7 +248,7 @@ class Freezing:
         for text, those in by_function.items():
             objective = self.function(("space", space.FROM), text)
             with placed_at(("space", space.FROM)):
-                functions.inspect(objective, self.folder)
+                objective_file.inspect(objective, self.folder)
             env = self.study.get("env", {})
             spaces = space.of_cells(objective, self.folder, self.python, those, env)
             found |= {_key(labels): each for labels, each in zip(those, spaces, strict=True)}
@@ -255,7 +259,7 @@ class Freezing:
         tables: Tables,
         labels: Labels,
         made: space.Space | None,
-        source: functions.Function | commands.ParsedCommand,
+        source: objective_file.Function | commands.ParsedCommand,
     ) -> dict[str, Any]:
         """Returns the fields of one cell, except those of the function or command."""
         declared = (made or {}) | space.parameters(tables.get("space", {}))
@@ -328,7 +332,7 @@ class Freezing:
             at = ("resources", "memory")
             memory = self.function(at, memory)
             with placed_at(at):
-                functions.inspect(memory, self.folder)
+                objective_file.inspect(memory, self.folder)
         learns = given.get("stall") == keys.LEARN
         return {
             "memory": memory if isinstance(memory, str) and memory != keys.LEARN else None,  # learn is the default

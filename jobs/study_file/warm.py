@@ -12,7 +12,9 @@ from fts.jobs.api.expression import BadExpression, Expression
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.grid import GRID, most_trials
 from fts.jobs.api.names import is_name
-from fts.jobs.functions import BadObjective, refuse_unused_start, value_of
+from fts.jobs.axis_words import value_of
+from fts.jobs.functions import refuse_unused_start
+from fts.jobs.objective_file import BadObjective
 from fts.jobs.study_file.faults import At, BadStudy, unknown
 from fts.raising import quoted
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import fts as fts_library
-from fts.jobs import functions
+from fts.jobs.axis_words import Value
 from fts.state import queries, transitions
 from fts.tui import pictures
 from fts.tui.data.view import SCREENS
@@ -25,7 +25,12 @@ OTHER_NAMES = {"budget": "bodget", "horizon": "harizon", "task": "tusk", "tier":
 
 def test_the_names_of_axes_mean_nothing_to_the_runner(fts: Callable[..., Said], tmp_path: Path):
     """A study may have a task, a horizon or a budget of its own: it is shown like one with other names of axes."""
-    axes: dict[str, list[functions.Value]] = {"budget": ["20M", "2M"], "horizon": [1, 3], "task": ["up"], "tier": ["a"]}
+    axes: dict[str, list[Value]] = {
+        "budget": ["20M", "2M"],
+        "horizon": [1, 3],
+        "task": ["up"],
+        "tier": ["a"],
+    }
     db = make_toy(tmp_path, axes=axes, pruner="median", steps=2)
     for _ in range(3):
         finished_toy(db)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fts.jobs import functions
+from fts.jobs import axis_words, functions
 from fts.jobs.api.function import FunctionStudy
 from fts.jobs.api.study import Fact
 from fts.state import transitions
@@ -18,14 +18,14 @@ CODE = """
 def objective(trial, data="mnist", size="S"):
     return trial.suggest_float("lr", 1e-5, 0.1, log=True)
 """
-AXES: dict[str, list[functions.Value]] = {"data": ["mnist", "cifar"], "size": ["S", "M"]}
+AXES: dict[str, list[axis_words.Value]] = {"data": ["mnist", "cifar"], "size": ["S", "M"]}
 FLOAT = {"kind": "float", "low": 1e-5, "high": 0.9, "log": True, "step": None}
 CHOICE = {"kind": "choice", "choices": ["adam", "sgd"]}
 N_TOKENS = Fact("n_tokens", "tokens", format=",", shown=("table", "screen", "csv", "json", "frame", "report"))
 
 
 def make_toy(
-    folder: Path, trials: int = 3, axes: Mapping[str, list[functions.Value]] = AXES, **fields: Any
+    folder: Path, trials: int = 3, axes: Mapping[str, list[axis_words.Value]] = AXES, **fields: Any
 ) -> Database:
     """Jobs 1 to 4: mnist/S, mnist/M, cifar/S, cifar/M of the study train, all waiting."""
     (folder / "train.py").write_text(CODE)

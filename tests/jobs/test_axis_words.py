@@ -9,7 +9,7 @@ import pytest
 
 from fts.jobs import commands, functions
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.functions import parse_axis, parse_parameter
+from fts.jobs.axis_words import parse_axis, parse_parameter
 from fts.jobs.unused_names import unread
 from tests.jobs import toy
 

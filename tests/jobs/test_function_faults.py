@@ -20,6 +20,7 @@ import pytest
 from fts.jobs import commands, functions, threads
 from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import FunctionStudy
+from fts.jobs.objective_file import BadObjective
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor import log_limit, trial_runner
 from fts.jobs.supervisor.backoff import jobs_in_backoff, recorded_tries
@@ -305,10 +306,10 @@ def test_another_interpreter_needs_no_fts_and_is_asked_before_anything_is_put_in
     put_in_line(study, {"train": 1}, space=space, python=python)
     assert "not forked" not in work(study)
     assert trials(study, "train")[0]["value"] > 11.0
-    with pytest.raises(functions.BadObjective, match=r"has no optuna, which gives the function its trial: .* install"):
+    with pytest.raises(BadObjective, match=r"has no optuna, which gives the function its trial: .* install"):
         functions.cells("train.py:objective", study.folder, 1, python=python)
     for wrong in ("/bin/ls", sys.executable + "-none"):
-        with pytest.raises(functions.BadObjective, match="does not answer as Python does"):
+        with pytest.raises(BadObjective, match="does not answer as Python does"):
             functions.cells("train.py:objective", study.folder, 1, space=space, python=wrong)
 
 

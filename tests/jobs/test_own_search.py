@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs import functions
+from fts.jobs import functions, objective_file
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.functions import BadObjective
+from fts.jobs.objective_file import BadObjective
 from fts.jobs.own_search import not_taken_over, own_search, refuse_other_direction, search_at_import
 from fts.jobs.unused_names import unread
 from tests.fts_process import Study
@@ -135,7 +135,7 @@ def test_check_and_enqueue_say_so_and_write_nothing_in_another_direction(tmp_pat
 def test_a_search_at_the_top_level_is_refused_before_a_job_is_written(tmp_path: Path, last: str) -> None:
     (tmp_path / "train.py").write_text(f"import optuna\ndef objective(trial):\n    return 1.0\n{last}\n")
     with pytest.raises(BadObjective, match="runs a whole search when the file is imported"):
-        functions.inspect("train.py:objective", tmp_path)
+        objective_file.inspect("train.py:objective", tmp_path)
 
 
 def test_a_file_that_nests_deeply_is_read(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_search_at_import_that_the_text_does_not_show_ends_the_trial_and_one_i
     inner = "optuna.create_study().optimize(lambda trial: trial.suggest_float('a', 0, 1), n_trials=2)"
     body = f"import optuna\ndef main():\n    {inner}\ndef objective(trial):\n    main()\n    return 1.0\n"
     assert ran(tmp_path, body).end["value"] == 1.0
-    functions.inspect("train.py:objective", tmp_path)
+    objective_file.inspect("train.py:objective", tmp_path)
     end = ran(tmp_path, body + "main()\n").end
     assert (end["fact"], end["lasting"]) == ("failed", True)
     assert end["message"].startswith("train.py runs a whole search when it is imported")

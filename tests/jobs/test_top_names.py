@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs.functions import BadObjective, inspect
+from fts.jobs.objective_file import BadObjective, inspect
 from tests.trial.test_function import ran
 
 FILE = """

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from fts.jobs import functions
+from fts.jobs import axis_words, functions
 from fts.jobs.api.function import FunctionStudy
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
@@ -30,7 +30,7 @@ def planted(
 ) -> Database:
     """A study `train` with cells data x size; without `effect`, nothing depends on any axis."""
     (folder / "train.py").write_text(CODE)
-    axes: dict[str, list[functions.Value]] = {"data": [f"d{n}" for n in range(datasets)], "size": ["S", "M"]}
+    axes: dict[str, list[axis_words.Value]] = {"data": [f"d{n}" for n in range(datasets)], "size": ["S", "M"]}
     fields = {"metric": "loss", "space": SPACE, "pruner": "median"} | fields
     cells = functions.cells("train.py:objective", folder, trials, axes=axes, **fields)
     db = open_database(places_of(folder).db)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fts.jobs import functions
+from fts.jobs import axis_words, functions, objective_file
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.python import python
 from fts.jobs.search.past_trial import PastTrial
@@ -120,7 +120,7 @@ def test_what_enqueue_accepts_a_trial_can_call_and_what_the_function_does_not_ge
         (tmp_path / "train.py").write_text(f"def objective({signature}): return 1.0\n")
         try:
             (cell,) = functions.cells("train.py:objective", tmp_path, 2, **fields)
-        except functions.BadObjective as error:
+        except objective_file.BadObjective as error:
             assert refused and refused in str(error), (signature, fields)
             continue
         assert not refused, (signature, fields)
@@ -144,14 +144,14 @@ def test_arguments_and_values_that_mean_something_else_in_the_code_are_told(tmp_
         ("n = n.number\n    return n * 2", ""),
     ):
         (tmp_path / "train.py").write_text(f"def objective(n, lr=1):\n    {body}\n")
-        with pytest.raises(functions.BadObjective, match=refused) if refused else contextlib.nullcontext():
+        with pytest.raises(objective_file.BadObjective, match=refused) if refused else contextlib.nullcontext():
             functions.cells("train.py:objective", tmp_path, 1, axes={"lr": [1]})
     (tmp_path / "train.py").write_text("from other import *\n")
     assert functions.cells("train.py:objective", tmp_path, 1, axes={"lr": [1]}), "it may come from there"
     (tmp_path / "train.py").write_text("def objective(lr): return lr\n")
     with pytest.raises(BadSpec, match="draws none; write them as axes of the cells"):
         warm.started(functions.cells("train.py:objective", tmp_path, 1, axes={"lr": [1]}), [{"lr": 3}], 1)
-    name, values = functions.parse_axis("\u00b5=True,None,\u0661")
+    name, values = axis_words.parse_axis("\u00b5=True,None,\u0661")
     assert (name, values) == ("\u03bc", ["True", "None", "\u0661"]), "as Python reads the name in code"
     (tmp_path / "train.py").write_text("def objective(\u00b5): return 1.0\n")
     words = unread(functions.cells("train.py:objective", tmp_path, 1, axes={name: values}))
