@@ -38,9 +38,7 @@ def unread(cells: Sequence[BareCell]) -> list[str]:
 def _of(cell: BareCell) -> list[str]:
     if isinstance(cell, FunctionCell):
         return _of_function(cell) + _whole(cell) + _ranges(cell)
-    if not isinstance(cell, CommandCell):
-        return []
-    return _misplaced(cell) + _of_command(cell) + _whole(cell) + _ranges(cell)
+    return _of_command(cell) + _whole(cell) + _ranges(cell) if isinstance(cell, CommandCell) else []
 
 
 def _ranges(cell: BareCell) -> list[str]:
@@ -189,28 +187,6 @@ def _silent(cell: CommandCell, text: str) -> list[str]:
 
 REPORTS = ("FTS_", "fts", "source ")  # a sourced file may report
 IMPORTED = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
-
-
-OPTIONS = (  # of `fts enqueue`
-    "--trials", "--metric", "--regex", "--stdout", "--sampler", "--pruner", "--parallel", "--timeout",
-    "--trial-timeout", "--stall", "--memory", "--on-oom", "--direction", "--space", "--axis",
-)  # fmt: skip
-
-
-def _misplaced(cell: CommandCell) -> list[str]:
-    """Warns about options of fts that stand after `--`, where they are words of the command."""
-    if cell.script is None or cell.shell:
-        return []
-    try:
-        text = (Path(cell.folder) / cell.script).read_text(errors="replace")
-    except OSError:
-        return []
-    words = [word.partition("=")[0] for word in cell.command]
-    return [
-        f"{option} stands after --, so it goes to {cell.script}, which does not name it; write it before --"
-        for option in OPTIONS
-        if option in words and option[2:].replace("-", "_") not in text and option[2:] not in text
-    ]
 
 
 def _of_command(cell: CommandCell) -> list[str]:

@@ -27,6 +27,8 @@ SHARED = (
     *limits.NAMES,
 )  # fmt: skip
 
+OF_MANY_PROGRAMS = ("--seed", "--name", "--steps", "--csv", "--best")  # a module of the script may read them
+
 
 @click.command(params=[one for one in enqueue.enqueue.params if one.name in SHARED])
 @click.argument("words", metavar="-- COMMAND [WORD]...", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -89,7 +91,7 @@ def enqueue_command(
     """
     made = cells_of(words, trials, axes, parameters, name, halving, **fields)
     made = enqueue.only(made, wanted)
-    for sentence in unread(made):
+    for sentence in misplaced(made[0]) + unread(made):
         say(sentence)
     put = enqueue.enqueue_cells(made, again=again, dry_run=dry_run)
     enqueue.print_outcome(put, dry_run=dry_run, as_json=as_json, again=again)
@@ -119,3 +121,21 @@ def cells_of(
         **limits.read(fields),
     )
     return warm.started(made, first, trials)
+
+
+def misplaced(cell: CommandCell) -> list[str]:
+    """Warns about options of this command that stand after `--`, unless the script's text names them."""
+    if cell.script is None or cell.shell:
+        return []
+    try:
+        text = (Path(cell.folder) / cell.script).read_text(errors="replace")
+    except OSError:
+        return []
+    words = [word.partition("=")[0] for word in cell.command]
+    return [
+        f"{option} stands after --, so it goes to {cell.script}, which does not name it; write it before --"
+        for one in enqueue_command.params
+        for option in one.opts
+        if option in words and len(option) > len("-m") and option not in OF_MANY_PROGRAMS
+        if option[2:] not in text and option[2:].replace("-", "_") not in text
+    ]

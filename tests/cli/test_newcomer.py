@@ -8,6 +8,7 @@ import pytest
 
 from fts.jobs.cli import main
 from fts.jobs.cli.app import entries
+from fts.jobs.cli.enqueue_command import OF_MANY_PROGRAMS, enqueue_command
 from fts.jobs.cli.newcomer import objective_in
 from fts.jobs.cli.synonyms import COMMANDS
 from fts.jobs.commands import BadCommand, parse_command
@@ -155,6 +156,11 @@ def test_a_name_or_value_that_is_nearly_right_is_answered_with_what_to_type(tmp_
     late = ["--metric", "loss", "--stdout", "--", "python", "train.py", "{x:0..9}", "--trials", "5"]
     assert main(["enqueue", "-n", *late]) == 0
     assert "--trials stands after --, so it goes to train.py" in capsys.readouterr().err
+    (tmp_path / "train.py").write_text("")
+    words = ["python", "train.py", "{x:0..9}", *(w for o in enqueue_command.params for w in o.opts if w[:2] == "--")]
+    assert main(["enqueue", "-n", "--metric", "loss", "--stdout", "--", *words]) == 0
+    said = capsys.readouterr().err
+    assert not [word for word in words[3:] if (f"{word} stands after --" in said) is (word in OF_MANY_PROGRAMS)]
     (tmp_path / "train.py").write_text("parser.add_argument('--trials')\n")
     assert main(["enqueue", "-n", *late]) == 0
     assert "stands after --" not in capsys.readouterr().err
