@@ -217,7 +217,7 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
         if own:
             return emit(plot_curve(epochs, trial.prior_loss))
         name = job.deciding_metric
-        return emit(plot_metric(told, name, job.goals.get(name, job.direction), study.step))
+        return emit(plot_metric(told, name, job.goals[name], study.step))
     shown = columns.of_steps(job, epochs, study)
     head = (study.step, *(column.label for column in shown))
     rows = [

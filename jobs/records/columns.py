@@ -194,7 +194,7 @@ def _column_of(fact: Fact) -> Column:
 
 def heading(label: str, job: Job, metric: str | None = None) -> str:
     """Returns `acc ↑`: the arrow points to better values of the metric, by default of the job's own."""
-    return f"{label} {ARROWS[job.goals.get(metric or job.metric, job.direction)]}"
+    return f"{label} {ARROWS[job.goals[metric or job.metric]]}"
 
 
 def main_parameters(trials: Sequence[Trial], most: int = PARAMETERS) -> list[str]:

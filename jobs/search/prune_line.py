@@ -36,7 +36,7 @@ def line_ahead(
         return None
     return ahead(
         str(pruner), history, trial.number, max(values(curves.get(trial.id, ()), job), default=trial.epochs), last,
-        direction=job.goals.get(job.deciding_metric, trial.direction),
+        direction=job.goals[job.deciding_metric],
         rule=Halving.from_json(rule) if rule else BEFORE_FREEZING,
         percentile=float(job.spec.get("percentile", PERCENTILE)),
     )  # fmt: skip

@@ -85,7 +85,7 @@ class Job:
 
     @property
     def deciding_metric(self) -> str:
-        """The metric that the pruner reads; a step's number that was reported without a name is this metric."""
+        """The goal that the pruner reads; a step's number that was reported without a name is this metric."""
         named = self.spec.get("prune_by")
         return named if isinstance(named, str) and named in self.goals else self.metric
 

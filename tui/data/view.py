@@ -164,6 +164,10 @@ class View:
         live = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
         return next((t for t in self.snapshot.trials if t.job_id == self.job_id and t.status in live), None)
 
+    def deciding_metric(self, trial: Trial) -> str:
+        """Returns the metric that the pruner of a trial's job reads."""
+        return trial.metric if self.job is None else self.job.deciding_metric
+
     def epochs(self, trial_id: int) -> tuple[Epoch, ...]:
         """Returns the curve of a trial, as far as it was read."""
         own = tuple(e for e in self.snapshot.epochs if e.trial_id == trial_id)

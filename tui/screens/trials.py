@@ -123,7 +123,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  
 def so_far(view: View, trial: Trial) -> Trial:
     """Returns a running trial with the scores of its best epoch so far; the database gets them when it ends."""
     curve = view.epochs(trial.id) if trial.ended_at is None else ()
-    main = trial.metric if view.job is None else view.job.deciding_metric
+    main = view.deciding_metric(trial)
     seen = [(value, epoch) for epoch in curve if (value := value_of(epoch, trial.metric, main)) is not None]
     if not seen:
         return trial

@@ -75,17 +75,12 @@ def metric_of(view: View, trial: Trial) -> str:
     return view.metric if view.metric in known else known[0]
 
 
-def deciding_of(view: View, trial: Trial) -> str:
-    """Returns the metric that the pruner reads."""
-    return trial.metric if view.job is None else view.job.deciding_metric
-
-
 def metrics_of(view: View, trial: Trial) -> list[str]:
     """Returns the metrics of a trial's steps that `m` goes through, the objective first if its steps have it."""
     known = [curve for curve in view.details.curves.values() if curve]
     epochs = view.epochs(trial.id) or (known[-1] if known else ())  # before its first step those of another trial
     study = declared.declared(view.snapshot, view.job.study if view.job else "")
-    deciding = deciding_of(view, trial)
+    deciding = view.deciding_metric(trial)
     names = [trial.metric, deciding, *(metric.name for metric in study.metrics)]
     names += sorted(name for epoch in epochs[-1:] for name in epoch.metrics if name not in names)
     reported = [name for name in names if any(value_of(each, name, deciding) is not None for each in epochs[-3:])]
@@ -265,7 +260,7 @@ def comparison_of(view: View, trial: Trial) -> Comparison:
     curves[trial.id] = view.epochs(trial.id)
     known = [t for t in view.trials[-len(curves) - SPARE :] if t.id in curves]
     ahead = line_ahead(view.job, trial, view.trials, curves) if view.job is not None else None
-    found = compare(trial, best_trial(view), known, curves, ahead, metric_of(view, trial), deciding_of(view, trial))
+    found = compare(trial, best_trial(view), known, curves, ahead, metric_of(view, trial), view.deciding_metric(trial))
     _latest[:] = [(key, found)]
     return found
 
@@ -328,7 +323,7 @@ def _plot(view: View, found: Comparison, height: int, notes: bool) -> tuple[Plot
 
 
 def _broken(view: View, trial: Trial, epochs: Sequence[Epoch]) -> Points:
-    return broken(epochs, metric_of(view, trial), deciding_of(view, trial))
+    return broken(epochs, metric_of(view, trial), view.deciding_metric(trial))
 
 
 def _x_range(view: View, found: Comparison) -> tuple[float, float]:

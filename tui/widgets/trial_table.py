@@ -248,8 +248,8 @@ def _value(view: View, trial: Trial) -> float | None:
     """Returns the recorded value; of a running trial the best so far."""
     if trial.value is not None or trial.ended_at is not None:
         return trial.value
-    deciding = trial.metric if view.job is None else view.job.deciding_metric
-    return trial.direction.best(value for _, value in points(view.epochs(trial.id), trial.metric, deciding))
+    told = points(view.epochs(trial.id), trial.metric, view.deciding_metric(trial))
+    return trial.direction.best(value for _, value in told)
 
 
 def _param(trial: Trial, name: str, columns: int) -> str:
