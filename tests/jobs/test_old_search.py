@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.data.made import make_bars, write_csv
 from tests.fts_process import Study
@@ -18,7 +19,7 @@ DATA = ("data", "build", "--source", "csv", "--ticker", "MINE", "--tier", "a20")
 
 
 def test_a_half_finished_search_of_schema_1_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    study = Study(tmp_path)
+    study = Study(tmp_path, MKL_CBWR="COMPATIBLE")  # otherwise MKL rounds as the instructions of the processor do
     study.ok(*DATA, str(write_csv(make_bars(700, 3), study.folder / "mine.csv")))
     path = old_database("search", tmp_path)
     with closing(sqlite3.connect(path)) as db:
@@ -38,6 +39,9 @@ def test_a_half_finished_search_of_schema_1_goes_on_to_the_same_end(tmp_path: Pa
     for trial, end in zip(trials, expected.values(), strict=True):
         curve = study.query(f"SELECT val_loss, value FROM epoch WHERE trial_id = {trial['id']} ORDER BY epoch")
         assert [epoch["value"] for epoch in curve] == [epoch["val_loss"] for epoch in curve]
-        # to the last bit on the processor it was begun on; another one rounds otherwise
-        assert [epoch["value"] for epoch in curve] == pytest.approx(end["val_loss"], rel=1e-5)
+        # To the last bit with MKL and AVX2 or AVX-512. Other kernels round otherwise, of which three epochs make 3e-5;
+        # another seed makes 1e-3.
+        same = torch.backends.mkl.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+        off = 0.0 if same else 2e-4
+        assert [epoch["value"] for epoch in curve] == pytest.approx(end["val_loss"], rel=off, abs=0)
     assert study.one("SELECT status FROM job WHERE id = 7") == "done"
