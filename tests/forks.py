@@ -37,7 +37,7 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-OF_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "MKL_")
+OF_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "MKL_CBWR")
 AROUND = {name: value for name, value in os.environ.items() if not name.startswith("FTS_")}
 CORE = (  # packages with all that is in them
     "fts.jobs.cli", "fts.jobs.worker", "fts.jobs.status", "fts.jobs.records", "fts.jobs.form", "fts.jobs.notify",

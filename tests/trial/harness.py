@@ -194,8 +194,7 @@ def start(spec: TrialSpec, forked: bool | Starter) -> TrialProcess:
     """A trial process: an ordinary one, as a worker starts it, or a fork where that can be."""
     program = BareStudy("study").program(spec.cell)
     if isinstance(forked, Starter):
-        with forks.off():
-            return forked.start(program, 1)
+        return forked.start(program, 1)
     argv, log, folder = python(*program.words), Path(spec.log_path), Path(spec.cell.folder)
     if not forked or sys.platform != "linux":
         with forks.off():
