@@ -44,8 +44,8 @@ CORE = (  # packages with all that is in them
     "fts.jobs.executors", "fts.jobs.trial", "fts.jobs.check", "fts.state.queries", "importlib.metadata",
 )  # fmt: skip
 LATE = (  # what commands, workers and trials import when they need it
-    "ctypes.util", "difflib", "encodings.utf_8_sig", "fts.jobs.search.drawing", "fts.study.study", "numpy.random",
-    "pynvml",
+    "apprise", "ctypes.util", "difflib", "encodings.utf_8_sig", "fts.jobs.search.drawing", "fts.study.study",
+    "numpy.random", "pynvml",
 )  # fmt: skip
 SCIENCE = (
     "torch", "pandas", "pyarrow.parquet", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.svm",
@@ -54,6 +54,10 @@ SCIENCE = (
 SHARED = "SHARED_FORKS"  # variable: the name of the servers of all test processes of a run
 CUSTOM = "CUSTOMIZED_IN"  # variable: a folder of PYTHONPATH with a sitecustomize.py that may run late, in a fork
 ASKING = ("fts.jobs.supervisor.child", "fts.jobs.supervisor.template")  # start processes
+ASKING_TOO = (  # in the processes that have loaded them
+    "fts.jobs.notify.keeper", "fts.jobs.notify.send", "fts.tui.data.form_process", "fts.tui.data.form_runs",
+    "fts.tui.late_changes",
+)  # fmt: skip
 REAL_POPEN = subprocess.Popen  # a test may put another in its place
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 NUMBER = struct.Struct("q")
@@ -64,7 +68,7 @@ HIGH_FD = 200  # received descriptors are moved up here, out of the way of the n
 
 
 def can_fork(environ: Mapping[str, str]) -> bool:
-    """Whether a fork is the process that this environment would start."""
+    """Whether a fork is the process that this environment would start. PYTHONUNBUFFERED is obeyed by both."""
     known = {str(ROOT), *AROUND.get("PYTHONPATH", "").split(os.pathsep), environ.get(CUSTOM, "")}
     others = set(environ.get("PYTHONPATH", "").split(os.pathsep)) - known
     return _Asked.forks and all(map(_is_empty, others)) and _of_the_start(environ) == _of_the_start(AROUND)
@@ -76,7 +80,7 @@ def _is_empty(folder: str) -> bool:
 
 def _of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
     of_it = {name: value for name, value in environ.items() if name.startswith(OF_THE_START)}
-    return of_it | {"PYTHONPATH": ""}
+    return of_it | {"PYTHONPATH": "", "PYTHONUNBUFFERED": ""}
 
 
 class _Asked:
@@ -112,7 +116,7 @@ def ask_shared() -> None:
 
 def install() -> None:
     """Has the processes of supervisors that run in this process forked."""
-    for name in ASKING:
+    for name in (*ASKING, *(each for each in ASKING_TOO if each in sys.modules)):
         module = importlib.import_module(name)
         shim = ModuleType("subprocess")
         vars(shim).update(vars(subprocess))
@@ -147,26 +151,41 @@ class Forked:
         cwd: Path | None = None,
         pass_fds: Sequence[int] = (),
         start_new_session: bool = True,
+        close_fds: bool = True,
         text: bool = False,
+        errors: str | None = None,
     ) -> None:
         if not (folder := Path(cwd or ".").absolute()).is_dir():
             raise FileNotFoundError(folder)
         line = _line("science" if argv[2].startswith(("fts.study.", "tests.chaos.", "tests.training.")) else "core")
-        self.args, self.returncode, self.stdin = list(argv), None, None
+        self.args, self.returncode = list(argv), None
+        self.stdin: Any = None
+        self.stdout: Any = None
+        self.stderr: Any = None
         self._lock = threading.Lock()
+        self._errors = (errors or "strict") if text else None
+        self._said = (bytearray(), bytearray())
         self._answer, told = os.pipe()
         close = [told]
         if stdin == subprocess.PIPE:
             stdin, write = os.pipe()
             close.append(stdin)
-            self.stdin = os.fdopen(write, "wb", buffering=0)
+            self.stdin = os.fdopen(write, "w", 1) if text else os.fdopen(write, "wb", buffering=0)
         elif stdin == subprocess.DEVNULL:
             stdin = os.open(os.devnull, os.O_RDONLY)
             close.append(stdin)
-        if stdout == subprocess.DEVNULL:
-            stdout = os.open(os.devnull, os.O_WRONLY)
-            close.append(stdout)
-        streams = [stdin, stdout, stdout if stderr == subprocess.STDOUT else 2 if stderr is None else stderr]
+        given = {"stdout": stdout, "stderr": stderr}
+        for name, stream in given.items():
+            if stream == subprocess.PIPE:
+                read, given[name] = os.pipe()
+                close.append(given[name])
+                setattr(self, name, os.fdopen(read, errors=errors) if text else os.fdopen(read, "rb"))
+            elif stream == subprocess.DEVNULL:
+                given[name] = os.open(os.devnull, os.O_WRONLY)
+                close.append(given[name])
+        if stderr in (subprocess.STDOUT, None):
+            given["stderr"] = 2 if stderr is None else given["stdout"]
+        streams = [stdin, *given.values()]
         environ = dict(os.environ if env is None else env)
         if argv[2] != "fts.jobs.cli":
             environ["ASKED_BY"] = str(os.getpid())  # whom a trial has to kill: its parent is the server
@@ -193,6 +212,36 @@ class Forked:
             raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
         return code
 
+    def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
+        """Writes the input, which must fit into a pipe, and reads to the end; goes on where an earlier one gave up."""
+        until = None if timeout is None else time.monotonic() + timeout
+        if self.stdin is not None and not self.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.write(input or self._text_of(b""))
+                self.stdin.close()
+        pipes = {pipe for pipe in (self.stdout, self.stderr) if pipe is not None and not pipe.closed}
+        while pipes:
+            ready = select.select(list(pipes), [], [], None if until is None else max(0.0, until - time.monotonic()))[0]
+            if not ready:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0, bytes(self._said[0]), bytes(self._said[1]))
+            for pipe in ready:
+                more = os.read(pipe.fileno(), 1 << 16)
+                self._said[pipe is self.stderr].extend(more)
+                if not more:
+                    pipe.close()
+                    pipes.discard(pipe)
+        self.wait(None if until is None else max(0.0, until - time.monotonic()))
+        out, err = (
+            None if pipe is None else self._text_of(bytes(said))
+            for pipe, said in zip((self.stdout, self.stderr), self._said, strict=True)
+        )
+        return out, err
+
+    def _text_of(self, said: bytes) -> Any:
+        if self._errors is None:
+            return said
+        return io.TextIOWrapper(io.BytesIO(said), encoding="utf-8", errors=self._errors).read()
+
     def _look(self, timeout: float | None) -> int | None:
         with self._lock:
             if self.returncode is None and select.select([self._answer], [], [], timeout)[0]:
@@ -215,31 +264,18 @@ class Forked:
 
 def run(argv: Sequence[str], cwd: Path, environ: Mapping[str, str], timeout_s: float) -> tuple[int, str, str]:
     """Exit code, stdout and stderr. Raises subprocess.TimeoutExpired."""
-    (out, its_out), (err, its_err) = os.pipe(), os.pipe()
-    said = {out: b"", err: b""}
-    left, until = {out, err}, time.monotonic() + timeout_s
+    pipe = subprocess.PIPE
+    process = popen(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, cwd=cwd, env=environ)
     try:
-        try:
-            process = popen(argv, stdin=subprocess.DEVNULL, stdout=its_out, stderr=its_err, cwd=cwd, env=environ)
-        finally:
-            os.close(its_out)
-            os.close(its_err)
-        while left:
-            ready = select.select(list(left), [], [], max(0.0, until - time.monotonic()))[0]
-            if not ready:
-                process.kill()
-                raise subprocess.TimeoutExpired(process.args, timeout_s, *said.values())
-            for read in ready:
-                more = os.read(read, 1 << 16)
-                said[read] += more
-                if not more:
-                    left.discard(read)
+        said = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     finally:
-        os.close(out)
-        os.close(err)
-    code = process.wait(max(1.0, until - time.monotonic()))
-    told = (io.TextIOWrapper(io.BytesIO(text), encoding="utf-8").read() for text in said.values())
-    return code, *told
+        process.stdout.close()
+        process.stderr.close()
+    told = (io.TextIOWrapper(io.BytesIO(text), encoding="utf-8").read() for text in said)
+    return process.wait(max(1.0, timeout_s)), *told
 
 
 def _umask() -> int:
@@ -435,6 +471,8 @@ def prepare(name: str, order: dict[str, Any], fds: list[int]) -> None:
     os.environ.clear()
     os.environ.update(order["environ"])
     time.tzset()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(write_through=bool(order["environ"].get("PYTHONUNBUFFERED")))
     sys.orig_argv = order["argv"]
     _, way, module, *words = order["argv"]
     if way == "-m":

@@ -37,6 +37,6 @@ def test_a_sender_that_cannot_be_started_is_tried_again(monkeypatch: pytest.Monk
     def refuses(*_: object, **__: object) -> None:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(subprocess, "Popen", refuses)
+    monkeypatch.setattr("fts.jobs.notify.send.subprocess.Popen", refuses)
     outcome = deliver(Target("x", "ntfy://x"), TITLE, BODY)
     assert (outcome.ok, outcome.maybe) == (False, False) and "Cannot allocate memory" in outcome.why
