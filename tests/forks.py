@@ -475,6 +475,8 @@ def prepare(name: str, order: dict[str, Any], fds: list[int]) -> None:
         stream.reconfigure(write_through=bool(order["environ"].get("PYTHONUNBUFFERED")))
     sys.orig_argv = order["argv"]
     _, way, module, *words = order["argv"]
+    asked = order["environ"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [each for each in asked if each and each not in sys.path]  # folders that may get their files later
     if way == "-m":
         sys.path.insert(0, order["cwd"])
     sys.argv = [module, *words]

@@ -27,7 +27,6 @@ from fts.jobs.supervisor.child import ChildError, Starter, TrialProcess
 from fts.jobs.trial import function
 from fts.jobs.trial.stacks import exit_now
 from fts.state.values import Direction
-from tests import forks
 
 PATIENCE_S = 120.0  # of a wait for the next fact on a busy machine; never asserted
 ENDS = ("result", "pruned", "failed", "stopped")
@@ -197,8 +196,7 @@ def start(spec: TrialSpec, forked: bool | Starter) -> TrialProcess:
         return forked.start(program, 1)
     argv, log, folder = python(*program.words), Path(spec.log_path), Path(spec.cell.folder)
     if not forked or sys.platform != "linux":
-        with forks.off():
-            return TrialProcess(argv, log, cwd=folder, relays=program.relays)
+        return TrialProcess(argv, log, cwd=folder, relays=program.relays)
     real = subprocess.Popen
     subprocess.Popen = Forked  # type: ignore[assignment, misc]
     try:
