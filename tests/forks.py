@@ -28,6 +28,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import traceback
@@ -51,6 +52,8 @@ SCIENCE = (
     "torch", "pandas", "pyarrow.parquet", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.svm",
     "arch.bootstrap", "fts.study.build", "fts.study.final_model", "fts.study.walk_trainer", "fts.study.fold_trainer",
 )  # fmt: skip
+MONITOR = ("textual.drivers.linux_driver", "textual.widgets._tab_pane", "textual.widgets._tabbed_content")
+OF_OTHERS = {"science": ("fts.study.", "tests.chaos.", "tests.training."), "monitor": ("fts.tui",)}
 SHARED = "SHARED_FORKS"  # variable: the name of the servers of all test processes of a run
 CUSTOM = "CUSTOMIZED_IN"  # variable: a folder of PYTHONPATH with a sitecustomize.py that may run late, in a fork
 ASKING = ("fts.jobs.supervisor.child", "fts.jobs.supervisor.template")  # start processes
@@ -78,8 +81,12 @@ def _is_empty(folder: str) -> bool:
     return {path.name for path in Path(folder).iterdir()} <= {"__pycache__"} if Path(folder).is_dir() else True
 
 
+def is_of_the_start(name: str) -> bool:
+    return name.startswith(OF_THE_START)
+
+
 def _of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
-    of_it = {name: value for name, value in environ.items() if name.startswith(OF_THE_START)}
+    of_it = {name: value for name, value in environ.items() if is_of_the_start(name)}
     return of_it | {"PYTHONPATH": "", "PYTHONUNBUFFERED": ""}
 
 
@@ -152,12 +159,14 @@ class Forked:
         pass_fds: Sequence[int] = (),
         start_new_session: bool = True,
         close_fds: bool = True,
+        terminal: bool = False,
         text: bool = False,
         errors: str | None = None,
     ) -> None:
+        """`terminal`: its stdin controls it, as that of a program in a terminal does."""
         if not (folder := Path(cwd or ".").absolute()).is_dir():
             raise FileNotFoundError(folder)
-        line = _line("science" if argv[2].startswith(("fts.study.", "tests.chaos.", "tests.training.")) else "core")
+        line = _line(next((kind for kind, names in OF_OTHERS.items() if argv[2].startswith(names)), "core"))
         self.args, self.returncode = list(argv), None
         self.stdin: Any = None
         self.stdout: Any = None
@@ -190,7 +199,7 @@ class Forked:
         if argv[2] != "fts.jobs.cli":
             environ["ASKED_BY"] = str(os.getpid())  # whom a trial has to kill: its parent is the server
         order = {
-            "argv": list(argv), "cwd": str(folder), "session": start_new_session,
+            "argv": list(argv), "cwd": str(folder), "session": start_new_session, "terminal": terminal,
             "environ": environ, "numbers": [0, 1, 2, *pass_fds], "umask": _umask(),
             "limits": [(each, *resource.getrlimit(each)) for each in LIMITS],
         }  # fmt: skip
@@ -374,11 +383,11 @@ def serve(name: str, kind: str, end: int, ready: int) -> None:
 
 
 def load(kind: str) -> None:
-    for package in CORE:
+    for package in ("fts.tui",) if kind == "monitor" else CORE:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-    for name in (*LATE, *(SCIENCE if kind == "science" else ())):
+    for name in (*(MONITOR if kind == "monitor" else LATE), *(SCIENCE if kind == "science" else ())):
         importlib.import_module(name)
     databases = importlib.import_module("tests.new_databases")
     databases.empty()
@@ -463,6 +472,8 @@ def prepare(name: str, order: dict[str, Any], fds: list[int]) -> None:
     for fd, number in zip(high, order["numbers"], strict=True):
         os.dup2(fd, number)
         os.close(fd)
+    if order["terminal"]:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.umask(order["umask"])
     for limit, soft, hard in order["limits"]:
         with contextlib.suppress(ValueError, OSError):
@@ -472,7 +483,8 @@ def prepare(name: str, order: dict[str, Any], fds: list[int]) -> None:
     os.environ.update(order["environ"])
     time.tzset()
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(write_through=bool(order["environ"].get("PYTHONUNBUFFERED")))
+        unbuffered = bool(order["environ"].get("PYTHONUNBUFFERED"))
+        stream.reconfigure(write_through=unbuffered, line_buffering=stream.isatty() or stream is sys.stderr)
     sys.orig_argv = order["argv"]
     _, way, module, *words = order["argv"]
     asked = order["environ"].get("PYTHONPATH", "").split(os.pathsep)

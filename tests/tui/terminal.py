@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from tests import forks
 from tests.tui.grid import Grid
 
 
@@ -34,10 +35,11 @@ class Terminal:
         code: str = "",
         last: str = "",
         drawn: bool = False,
+        starts: bool = False,
     ) -> None:
         """`environ` changes variables (None: takes them away); `code` runs instead of `-m tui`, with `last` behind.
 
-        With `drawn` the grid is what stands on the screen.
+        With `drawn` the grid is what stands on the screen. It is a fork where that can be, unless it `starts`.
         """
         self.db = db
         self.grid = Grid(*size) if drawn else None
@@ -46,22 +48,31 @@ class Terminal:
         self.reading = True
         self._stalled = threading.Event()
         self.began = time.monotonic()
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            if ignore_hangup:
-                signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            os.environ.pop("NO_COLOR", None)
-            os.environ.pop("LC_ALL", None)
-            os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every start compiles all of ours again
-            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8")
-            for name, value in (environ or {}).items():
-                os.environ.pop(name, None)
-                if value is not None:
-                    os.environ[name] = value
-            program = ["-c", code] if code else ["-m", "tui"]
-            behind = [last] if last else []
-            argv = [sys.executable, *program, "--db", str(db), *options, *behind]
-            os.execve(sys.executable, argv, os.environ)  # without the LINES and COLUMNS that readline sets
+        around = dict(os.environ)
+        for name in ("NO_COLOR", "LC_ALL", "PYTHONDONTWRITEBYTECODE"):  # or every start compiles all of ours again
+            around.pop(name, None)
+        around |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **(environ or {})}
+        around = {name: value for name, value in around.items() if value is not None}
+        self._forked: forks.Forked | None = None
+        starts = starts or bool(code) or ignore_hangup or any(map(forks.is_of_the_start, environ or {}))
+        if not starts and forks.can_fork(os.environ):
+            self.fd, its = os.openpty()
+            self.resize(*size)
+            argv = [sys.executable, "-m", "fts.tui", "--db", str(db), *options]
+            try:
+                self._forked = forks.Forked(argv, stdin=its, stdout=its, stderr=its, env=around, terminal=True)
+            finally:
+                os.close(its)
+            self.pid = self._forked.pid
+        else:
+            self.pid, self.fd = pty.fork()
+            if self.pid == 0:
+                if ignore_hangup:
+                    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+                program = ["-c", code] if code else ["-m", "tui"]
+                behind = [last] if last else []
+                argv = [sys.executable, *program, "--db", str(db), *options, *behind]
+                os.execve(sys.executable, argv, around)  # without the LINES and COLUMNS that readline sets
         self.resize(*size)
         self.process = psutil.Process(self.pid)
         self._thread = threading.Thread(target=self._drain, daemon=True)
@@ -133,11 +144,19 @@ class Terminal:
             time.sleep(0.05)
 
     def is_alive(self) -> bool:
+        if self._forked is not None:
+            return self._forked.poll() is None
         try:
             done, _ = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
             return False
         return done == 0
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        if self._forked is not None:
+            return self._forked.wait()
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def gone_within(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
@@ -158,7 +177,7 @@ class Terminal:
         self.reading = False
         if self.is_alive():
             os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            self.wait()
         self._thread.join(timeout=2)
         try:
             os.close(self.fd)

@@ -51,8 +51,7 @@ def test_keys_typed_after_q_open_nothing_that_could_fail(db_path, keys):
     with Terminal(db_path, (80, 24)) as terminal:
         terminal.wait_ready()
         terminal.key(keys)
-        _, status = os.waitpid(terminal.pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, terminal.screen[-300:]
+        assert terminal.wait() == 0, terminal.screen[-300:]
 
 
 def test_sigquit_gives_the_terminal_back(terminal):
@@ -68,7 +67,7 @@ def without_clock(text: str) -> str:
 
 def test_ctrl_z_gives_the_shell_its_terminal_and_fg_brings_the_whole_picture_back(db_path):
     """The shell's part is played here: it has the terminal with its echo, then continues the monitor."""
-    with Terminal(db_path, (80, 24), drawn=True) as terminal:
+    with Terminal(db_path, (80, 24), drawn=True, starts=True) as terminal:
         terminal.wait_ready()
         before = without_clock(terminal.grid.text)
         terminal.key("\x1a")
@@ -89,7 +88,7 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_brings_the_whole_picture_bac
 
 @pytest.mark.parametrize("ignore_hangup", [False, True], ids=["hangup", "nohup"])
 def test_a_terminal_that_is_closed_while_it_starts_ends_it_too(db_path, ignore_hangup):
-    terminal = Terminal(db_path, (80, 24), ignore_hangup=ignore_hangup)
+    terminal = Terminal(db_path, (80, 24), ignore_hangup=ignore_hangup, starts=True)
     wait_silent(terminal)  # Textual is not even imported
     os.kill(terminal.pid, signal.SIGSTOP)  # so that it meets the end of its terminal there, however fast it starts
     terminal.hang_up()
@@ -102,7 +101,7 @@ def test_a_terminal_that_is_closed_while_it_starts_ends_it_too(db_path, ignore_h
 
 @pytest.mark.parametrize("early", [True, False])
 def test_ctrl_c_while_it_starts_leaves_the_terminal_as_it_was(db_path, early):
-    with Terminal(db_path, (80, 24)) as terminal:
+    with Terminal(db_path, (80, 24), starts=True) as terminal:
         wait_silent(terminal) if early else terminal.wait_for("20M/h5")
         terminal.key("\x03")
         assert terminal.gone_within(15)
@@ -112,7 +111,7 @@ def test_ctrl_c_while_it_starts_leaves_the_terminal_as_it_was(db_path, early):
 
 
 def test_keys_typed_while_it_starts_are_neither_echoed_nor_lost(db_path):
-    with Terminal(db_path, (80, 24)) as terminal:
+    with Terminal(db_path, (80, 24), starts=True) as terminal:
         wait_silent(terminal)
         assert b"\x1b[?1049h" not in terminal.screen, "Textual has not begun"
         terminal.key("7")
@@ -364,7 +363,7 @@ def test_a_change_that_waits_for_the_lock_is_made_also_if_the_terminal_closes(te
 
 
 def test_fg_after_sigstop_brings_the_whole_picture_back(db_path):
-    with Terminal(db_path, (80, 24), drawn=True) as terminal:
+    with Terminal(db_path, (80, 24), drawn=True, starts=True) as terminal:
         terminal.wait_ready()
         before = without_clock(terminal.grid.text)
         os.kill(terminal.pid, signal.SIGSTOP)
