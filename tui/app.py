@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
     from textual.driver import Driver
+    from textual.geometry import Size
 
     from fts.state.values import Job, Snapshot
     from fts.tui.data.messages import Acted, Arrived, Unreadable
@@ -105,6 +106,11 @@ class Monitor(App[None]):
         kind = self.cost.counting(super().get_driver_class())
         return terminal.suspending(kind, self.end_with, self.log_unreadable, self.redraw)
 
+    @property
+    def size(self) -> Size:
+        """The size of the terminal, also before it has sent its first one."""
+        return terminal.within_largest(super().size)
+
     def redraw(self) -> None:
         """Sends the whole screen again, once this call has returned."""
         self.call_later(self.refresh, repaint=True, layout=True)
@@ -155,6 +161,8 @@ class Monitor(App[None]):
             return
         if isinstance(event, events.Key) and not event.is_forwarded and self.key_queue.takes(event):
             return
+        if isinstance(event, events.Resize):
+            event = events.Resize.from_dimensions(terminal.within_largest(event.size), event.pixel_size)
         await super().on_event(event)
 
     def delay_update(self, delay: float = 0.001) -> None:

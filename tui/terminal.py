@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from textual.driver import Driver
+    from textual.geometry import Size
 
 CANNOT_MOVE = ("", "dumb", "unknown")  # values of $TERM of terminals that cannot move the cursor
 LOOK_EVERY_S = 1.0
@@ -31,6 +32,7 @@ LEAVES = (
 ASKED_TO_LEAVE = threading.Event()  # by a signal, or as the terminal has gone
 MOST_UNREADABLE = 1000  # sequences that a terminal sends and Textual cannot parse, until the monitor ends
 GRACE_S = 2.0  # the app has this long to exit before the process is ended
+LARGEST = (2000, 1000)  # columns and rows that are drawn on: more than any screen has pixels for
 
 
 def ask_for_size() -> None:
@@ -42,6 +44,14 @@ def ask_for_size() -> None:
         if all(os.get_terminal_size(sys.stdout.fileno())):
             for name in ("COLUMNS", "LINES"):
                 os.environ.pop(name, None)
+
+
+def within_largest(size: Size) -> Size:
+    """Returns the size with at most LARGEST columns and rows.
+
+    A broken terminal or link may claim 65,535 of each; one frame of that takes minutes, in which no key is read.
+    """
+    return type(size)(*map(min, size, LARGEST))
 
 
 def leave_when_terminal_goes(app: Any) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 LOG_TAIL = 65_536  # bytes
+NO_MORE = (StopReason.DRAIN, StopReason.STOP, StopReason.PAUSE)  # orders to begin no further trial
 # what a score was measured on: a reused one is shown with it, too (lesson 1)
 OF_DATA = ("n_params", "n_train", "n_val", "n_pos", "prior_loss", "base_rate", "label_md5", "data_md5")
 
@@ -188,6 +190,8 @@ class JobRunner:
     def _run_trials(self) -> bool:
         """Runs every wanted trial; False: the job was left before that."""
         stop_request = self.parallel_trials.lead(self.work.slot)
+        if stop_request is not None and stop_request.reason in NO_MORE and self._next_to_begin(frozenset()) is None:
+            stop_request = None  # no trial is left: the job would only wait for another worker that ends it
         if stop_request is None:
             self._given_up = self._given_up or self.history.fails_after(len(self.history))
         if self._given_up is not None:
@@ -325,33 +329,37 @@ class JobRunner:
 
         The trial is in the database before it is returned.
         """
+        while True:
+            with contextlib.suppress(TrialsChanged):
+                begin = self._next_to_begin(live)
+                return None if begin is None else begin()
+
+    def _next_to_begin(self, live: Live) -> Callable[[], Trial] | None:
+        """Returns the function that records that the next trial runs; None: none may start."""
         self.history.refresh()
         begun = self._begun(live)
         if (number := next_begun(begun, self.parallel)) is not None:
             trial = next(one for one in self.history.open if one.number == number)
             if not next(one for one in begun if one.number == number).put_back:
-                transitions.resume_trial(self.db, self.claim, trial.id)
-                return trial
-            return None if self._is_hopeless(self.history.search_number(number)) else self._rerun(trial)
+                return partial(self._resume, trial)
+            return None if self._is_hopeless(self.history.search_number(number)) else partial(self._rerun, trial)
         number = len(self.history)
-        while True:
-            wanted = self._trials_wanted()
-            with contextlib.suppress(TrialsChanged):
-                one = None
-                if (search_number := self.history.search_number(number)) >= wanted:
-                    if not runs_more(self.cell) or not self.history.search_has_ended:
-                        return None
-                    trials = queries.trials(self.db, self.job.id)
-                    one = extra_trials.next_extra_trial(self.job, self.cell, number, trials)
-                    if one is None:
-                        return None
-                elif not may_begin(search_number, begun, self.parallel):
-                    return None
-                if self._is_hopeless(search_number) or self._is_late(number):
-                    return None
-                if one is None:
-                    return self._open_trial(number, search_number)
-                return self._open_extra(number, one)
+        wanted = self._trials_wanted()
+        one = None
+        if (search_number := self.history.search_number(number)) >= wanted:
+            if not runs_more(self.cell) or not self.history.search_has_ended:
+                return None
+            trials = queries.trials(self.db, self.job.id)
+            one = extra_trials.next_extra_trial(self.job, self.cell, number, trials)
+            if one is None:
+                return None
+        elif not may_begin(search_number, begun, self.parallel):
+            return None
+        if self._is_hopeless(search_number) or self._is_late(number):
+            return None
+        if one is None:
+            return partial(self._open_trial, number, search_number)
+        return partial(self._open_extra, number, one)
 
     def _begun(self, live: Live) -> list[Begun]:
         """Returns the started trials that have not ended, running or not."""
@@ -405,6 +413,10 @@ class JobRunner:
             self.tell(JobExtended(job))
         self.wanted = job.trials_wanted
         return self.cell.trials if self.most is None else min(self.cell.trials, self.most)
+
+    def _resume(self, trial: Trial) -> Trial:
+        transitions.resume_trial(self.db, self.claim, trial.id)
+        return trial
 
     def _rerun(self, trial: Trial) -> Trial:
         """Resets a failed trial. Files are removed first: after a kill in between no old checkpoint may be left."""

@@ -238,11 +238,40 @@ def _json_in_order(labels: Mapping[str, Any]) -> str:
 def declare_study(db: Database, name: str, declaration: Mapping[str, Any]) -> None:
     """Records a study's declaration (axes, metrics, facts, step), replacing an earlier one. Writes no event.
 
-    It is stored in the database, so that a reader needs none of the study's code.
+    It is stored in the database, so that a reader needs none of the study's code. Raises BadRow if two of its axes,
+    metrics or facts have one name or one heading: nobody could tell their columns apart.
     """
+    _refuse_namesakes(name, declaration)
     text = to_json(finite(dict(declaration)), "declaration", MAX_SPEC)
     with transaction(db):
         declare(db, checked_name(name, "study"), text, replace=True)
+
+
+def _refuse_namesakes(study: str, declaration: Mapping[str, Any]) -> None:
+    for group in ("axes", "metrics", "facts"):
+        listed = declaration.get(group)
+        every = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list | tuple) else []
+        names, headings = set[Any](), dict[str, Any]()
+        for name, heading, is_seen in map(_named_in_tables, every):
+            if name in names:
+                raise BadRow(f"the study {study} declares {name!r} twice among its {group}: remove or rename one")
+            names.add(name)
+            if is_seen and (other := headings.setdefault(heading, name)) != name:
+                raise BadRow(
+                    f"the study {study} declares two {group}, {other!r} and {name!r}, with the heading {heading!r}: "
+                    "give one of them another label"
+                )
+
+
+def _named_in_tables(one: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Returns name and heading of an axis, metric or fact, and whether people see the heading."""
+    name, shown = str(one.get("name")), one.get("shown")
+    heading = str(one.get("label") or name) + (f" ({one['unit']})" if one.get("unit") else "")
+    return (
+        name,
+        heading,
+        not isinstance(shown, list | tuple) or bool({"table", "screen", "report"} & set(map(str, shown))),
+    )
 
 
 def declare(db: Database, name: str, text: str, replace: bool) -> None:

@@ -373,7 +373,7 @@ def test_a_declaration_that_no_fts_writes_breaks_no_command(fts: Callable[..., S
 def test_a_heading_that_could_steer_the_terminal_does_not(fts: Callable[..., Said], toy: Database):
     finished_toy(toy)
     told = dict(queries.studies(toy)["train"].declaration)
-    told["axes"] = [axis | {"label": "\u202e\x1b[2J"} for axis in told["axes"]]
+    told["axes"] = [axis | {"label": f"{axis['name']}\u202e\x1b[2J"} for axis in told["axes"]]
     transitions.declare_study(toy, "train", told | {"step": "a\u202e"})
     for words in ("queue", "results", "results --md", "trials 1", "curve 1"):
         said = fts(*words.split())

@@ -226,3 +226,37 @@ def test_drain_ends_after_this_trial_and_a_detached_worker_survives_its_terminal
     ended = study.query("select status, count(*) as n from trial where job_id = 3 group by status")
     assert [row["status"] for row in ended] == ["complete"], "the trial it was in was finished, no other was begun"
     assert status(study, 3) == "queued"
+
+
+WAITS = """
+import time
+from pathlib import Path
+
+def objective(trial):
+    x = trial.suggest_float("x", 0.0, 1.0)
+    mine = trial.running.folder.parent.name
+    Path(f"{mine} runs").touch()
+    while not Path(f"{mine} may end").exists():
+        time.sleep(0.02)
+    return x
+"""
+
+
+def test_a_job_whose_last_trial_ends_under_an_order_is_done(tmp_path):
+    """Left in the queue, it would wait for another worker that has nothing to run in it."""
+    study = Study(tmp_path / "study")
+    (study.folder / "waits.py").write_text(WAITS)
+    for name in ("one", "two", "three"):
+        study.ok("enqueue", "waits.py:objective", "--trials", "1", "--name", name)
+    worker = study.start("worker", "--slots", "1")
+    wait_until((study.folder / "00001_one runs").exists)
+    study.ok("pause", "1")
+    (study.folder / "00001_one may end").touch()
+    wait_until((study.folder / "00002_two runs").exists)
+    worker.send_signal(signal.SIGUSR1)
+    wait_until(lambda: asked(study))
+    (study.folder / "00002_two may end").touch()
+    assert worker.wait(60) == 0
+    assert [status(study, number) for number in (1, 2, 3)] == ["done", "done", "queued"]
+    assert study.query("select status from trial") == [{"status": "complete"}] * 2
+    assert "released" not in verbs(study, 2)

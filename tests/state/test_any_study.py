@@ -14,6 +14,7 @@ from fts.state.errors import BadRow, LabelClash, ResumeMismatch, UnreadableHisto
 from fts.state.transitions import SameQuestion
 from fts.state.transitions.reported_facts import MAX_FACTS
 from fts.state.values import Cause, Claim, Direction, TrialStatus
+from fts.study.study import PatchTST
 from tests.state.helpers import claimed, enqueued, interrupt, spec, verbs, worker
 
 MD5 = "ab" * 16
@@ -346,6 +347,21 @@ def test_a_declaration_is_what_the_study_said_last(db: Database) -> None:
     assert queries.studies(db)["patchtst"].declaration == {"step": "own"}
     with pytest.raises(BadRow):
         transitions.declare_study(db, "no name", {})
+
+
+@pytest.mark.parametrize("group", ["axes", "metrics", "facts"])
+def test_a_study_whose_columns_nobody_could_tell_apart_is_refused(db: Database, group: str) -> None:
+    size, kind = {"name": "size"}, {"name": "kind", "label": "size"}
+    hidden = kind | {"shown": ["csv", "json"]}
+    for wrong, told in (
+        ([size, size], f"the study digits declares 'size' twice among its {group}: remove or rename one"),
+        ([size, kind], f"declares two {group}, 'size' and 'kind', with the heading 'size': give one of them another"),
+    ):
+        with pytest.raises(BadRow, match=told):
+            transitions.declare_study(db, "digits", {group: wrong})
+    for right in ([size, kind | {"unit": "s"}], [size, hidden], [size | {"label": "kind"}, hidden]):
+        transitions.declare_study(db, "digits", {group: right})
+    transitions.declare_study(db, "patchtst", PatchTST().declaration())
 
 
 def test_only_axes_that_decide_the_labels_clash(db: Database) -> None:

@@ -172,6 +172,16 @@ def test_a_storm_of_sizes_ends_in_a_right_picture(terminal):
     assert terminal.gone_within(5)
 
 
+def test_a_terminal_that_claims_65535_rows_or_columns_still_reads_keys(db_path):
+    """From its start, and by a report of its size: one frame of that would take minutes."""
+    with Terminal(db_path, (80, 65535)) as terminal:
+        terminal.wait_for("20M/h5")
+        terminal.wait_quiet()
+        terminal.key("\x1b[48;65535;65535;0;0t")
+        terminal.key("q")
+        assert terminal.gone_within(20)
+
+
 def test_the_terminal_says_its_size_whatever_a_shell_has_exported(db_path):
     """Else the monitor kept the size that it had at the start of the shell, and a resize painted nothing."""
     with Terminal(db_path, (120, 40), environ={"COLUMNS": "80", "LINES": "24"}, drawn=True) as terminal:
