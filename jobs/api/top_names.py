@@ -108,6 +108,22 @@ def defined(tree: ast.Module, name: str) -> Definition | None:
     return node if isinstance(node, Definition) else None
 
 
+def decorated(tree: ast.Module, name: str) -> Definition | None:
+    """Returns the `def` below the decorators of a name, also `name = decorate(function)`; None: it has no decorator."""
+    node = defined(tree, name)
+    if node is not None:
+        return node if node.decorator_list else None
+    value = _last(tree, name)
+    for _ in range(MOST_STEPS):
+        if isinstance(value, ast.Call) and len(value.args) == 1 and ast.unparse(value.func) not in PARTIALS:
+            value = value.args[0]
+        elif isinstance(value, ast.Name) and value.id == name:  # objective = decorate(objective)
+            value = next((one for one in reversed(tree.body) if isinstance(one, Definition) and one.name == name), None)
+        elif isinstance(value, ast.Name):
+            value = _last(tree, value.id)
+    return value if isinstance(value, Definition) else None
+
+
 def not_callable(tree: ast.Module, name: str) -> str | None:
     """Says what the name is if no trial can call it, and the cure: `a class; write ...`; None: callable or unknown."""
     node = _last(tree, name)

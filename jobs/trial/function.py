@@ -32,7 +32,7 @@ from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial import orphans, pools, process
-from fts.jobs.trial.arguments import BadFunction, bind
+from fts.jobs.trial.arguments import bind
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, is_foreign, missing_path
 from fts.jobs.trial.error_text import how_to_find, is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.folders import guard
@@ -44,6 +44,7 @@ from fts.jobs.trial.running import (
     peak_bytes,
 )
 from fts.jobs.trial.signalled import SIGNALLED_S, signalled
+from fts.jobs.trial.signature import BadFunction
 from fts.jobs.trial.stacks import write_stacks
 from fts.jobs.trial.template import preload_optuna
 from fts.raising import quoted
@@ -98,7 +99,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         orders.leave_if_forked()
         running.where = place_of_function(function, cell.path)
         badges = [] if md5 == cell.code_md5 else [CODE_CHANGED]
-        trial, call = bind(function, running)
+        trial, call = bind(function, running, source_of(cell))
         running.trial = trial
         seed_everything(spec.seed)
         orders.training = called = True
@@ -301,6 +302,14 @@ def searching_refused(path: Path) -> Iterator[None]:
 
 
 LOADED: dict[Path, tuple[str, ModuleType]] = {}  # file -> (md5 of the study's code, module) in this process
+
+
+def source_of(cell: FunctionCell) -> bytes:
+    """Returns the content of the cell's file that was run: the file may have changed since."""
+    _, module = LOADED[cell.path.absolute()]
+    loader = module.__spec__ and module.__spec__.loader
+    assert isinstance(loader, LoaderOf), "imported() has made the module"
+    return loader.code
 
 
 def imported(path: Path, code: bytes) -> ModuleType:
