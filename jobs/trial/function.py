@@ -272,12 +272,18 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         raise BadFunction(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
     if not callable(function):
         raise BadFunction(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
-    if isinstance(function, type):
+    if isinstance(function, type) and not makes_its_own(function):
         raise BadFunction(f"{cell.function} in {path.name} is a class, expected a function, or an instance of it")
     called = function if inspect.isroutine(function) else type(function).__call__
     if any(inspect.iscoroutinefunction(one) or inspect.isgeneratorfunction(one) for one in (function, called)):
         raise BadFunction(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
     return function, md5
+
+
+def makes_its_own(of: type) -> bool:
+    """May a call of the class return something else than an instance, such as a number?"""
+    of_kind = [kind for kind in inspect.getmro(type(of)) if kind not in (type, object)]
+    return any("__new__" in vars(base) for base in of.__mro__[:-1]) or any("__call__" in vars(one) for one in of_kind)
 
 
 @contextlib.contextmanager
