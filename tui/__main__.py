@@ -64,7 +64,7 @@ def _main(argv: Sequence[str] | None) -> int:
         print(f"fts: {reason}", file=sys.stderr)
         return 2
     try:
-        with ends_as_interrupted(), terminal.quiet():  # the shell must get its echo back
+        with ends_as_interrupted(terminal.end_soon), terminal.quiet():  # the shell must get its echo back
             return run(given)
     except Exception as error:  # outermost handler: prints a sentence; FTS_DEBUG=1 shows the traceback
         if os.environ.get("FTS_DEBUG"):

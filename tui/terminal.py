@@ -16,6 +16,8 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.interrupts import ENDING
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -31,6 +33,7 @@ LEAVES = (
 ASKED_TO_LEAVE = threading.Event()  # by a signal, or as the terminal has gone
 MOST_UNREADABLE = 1000  # sequences that a terminal sends and Textual cannot parse, until the monitor ends
 GRACE_S = 2.0  # the app has this long to exit before the process is ended
+WRITE_S = 0.5  # to write to a terminal that may take nothing
 
 
 def ask_for_size() -> None:
@@ -45,11 +48,10 @@ def ask_for_size() -> None:
 
 
 def leave_when_terminal_goes(app: Any) -> None:
-    """Exits the app on SIGTERM, SIGQUIT and SIGHUP; a thread notices a terminal that goes without a signal (nohup)."""
-    for number in (signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(number, lambda *_: _leave(app))
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: _leave(app))
+    """Exits the app on signals that would end it; a thread notices a terminal that goes without a signal (nohup)."""
+    for number in ENDING:
+        if number in (signal.SIGTERM, signal.SIGQUIT) or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: _leave(app))
     threading.Thread(target=_watch, args=(app,), name="terminal", daemon=True).start()
 
 
@@ -83,8 +85,8 @@ def quiet() -> Iterator[None]:
     FOUND.append(before)
     silent = list(before)
     silent[3] &= ~(termios.ECHO | termios.ISIG)
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
     try:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
         yield
     finally:
         with contextlib.suppress(termios.error, OSError, ValueError):  # the terminal may be gone
@@ -222,9 +224,7 @@ def restoring() -> Iterator[None]:
         for driver in STARTED[-1:]:
             with contextlib.suppress(Exception):  # the writing thread may never have started
                 driver.close()  # waits until everything is written
-            with contextlib.suppress(Exception):  # the terminal may be gone
-                if not driver.stopped and sys.__stderr__ is not None:  # on which Textual draws
-                    os.write(sys.__stderr__.fileno(), LEAVES)
+            _leave_screen(driver)
         STARTED.clear()
 
 
@@ -247,13 +247,37 @@ def drawing() -> Iterator[None]:
 def _leave(app: Any) -> None:
     """Makes the app exit; ends the process if that takes longer than GRACE_S. The monitor holds no unsaved data."""
     ASKED_TO_LEAVE.set()
-    threading.Thread(target=_end, daemon=True).start()
+    end_soon(0)
     threading.Thread(target=app.exit, daemon=True).start()  # from another thread it also wakes a waiting app
 
 
-def _end() -> None:
+def end_soon(code: int = 130) -> None:
+    """Ends the process after GRACE_S if it still runs, and gives the shell its terminal back before."""
+    threading.Thread(target=_end, args=(code,), daemon=True).start()
+
+
+def _end(code: int) -> None:
     time.sleep(GRACE_S)
-    os._exit(0)
+    giving = threading.Thread(target=give_back, daemon=True)
+    giving.start()
+    giving.join(WRITE_S)
+    os._exit(code)
+
+
+def give_back() -> None:
+    """Gives the shell its echo, screen, cursor and mouse back where the monitor has not done that."""
+    with contextlib.suppress(termios.error, OSError, ValueError):  # the terminal may be gone
+        for found in FOUND[:1]:
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, found)
+    for driver in STARTED[-1:]:
+        _leave_screen(driver)
+
+
+def _leave_screen(driver: Any) -> None:
+    with contextlib.suppress(Exception):  # the terminal may be gone
+        if not driver.stopped and sys.__stderr__ is not None:  # on which Textual draws
+            driver.stopped = True
+            os.write(sys.__stderr__.fileno(), LEAVES)
 
 
 def refusal(environ: Mapping[str, str] = os.environ) -> str | None:
