@@ -33,6 +33,7 @@ LEAVES = (
 ASKED_TO_LEAVE = threading.Event()  # by a signal, or as the terminal has gone
 MOST_UNREADABLE = 1000  # sequences that a terminal sends and Textual cannot parse, until the monitor ends
 GRACE_S = 2.0  # the app has this long to exit before the process is ended
+LEAVE_S = 10.0  # after `q`: a thread, such as one that starts a worker, may take some seconds
 WRITE_S = 0.5  # to write to a terminal that may take nothing
 
 
@@ -83,14 +84,17 @@ def quiet() -> Iterator[None]:
         return
     before = termios.tcgetattr(sys.stdin)
     FOUND.append(before)
-    silent = list(before)
-    silent[3] &= ~(termios.ECHO | termios.ISIG)
     try:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, without(before, termios.ECHO | termios.ISIG))
         yield
     finally:
         with contextlib.suppress(termios.error, OSError, ValueError):  # the terminal may be gone
             termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def without(found: list[Any], flags: int) -> list[Any]:
+    """Returns terminal attributes without these local flags."""
+    return [*found[:3], found[3] & ~flags, *found[4:]]
 
 
 class Wake(threading.Event):
@@ -154,7 +158,7 @@ def suspending(
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.stopped = False
-            self.silent: list[Any] | None = None  # the terminal's settings while suspended; None: it is not suspended
+            self.suspended = False
             if isinstance(self, linux_driver.LinuxDriver):
                 self.exit_event = Wake()
                 used = {**vars(selectors), "SelectSelector": waking(self.exit_event)}
@@ -169,6 +173,9 @@ def suspending(
         def stop_application_mode(self) -> None:
             super().stop_application_mode()
             self.stopped = True
+            with contextlib.suppress(termios.error, OSError, ValueError):  # a thread may still work for some time
+                for found in FOUND[-1:]:
+                    termios.tcsetattr(sys.stdin, termios.TCSANOW, without(found, termios.ISIG))
 
         def write(self, data: str) -> None:
             if not self.stopped:  # 8.2.8 paints a last frame on the shell's screen if an app fails while it starts
@@ -191,11 +198,10 @@ def suspending(
 
         def suspend_application_mode(self) -> None:
             super().suspend_application_mode()
-            self.silent = []  # if the terminal is gone
-            with contextlib.suppress(termios.error, OSError, ValueError):
-                self.silent = termios.tcgetattr(sys.stdin)
-                if FOUND:
-                    termios.tcsetattr(sys.stdin, termios.TCSANOW, FOUND[-1])
+            self.suspended = True
+            with contextlib.suppress(termios.error, OSError, ValueError):  # the terminal may be gone
+                for found in FOUND[-1:]:
+                    termios.tcsetattr(sys.stdin, termios.TCSANOW, found)
 
         def resume_application_mode(self) -> None:
             """Continues after ctrl+z.
@@ -203,13 +209,13 @@ def suspending(
             Only draws again if the monitor was not suspended: after SIGSTOP the shell has written over its screen.
             SIGCONT also comes together with SIGHUP, from a terminal that closes.
             """
-            silent, self.silent = self.silent, None
-            if silent is None:
+            if not self.suspended:
                 redraw()
                 return
+            self.suspended = False
             with contextlib.suppress(termios.error, OSError, ValueError):
-                if silent:
-                    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+                for found in FOUND[-1:]:
+                    termios.tcsetattr(sys.stdin, termios.TCSANOW, without(found, termios.ECHO | termios.ISIG))
             super().resume_application_mode()
 
     return Suspending
@@ -251,13 +257,15 @@ def _leave(app: Any) -> None:
     threading.Thread(target=app.exit, daemon=True).start()  # from another thread it also wakes a waiting app
 
 
-def end_soon(code: int = 130) -> None:
-    """Ends the process after GRACE_S if it still runs, and gives the shell its terminal back before."""
-    threading.Thread(target=_end, args=(code,), daemon=True).start()
+def end_soon(code: int = 130, after_s: float | None = None, first: Callable[[], bool] = lambda: True) -> None:
+    """Ends the process after GRACE_S if it still runs and `first` returns True; gives the shell its terminal back."""
+    threading.Thread(target=_end, args=(code, GRACE_S if after_s is None else after_s, first), daemon=True).start()
 
 
-def _end(code: int) -> None:
-    time.sleep(GRACE_S)
+def _end(code: int, after_s: float, first: Callable[[], bool]) -> None:
+    time.sleep(after_s)
+    if not first():
+        return
     giving = threading.Thread(target=give_back, daemon=True)
     giving.start()
     giving.join(WRITE_S)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
 
@@ -138,3 +139,31 @@ def test_a_monitor_that_is_stuck_ends_at_a_signal_and_leaves_the_terminal_as_it_
     for taken, given in (b"1049h", b"1049l"), (b"1000h", b"1000l"), (b"2004h", b"2004l"), (b"25l", b"25h"):
         assert terminal.screen.rfind(b"\x1b[?" + taken) <= terminal.screen.rfind(b"\x1b[?" + given), taken
     terminal.close()
+
+
+WORKS_ON = """
+from pathlib import Path
+from fts.tui import app
+terminal.LEAVE_S = {leave_s}
+def works(self):
+    self.run_worker(lambda: [time.sleep(0.01) for n in range(10**5) if not Path({file!r}).exists()], thread=True)
+app.Monitor.on_mount = works
+"""
+
+
+def test_a_monitor_of_which_a_thread_works_on_gives_the_echo_back_and_ends(db_path, tmp_path):
+    for leave_s in (3600, 0.1):
+        stuck = WORKS_ON.format(leave_s=leave_s, file=str(tmp_path / "over"))
+        with Terminal(db_path, code=STUCK.format(stuck=stuck)) as terminal:
+            terminal.wait_for("\x1b[?2004h")
+            terminal.key("q")
+            terminal.wait_for("\x1b[?1049l") if leave_s > 1 else None
+            end = time.monotonic() + 30
+            while not termios.tcgetattr(terminal.fd)[3] & termios.ECHO:
+                assert time.monotonic() < end, "the shell has its echo"
+                time.sleep(0.01)
+            if leave_s > 1:
+                assert terminal.is_alive(), "the thread works on"
+                (tmp_path / "over").touch()
+            assert terminal.gone_within(30)
+            (tmp_path / "over").unlink(missing_ok=True)
