@@ -31,7 +31,7 @@ from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.trial import orphans, pools, process
+from fts.jobs.trial import orphans, own_modules, pools, process
 from fts.jobs.trial.arguments import bind
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, is_foreign, missing_path
 from fts.jobs.trial.error_text import how_to_find, is_own, place_of, print_error, sentence_of, with_place
@@ -253,7 +253,8 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         code = path.read_bytes()
     except FileNotFoundError:
         raise BadFunction(f"{path} does not exist; restore it or enqueue the study again") from None
-    md5 = md5_now(code_md5(code), Path(cell.folder), cell.code)
+    modules: dict[Path, bytes] = {}
+    md5 = md5_now(code_md5(code), Path(cell.folder), cell.code, modules)
     before, module = LOADED.get(path, (md5, None))
     if before != md5:
         raise CodeChanged
@@ -262,6 +263,7 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
             with contextlib.suppress(ImportError):
                 importlib.import_module("numpy")
         seed_everything(seed_for(cell.seed, 0, AT_IMPORT))  # so that data drawn at import are the same in every trial
+        own_modules.run_these(modules)
         with searching_refused(path):
             module = imported(path, code)
         LOADED[path] = md5, module
