@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
@@ -25,14 +27,30 @@ def sigint_kills_silently() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# what ends a process that does not handle it, without being a fault of its own; SIGUSR1 also comes from Slurm
+ENDING = (
+    signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM,
+    signal.SIGPROF, signal.SIGXCPU,
+)  # fmt: skip
+CLEAN_UP_S = 1.0  # no second signal interrupts in this time after the first
+
+
 @contextlib.contextmanager
-def ends_as_interrupted() -> Iterator[None]:
-    """Makes SIGTERM and the end of the terminal work like Ctrl-C inside the block, so that it can clean up."""
+def ends_as_interrupted(then: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Makes SIGTERM, the end of the terminal and the like work as Ctrl-C inside the block, so that it can clean up.
+
+    `then` is called first.
+    """
+    latest = -math.inf
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        nonlocal latest
+        if time.monotonic() - latest > CLEAN_UP_S:  # a terminal that closes may send SIGHUP and SIGTERM
+            latest = time.monotonic()
+            then()
+            raise KeyboardInterrupt
 
-    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
+    before = {one: signal.getsignal(one) for one in ENDING}
     before = {one: handler for one, handler in before.items() if handler is not signal.SIG_IGN}
     with contextlib.suppress(ValueError):  # not in the main thread
         for one in before:

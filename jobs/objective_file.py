@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.function import OWN_NAMES, TRIAL, code_md5, made_in_main_block, trial_argument
+from fts.jobs.api.made_names import may_be_made, may_be_replaced
 from fts.jobs.api.nearest import nearest
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.top_names import A_COMMAND, HERE, arguments_of, defined, is_bound, is_value, not_callable
@@ -85,11 +86,12 @@ def inspect(objective: str, folder: Path) -> Function:
             f"{path.name} line {at} runs a whole search when the file is imported, which each trial does; put "
             '`if __name__ == "__main__":` above it, and indent it'
         )
-    if (kind := not_callable(tree, name)) is not None:
+    replaced = may_be_replaced(tree, name)
+    if not replaced and (kind := not_callable(tree, name)) is not None:
         raise BadObjective(f"{name} of {path} is {kind.replace(HERE, file)}")
-    node = defined(tree, name)
+    node = None if replaced else defined(tree, name)
     if node is None:
-        if not is_bound(tree, name):
+        if not (replaced or is_bound(tree, name) or may_be_made(tree, name)):
             raise BadObjective(f"{path} has no function {name!r}; {where_instead(code, tree, name, file)}")
         return Function(path, name, code_md5(code), (), (), any_name=True, tuner=other_tuner(tree, name))
     given = arguments_of(node)

@@ -14,7 +14,7 @@ from fts.jobs.api.goals import OWN_CONSTRAINTS
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE
 from fts.jobs.api.top_names import defined, value_of_name
-from fts.jobs.check.causes import dotted, reached, tree_of
+from fts.jobs.check.causes import BLOCKS, dotted, reached, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -137,12 +137,20 @@ def not_taken_over(cells: Sequence[BareCell], typed: Container[str] | None) -> l
 def _globals(cell: FunctionCell) -> Iterator[str]:
     """Yields a sentence if the objective changes a global, such as the best value so far, for the next trial."""
     tree = tree_of(cell.path)
-    found = [node for node in reached(tree, cell.function) if isinstance(node, ast.Global)]
+    at_import = _called_at_import(tree)
+    found = [node for node in reached(tree, cell.function) if isinstance(node, ast.Global) and node not in at_import]
     if found and cell.process == "fresh":
         yield (
             f"{cell.path.name} line {found[0].lineno} changes the global {found[0].names[0]}; no later trial sees "
             "that, because each has its own process: trial.study has the earlier trials"
         )
+
+
+def _called_at_import(tree: ast.Module) -> list[ast.AST]:
+    """Returns the nodes of the functions that the top level calls: each trial runs them anew."""
+    functions = ast.Module([one for one in tree.body if isinstance(one, BLOCKS)], [])
+    calls = [node.func for node in _run_at_import(tree) if isinstance(node, ast.Call)]
+    return [node for call in calls if isinstance(call, ast.Name) for node in reached(functions, call.id)]
 
 
 def _of_search(cell: FunctionCell, typed: Container[str] | None) -> list[str]:

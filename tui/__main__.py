@@ -8,6 +8,7 @@ import ctypes
 import gc
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from fts.jobs.interrupts import ends_as_interrupted, sigint_kills_silently
@@ -64,7 +65,7 @@ def _main(argv: Sequence[str] | None) -> int:
         print(f"fts: {reason}", file=sys.stderr)
         return 2
     try:
-        with ends_as_interrupted(), terminal.quiet():  # the shell must get its echo back
+        with ends_as_interrupted(terminal.end_soon), terminal.quiet():  # the shell must get its echo back
             return run(given)
     except Exception as error:  # outermost handler: prints a sentence; FTS_DEBUG=1 shows the traceback
         if os.environ.get("FTS_DEBUG"):
@@ -132,16 +133,26 @@ def run(given: argparse.Namespace) -> int:
     )
     gc.freeze()
     gc.enable()
+    changes = threading.Lock()  # held by the thread that makes them, for good
+
+    def finish() -> bool:
+        """Makes the changes that were asked for; returns False if another thread makes them."""
+        if not changes.acquire(blocking=False):
+            return False
+        app.presence.finish()
+        for sentence in app.action_runner.finish(lambda: say(HANDED_OVER)):
+            say(sentence)
+        return True
+
     if on_terminal:  # the monitor of a browser has no terminal that could vanish
         terminal.leave_when_terminal_goes(app)
+        app.on_leave = lambda: terminal.end_soon(0, terminal.LEAVE_S, finish)
     try:
         with terminal.drawing(), terminal.restoring():
             app.run(mouse=given.mouse)
     finally:  # a fault of the screen must not drop a change that was asked for
-        app.presence.finish()
         gc.freeze()  # Python would search all objects once more at its end, which takes 50 ms
-        for sentence in app.action_runner.finish(lambda: say(HANDED_OVER)):
-            say(sentence)
+        finish()
     if terminal.ASKED_TO_LEAVE.is_set():  # Textual fails if it is to exit while it mounts: that is no fault
         return 0
     return (app.return_code or 0) if app.fault is None else report(app.fault)

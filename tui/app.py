@@ -35,6 +35,7 @@ from fts.tui.view_builder import TICK_S, ViewBuilder
 from fts.tui.widgets.scrollbar import use_whole_cells
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from rich.console import RenderableType
@@ -100,6 +101,7 @@ class Monitor(App[None]):
         self.fault: Exception | None = None  # the error that ended the monitor; None: the user left
         self.faults: set[str] = set()  # faults of the monitor that were already reported
         self.leaving = False  # no key or click counts any more
+        self.on_leave: Callable[[], object] = lambda: None  # called once, when the user leaves
         self.poller = Poller(path, self.post_message, ReadRequest(user=self.user, at=at))
 
     def get_driver_class(self) -> type[Driver]:
@@ -127,6 +129,8 @@ class Monitor(App[None]):
 
     def exit(self, *words: Any, **named: Any) -> None:
         """Ends the monitor. What was typed after it opens nothing: a screen cannot be opened any more."""
+        if not self.leaving:
+            self.on_leave()
         self.leaving = True
         super().exit(*words, **named)
 

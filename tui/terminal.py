@@ -16,6 +16,8 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.interrupts import ENDING
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -33,6 +35,8 @@ ASKED_TO_LEAVE = threading.Event()  # by a signal, or as the terminal has gone
 MOST_UNREADABLE = 1000  # sequences that a terminal sends and Textual cannot parse, until the monitor ends
 GRACE_S = 2.0  # the app has this long to exit before the process is ended
 LARGEST = (2000, 1000)  # columns and rows that are drawn on: more than any screen has pixels for
+LEAVE_S = 10.0  # after `q`: a thread, such as one that starts a worker, may take some seconds
+WRITE_S = 0.5  # to write to a terminal that may take nothing
 
 
 def ask_for_size() -> None:
@@ -55,11 +59,10 @@ def within_largest(size: Size) -> Size:
 
 
 def leave_when_terminal_goes(app: Any) -> None:
-    """Exits the app on SIGTERM, SIGQUIT and SIGHUP; a thread notices a terminal that goes without a signal (nohup)."""
-    for number in (signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(number, lambda *_: _leave(app))
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: _leave(app))
+    """Exits the app on signals that would end it; a thread notices a terminal that goes without a signal (nohup)."""
+    for number in ENDING:
+        if number in (signal.SIGTERM, signal.SIGQUIT) or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: _leave(app))
     threading.Thread(target=_watch, args=(app,), name="terminal", daemon=True).start()
 
 
@@ -91,14 +94,17 @@ def quiet() -> Iterator[None]:
         return
     before = termios.tcgetattr(sys.stdin)
     FOUND.append(before)
-    silent = list(before)
-    silent[3] &= ~(termios.ECHO | termios.ISIG)
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
     try:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, without(before, termios.ECHO | termios.ISIG))
         yield
     finally:
         with contextlib.suppress(termios.error, OSError, ValueError):  # the terminal may be gone
             termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def without(found: list[Any], flags: int) -> list[Any]:
+    """Returns terminal attributes without these local flags."""
+    return [*found[:3], found[3] & ~flags, *found[4:]]
 
 
 class Wake(threading.Event):
@@ -162,7 +168,7 @@ def suspending(
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.stopped = False
-            self.silent: list[Any] | None = None  # the terminal's settings while suspended; None: it is not suspended
+            self.suspended = False
             if isinstance(self, linux_driver.LinuxDriver):
                 self.exit_event = Wake()
                 used = {**vars(selectors), "SelectSelector": waking(self.exit_event)}
@@ -177,6 +183,9 @@ def suspending(
         def stop_application_mode(self) -> None:
             super().stop_application_mode()
             self.stopped = True
+            with contextlib.suppress(termios.error, OSError, ValueError):  # a thread may still work for some time
+                for found in FOUND[-1:]:
+                    termios.tcsetattr(sys.stdin, termios.TCSANOW, without(found, termios.ISIG))
 
         def write(self, data: str) -> None:
             if not self.stopped:  # 8.2.8 paints a last frame on the shell's screen if an app fails while it starts
@@ -199,11 +208,10 @@ def suspending(
 
         def suspend_application_mode(self) -> None:
             super().suspend_application_mode()
-            self.silent = []  # if the terminal is gone
-            with contextlib.suppress(termios.error, OSError, ValueError):
-                self.silent = termios.tcgetattr(sys.stdin)
-                if FOUND:
-                    termios.tcsetattr(sys.stdin, termios.TCSANOW, FOUND[-1])
+            self.suspended = True
+            with contextlib.suppress(termios.error, OSError, ValueError):  # the terminal may be gone
+                for found in FOUND[-1:]:
+                    termios.tcsetattr(sys.stdin, termios.TCSANOW, found)
 
         def resume_application_mode(self) -> None:
             """Continues after ctrl+z.
@@ -211,13 +219,13 @@ def suspending(
             Only draws again if the monitor was not suspended: after SIGSTOP the shell has written over its screen.
             SIGCONT also comes together with SIGHUP, from a terminal that closes.
             """
-            silent, self.silent = self.silent, None
-            if silent is None:
+            if not self.suspended:
                 redraw()
                 return
+            self.suspended = False
             with contextlib.suppress(termios.error, OSError, ValueError):
-                if silent:
-                    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+                for found in FOUND[-1:]:
+                    termios.tcsetattr(sys.stdin, termios.TCSANOW, without(found, termios.ECHO | termios.ISIG))
             super().resume_application_mode()
 
     return Suspending
@@ -232,9 +240,7 @@ def restoring() -> Iterator[None]:
         for driver in STARTED[-1:]:
             with contextlib.suppress(Exception):  # the writing thread may never have started
                 driver.close()  # waits until everything is written
-            with contextlib.suppress(Exception):  # the terminal may be gone
-                if not driver.stopped and sys.__stderr__ is not None:  # on which Textual draws
-                    os.write(sys.__stderr__.fileno(), LEAVES)
+            _leave_screen(driver)
         STARTED.clear()
 
 
@@ -257,13 +263,39 @@ def drawing() -> Iterator[None]:
 def _leave(app: Any) -> None:
     """Makes the app exit; ends the process if that takes longer than GRACE_S. The monitor holds no unsaved data."""
     ASKED_TO_LEAVE.set()
-    threading.Thread(target=_end, daemon=True).start()
+    end_soon(0)
     threading.Thread(target=app.exit, daemon=True).start()  # from another thread it also wakes a waiting app
 
 
-def _end() -> None:
-    time.sleep(GRACE_S)
-    os._exit(0)
+def end_soon(code: int = 130, after_s: float | None = None, first: Callable[[], bool] = lambda: True) -> None:
+    """Ends the process after GRACE_S if it still runs and `first` returns True; gives the shell its terminal back."""
+    threading.Thread(target=_end, args=(code, GRACE_S if after_s is None else after_s, first), daemon=True).start()
+
+
+def _end(code: int, after_s: float, first: Callable[[], bool]) -> None:
+    time.sleep(after_s)
+    if not first():
+        return
+    giving = threading.Thread(target=give_back, daemon=True)
+    giving.start()
+    giving.join(WRITE_S)
+    os._exit(code)
+
+
+def give_back() -> None:
+    """Gives the shell its echo, screen, cursor and mouse back where the monitor has not done that."""
+    with contextlib.suppress(termios.error, OSError, ValueError):  # the terminal may be gone
+        for found in FOUND[:1]:
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, found)
+    for driver in STARTED[-1:]:
+        _leave_screen(driver)
+
+
+def _leave_screen(driver: Any) -> None:
+    with contextlib.suppress(Exception):  # the terminal may be gone
+        if not driver.stopped and sys.__stderr__ is not None:  # on which Textual draws
+            driver.stopped = True
+            os.write(sys.__stderr__.fileno(), LEAVES)
 
 
 def refusal(environ: Mapping[str, str] = os.environ) -> str | None:

@@ -18,27 +18,30 @@ class TooMuchCode(ValueError):
     """The named folders hold more files or bytes than source code has."""
 
 
-def whole_md5(own: str, folder: Path, code: Sequence[str]) -> str:
+def whole_md5(own: str, folder: Path, code: Sequence[str], contents: dict[Path, bytes] | None = None) -> str:
     """Returns the md5 of the study's own file (with the md5 `own`) and everything that `code` names in the folder.
 
-    Returns `own` if `code` is empty. Raises TooMuchCode.
+    Returns `own` if `code` is empty. Puts the Python files into `contents`. Raises TooMuchCode.
     """
     if not code:
         return own
     total = hashlib.md5(own.encode())
     for name, path in sorted(set(files(folder, code))):
         try:
-            content = hashlib.md5(path.read_bytes()).hexdigest()
+            read = path.read_bytes()
+            content = hashlib.md5(read).hexdigest()
+            if contents is not None and path.suffix == ".py":
+                contents[path] = read
         except OSError:
             content = "gone"
         total.update(f"\n{content} {name}".encode(errors="surrogateescape"))  # a name that is not UTF-8
     return total.hexdigest()
 
 
-def md5_now(own: str, folder: Path, code: Sequence[str]) -> str:
+def md5_now(own: str, folder: Path, code: Sequence[str], contents: dict[Path, bytes] | None = None) -> str:
     """As whole_md5, but for a trial: a folder that became too large counts as changed code instead of failing."""
     try:
-        return whole_md5(own, folder, code)
+        return whole_md5(own, folder, code, contents)
     except TooMuchCode:
         return own
 

@@ -19,6 +19,8 @@ LITERAL = ast.Constant | ast.List | ast.Tuple | ast.Dict | ast.Set | ast.JoinedS
 HERE = "FILE.py"  # in an answer: the file
 A_COMMAND = "fts enqueue --metric loss --regex 'loss=([-0-9.eE+]+)' -- python FILE.py"
 SEVERAL = ast.Pass()  # a name that may be one of several values
+CALL = "__call__"
+KEEP_CLASS = ("dataclass", "dataclasses.dataclass", "define", "attrs.define", "final", "total_ordering")  # decorators
 PARTIALS = ("partial", "functools.partial")
 MOST_STEPS = 10  # assignments from one name to another that are followed
 
@@ -89,8 +91,7 @@ def is_bound(tree: ast.Module, name: str) -> bool:
 
     True if it may come from `from module import *`.
     """
-    everything = any(isinstance(one, ast.ImportFrom) and one.names[0].name == "*" for one in tree.body)
-    return everything or _last(tree, name) is not None
+    return _last(tree, name) is not None
 
 
 def value_of_name(tree: ast.Module, name: str) -> ast.expr | None:
@@ -108,6 +109,22 @@ def defined(tree: ast.Module, name: str) -> Definition | None:
     return node if isinstance(node, Definition) else None
 
 
+def decorated(tree: ast.Module, name: str) -> Definition | None:
+    """Returns the `def` below the decorators of a name, also `name = decorate(function)`; None: it has no decorator."""
+    node = defined(tree, name)
+    if node is not None:
+        return node if node.decorator_list else None
+    value = _last(tree, name)
+    for _ in range(MOST_STEPS):
+        if isinstance(value, ast.Call) and len(value.args) == 1 and ast.unparse(value.func) not in PARTIALS:
+            value = value.args[0]
+        elif isinstance(value, ast.Name) and value.id == name:  # objective = decorate(objective)
+            value = next((one for one in reversed(tree.body) if isinstance(one, Definition) and one.name == name), None)
+        elif isinstance(value, ast.Name):
+            value = _last(tree, value.id)
+    return value if isinstance(value, Definition) else None
+
+
 def not_callable(tree: ast.Module, name: str) -> str | None:
     """Says what the name is if no trial can call it, and the cure: `a class; write ...`; None: callable or unknown."""
     node = _last(tree, name)
@@ -121,21 +138,30 @@ def not_callable(tree: ast.Module, name: str) -> str | None:
     if isinstance(node, ast.Import):
         return "a module; name a function"
     if isinstance(node, ast.ClassDef):
-        return f"a class; write `objective = {node.name}()` below it, with a __call__, and name that"
+        plain = not node.keywords and not _makes_another(node)
+        return f"a class; write `objective = {node.name}()` below it, with a __call__, and name that" if plain else None
     if isinstance(node, LITERAL):
         return f"{ast.unparse(node):.60}; name a function"
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         made = _last(tree, node.func.id)
-        return _not_callable_instance(made) if isinstance(made, ast.ClassDef) else None
+        named = any(getattr(one, "attr", getattr(one, "value", None)) == CALL for one in ast.walk(tree))
+        return _not_callable_instance(made) if isinstance(made, ast.ClassDef) and not named else None
     return _not_plain(node) if isinstance(node, Definition) else None
 
 
 def _not_callable_instance(made: ast.ClassDef) -> str | None:
-    call = next((one for one in reversed(made.body) if isinstance(one, Definition) and one.name == "__call__"), None)
-    if call is not None:
-        return _not_plain(call)
-    plain = not made.bases and not made.keywords and not made.decorator_list
+    if _makes_another(made):
+        return None
+    if call := _bound(made.body, CALL):
+        return _not_plain(call[0]) if isinstance(call[0], Definition) and len(call) == 1 else None
+    plain = not made.bases and not made.keywords
     return f"an instance of {made.name}, which has no __call__; name a function" if plain else None
+
+
+def _makes_another(made: ast.ClassDef) -> bool:
+    """May the name of the class, or a call of it, be something else, by a decorator or __new__?"""
+    decorated = any(ast.unparse(one).partition("(")[0] not in KEEP_CLASS for one in made.decorator_list)
+    return decorated or bool(_bound(made.body, "__new__"))
 
 
 def _not_plain(node: Definition) -> str | None:
@@ -171,10 +197,32 @@ def _bound(body: Sequence[ast.stmt], name: str) -> list[ast.AST]:
     found: list[ast.AST] = []
     for node in body:
         new = _bound_by(node, name)
+        if _may_bind(node, name):
+            found.append(SEVERAL)
         for inner in _blocks(node):
             found += _bound(inner, name)
         found = new or found
     return found
+
+
+def _may_bind(node: ast.stmt, name: str) -> bool:
+    """May the statement bind the name besides what it defines: import *, for, with, match, := in a condition?"""
+    if isinstance(node, ast.ImportFrom):
+        return node.names[0].name == "*"
+    targets: list[ast.AST] = []
+    if isinstance(node, ast.For):
+        targets = [node.target]
+    elif isinstance(node, ast.With):
+        targets = [one.optional_vars for one in node.items if one.optional_vars is not None]
+    elif isinstance(node, ast.Match):
+        targets = [case.pattern for case in node.cases]
+    elif isinstance(node, ast.If | ast.While | ast.Expr):
+        whole = node.value if isinstance(node, ast.Expr) else node.test
+        targets = [one.target for one in ast.walk(whole) if isinstance(one, ast.NamedExpr)]
+    every = [one for target in targets for one in ast.walk(target)]
+    return any(
+        name in (getattr(one, "id", None), getattr(one, "name", None), getattr(one, "rest", None)) for one in every
+    )
 
 
 def _bound_by(node: ast.stmt, name: str) -> list[ast.AST]:

@@ -45,6 +45,7 @@ from fts.jobs.trial.death import (
 )
 from fts.jobs.trial.error_text import how_to_find, print_error, sentence_of, with_place
 from fts.jobs.trial.group import ProcessGroup
+from fts.jobs.trial.own_modules import remove_old_bytecode
 from fts.jobs.trial.process import Commands, Throttle, log_to, say
 from fts.jobs.trial.reports import LONGEST, CommandReport, CompleteLines, Reports, Window
 from fts.jobs.trial.running import is_finite
@@ -91,7 +92,9 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     orphans.adopt()
     log_to(Path(spec.log_path).absolute())
     try:
-        md5 = md5_now(md5_of_script(cell), Path(cell.folder), cell.code)
+        modules: dict[Path, bytes] = {}
+        md5 = md5_now(md5_of_script(cell), Path(cell.folder), cell.code, modules)
+        remove_old_bytecode(modules)
         badges = [] if md5 in ("", cell.code_md5) else [CODE_CHANGED]
         orders.training = True
         trial = CommandTrial(spec, orders)

@@ -31,8 +31,8 @@ from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.trial import orphans, pools, process
-from fts.jobs.trial.arguments import BadFunction, bind
+from fts.jobs.trial import orphans, own_modules, pools, process
+from fts.jobs.trial.arguments import bind
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, is_foreign, missing_path
 from fts.jobs.trial.error_text import how_to_find, is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.folders import guard
@@ -44,6 +44,7 @@ from fts.jobs.trial.running import (
     peak_bytes,
 )
 from fts.jobs.trial.signalled import SIGNALLED_S, signalled
+from fts.jobs.trial.signature import BadFunction
 from fts.jobs.trial.stacks import write_stacks
 from fts.jobs.trial.template import preload_optuna
 from fts.raising import quoted
@@ -98,7 +99,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         orders.leave_if_forked()
         running.where = place_of_function(function, cell.path)
         badges = [] if md5 == cell.code_md5 else [CODE_CHANGED]
-        trial, call = bind(function, running)
+        trial, call = bind(function, running, source_of(cell))
         running.trial = trial
         seed_everything(spec.seed)
         orders.training = called = True
@@ -252,7 +253,8 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         code = path.read_bytes()
     except FileNotFoundError:
         raise BadFunction(f"{path} does not exist; restore it or enqueue the study again") from None
-    md5 = md5_now(code_md5(code), Path(cell.folder), cell.code)
+    modules: dict[Path, bytes] = {}
+    md5 = md5_now(code_md5(code), Path(cell.folder), cell.code, modules)
     before, module = LOADED.get(path, (md5, None))
     if before != md5:
         raise CodeChanged
@@ -261,6 +263,7 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
             with contextlib.suppress(ImportError):
                 importlib.import_module("numpy")
         seed_everything(seed_for(cell.seed, 0, AT_IMPORT))  # so that data drawn at import are the same in every trial
+        own_modules.run_these(modules)
         with searching_refused(path):
             module = imported(path, code)
         LOADED[path] = md5, module
@@ -271,12 +274,18 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         raise BadFunction(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
     if not callable(function):
         raise BadFunction(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
-    if isinstance(function, type):
+    if isinstance(function, type) and not makes_its_own(function):
         raise BadFunction(f"{cell.function} in {path.name} is a class, expected a function, or an instance of it")
     called = function if inspect.isroutine(function) else type(function).__call__
     if any(inspect.iscoroutinefunction(one) or inspect.isgeneratorfunction(one) for one in (function, called)):
         raise BadFunction(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
     return function, md5
+
+
+def makes_its_own(of: type) -> bool:
+    """May a call of the class return something else than an instance, such as a number?"""
+    of_kind = [kind for kind in inspect.getmro(type(of)) if kind not in (type, object)]
+    return any("__new__" in vars(base) for base in of.__mro__[:-1]) or any("__call__" in vars(one) for one in of_kind)
 
 
 @contextlib.contextmanager
@@ -301,6 +310,14 @@ def searching_refused(path: Path) -> Iterator[None]:
 
 
 LOADED: dict[Path, tuple[str, ModuleType]] = {}  # file -> (md5 of the study's code, module) in this process
+
+
+def source_of(cell: FunctionCell) -> bytes:
+    """Returns the content of the cell's file that was run: the file may have changed since."""
+    _, module = LOADED[cell.path.absolute()]
+    loader = module.__spec__ and module.__spec__.loader
+    assert isinstance(loader, LoaderOf), "imported() has made the module"
+    return loader.code
 
 
 def imported(path: Path, code: bytes) -> ModuleType:

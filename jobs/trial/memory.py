@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from fts.jobs.api.function import FunctionCell
-from fts.jobs.trial.arguments import BadFunction
 from fts.jobs.trial.error_text import sentence_of
 from fts.jobs.trial.function import load
+from fts.jobs.trial.signature import BadFunction
 from fts.raising import quoted
 
 

@@ -8,7 +8,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.goals import CONSTRAINTS, OWN_CONSTRAINTS, goals_of, pruning_of
-from fts.jobs.trial.arguments import BadFunction
 from fts.jobs.trial.error_text import with_place
 from fts.jobs.trial.process import say
 from fts.jobs.trial.running import (
@@ -21,6 +20,7 @@ from fts.jobs.trial.running import (
     peak_bytes,
     python_values,
 )
+from fts.jobs.trial.signature import BadFunction
 from fts.raising import quoted
 from fts.state.values import HUGE, Direction
 

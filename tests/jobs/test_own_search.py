@@ -111,6 +111,8 @@ def test_a_global_that_the_objective_changes_is_said(tmp_path: Path) -> None:
     (said,) = not_taken_over([called], ())
     assert said.startswith("train.py line 5 changes the global best; no later trial sees that")
     assert not_taken_over([replace(called, process="reused")], ()) == []
+    at_import = head.replace("def objective", "keep()\n    def objective").replace("return x", "return best, x")
+    assert not_taken_over([cell_of(tmp_path, "pass", at_import)], ()) == [], "each trial does it anew"
 
 
 def test_check_and_enqueue_say_so_and_write_nothing_in_another_direction(tmp_path: Path) -> None:

@@ -129,6 +129,62 @@ SEVERAL = {  # a file that Python accepts -> the arguments that are known of its
 }
 
 
+RUN = "import sys\ndef run(trial): return 7\n"
+CLASS = "class Model: pass\n"
+MADE = (  # files of which only running them shows what their objective is; all return 7
+    RUN + "globals()['objective'] = run",
+    RUN + "globals().update(objective=run)",
+    RUN + "for k in (1, 2):\n    vars()['object' + 'ive' * k] = run",
+    RUN + "own = locals()\nown['objective'] = run",
+    RUN + "setattr(sys.modules[__name__], 'objective', run)",
+    RUN + "sys.modules[__name__].objective = run",
+    RUN + "import importlib\nimportlib.import_module(__name__).objective = run",
+    RUN + "def __getattr__(name):\n    if name == 'objective': return run\n    raise AttributeError(name)",
+    RUN + "if (objective := run): pass",
+    RUN + "for objective in (run,): pass",
+    RUN + "match [run]:\n    case [objective]: pass",
+    RUN + "from contextlib import nullcontext\nwith nullcontext(run) as objective: pass",
+    RUN + "def makes():\n    global objective\n    objective = run\nmakes()",
+    RUN + "objective = None\ndef makes():\n    global objective\n    objective = run\nmakes()",
+    RUN + "objective = None\nglobals()['objective'] = run",
+    RUN + "def objective(): pass\ndef named(f): globals()['objective'] = f\nnamed(run)",
+    "exec('def objective(trial): return 7')",
+    "try:\n    from made import *\nexcept ImportError:\n    pass",
+    "objective = None\nfrom made import *",
+    "@lambda made: made()\nclass objective:\n    def __call__(self, trial): return 7",
+    "class objective:\n    def __new__(cls, trial): return 7",
+    "class Meta(type):\n    def __call__(cls, trial): return 7\nclass objective(metaclass=Meta): pass",
+    "class Maker:\n    def __new__(cls): return lambda trial: 7\nobjective = Maker()",
+    CLASS + "Model.__call__ = lambda self, trial: 7\nobjective = Model()",
+    CLASS + "setattr(Model, '__call__', lambda self, trial: 7)\nobjective = Model()",
+    "class Model:\n    __call__ = lambda self, trial: 7\nobjective = Model()",
+    "class Model:\n    if True:\n        def __call__(self, trial): return 7\nobjective = Model()",
+)
+
+
+@pytest.mark.parametrize("text", MADE)
+def test_an_objective_that_is_made_at_run_time_is_accepted(tmp_path: Path, text: str) -> None:
+    (tmp_path / "made.py").write_text("def objective(trial): return 7\n")
+    end = ran(tmp_path, text).end
+    assert end.get("value") == 7, end
+    inspect("train.py:objective", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print(globals()['run'], globals().get('x'), 'x' in globals(), [k for k in vars().keys()])",
+        "import sys\ntorch = sys.modules.get('torch')\nlog = print(__name__)",
+        "class Model:\n    def __getattr__(self, name): return 7",
+        "def other():\n    global another\n    another = run",
+    ],
+)
+def test_a_file_that_only_reads_its_names_makes_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "train.py").write_text("def run(trial): return 7\n" + text)
+    with pytest.raises(BadObjective, match="has no function 'objective'; it has run"):
+        inspect("train.py:objective", tmp_path)
+
+
 @pytest.mark.parametrize(("text", "parameters"), SEVERAL.items())
 def test_an_objective_that_depends_on_the_machine_or_is_bound_again_is_accepted(
     tmp_path: Path, text: str, parameters: tuple[str, ...]

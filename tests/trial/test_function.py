@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,10 @@ from fts.jobs.search.past_trial import PastTrial
 from fts.jobs.study_file import warm
 from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, RunningAttempt
 from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.trial.arguments import bind
+from fts.jobs.trial.process import Commands
+from fts.jobs.trial.running import RunningTrial
+from fts.jobs.trial.signature import BadFunction
 from fts.jobs.unused_names import unread
 from fts.state.values import HUGE
 from tests.trial.harness import Record, cell_of, log_of, run_one, spec_of
@@ -177,7 +184,7 @@ def test_a_decorated_function_gets_what_its_decorator_takes(tmp_path: Path) -> N
         ("import functools\n@functools.singledispatch\ndef objective(t): return t.number", {}, "", 0),
         ("import functools\n@functools.lru_cache\ndef objective(lr): return lr", lr, "", 4),
         (NAMES + "def objective(lr=1, n=3): return lr * n", lr, "", 12),
-        (NAMES + "def objective(n=3, lr=1): return lr * n", lr, "", "objective gets its values by position"),
+        (NAMES + "def objective(n=3, lr=1): return lr * n", lr, "", 12),
         ("def f(t, seed, n): return n\nfrom functools import partial\nobjective = partial(f, seed=7, n=3)", {},
          "objective is a partial that gives seed, but each trial gets its own seed", 3),
     ):  # fmt: skip
@@ -190,6 +197,105 @@ def test_a_decorated_function_gets_what_its_decorator_takes(tmp_path: Path) -> N
     (tmp_path / "train.py").write_text(NAMES + "def objective(lr): return lr")
     (cell,) = functions.cells("train.py:objective", tmp_path, 1, axes=lr)
     assert "takes no size" in run_one(replace(cell, axes=cell.axes | {"size": 3})).end["message"]
+
+
+PASSES = """
+import functools
+def passes(f):
+    def g({takes}): return f({takes})
+    return {returns}
+"""
+WITH_WRAPS = "functools.wraps(f)(g)"
+TAKES = {  # what a wrapper takes -> what cannot be passed through it
+    "*args": {"*, lr", "trial, *, size", "size, **rest"},
+    "**kwargs": {"lr, /", "trial, /, size"},
+    "*args, **kwargs": set(),
+    "first, *args": {"*, lr", "trial, *, size", "size, **rest"},
+}
+PASSED = {  # the parameters of an objective -> the fields of its cell, what the objective returns, its value
+    "trial": ({}, "trial.number", 0),
+    "trial, size": ({"axes": {"size": 4}}, "trial.number + size", 4),
+    "size, trial": ({"axes": {"size": 4}}, "trial.number + size", 4),
+    "trial, *, size": ({"axes": {"size": 4}}, "trial.number + size", 4),
+    "trial, /, size": ({"axes": {"size": 4}}, "trial.number + size", 4),
+    "trial, n=(1, 2), size=3": ({"axes": {"size": 4}}, "trial.number + size * n[1]", 8),
+    "lr, /": ({"axes": {"lr": 4}}, "lr", 4),
+    "*, lr": ({"axes": {"lr": 4}}, "lr", 4),
+    "lr, seed": ({"axes": {"lr": 4}}, "lr + 0 * seed", 4),
+    "size, **rest": ({"axes": {"size": 4, "other": 5}}, "size + rest['other']", 9),
+    "lr, layers": ({"space": SPACE}, "lr + layers", 2.5),
+    "lr, trial, layers": ({"space": SPACE}, "lr + layers + trial.number", 2.5),
+}
+
+
+@pytest.fixture(scope="module")
+def orders() -> Iterator[Commands]:
+    """Those of a trial to which its supervisor sends none."""
+    reads, writes = os.pipe()
+    yield Commands(reads)
+    os.close(writes)
+    (thread,) = (one for one in threading.enumerate() if one.name == "orders")
+    thread.join()
+    os.close(reads)
+
+
+def called(orders: Commands, folder: Path, body: str, params: dict[str, Any] | None = None, **fields: Any) -> Any:
+    """What the objective returns to a call with a trial's arguments, in this process; or a sentence."""
+    spec = spec_of(cell_of(folder, body, **fields), Record(0), (), params=params or {})
+    names: dict[str, Any] = {}
+    exec(compile(body, "train.py", "exec"), names)
+    try:
+        return bind(names["objective"], RunningTrial(spec, orders), body.encode())[1]()
+    except BadFunction as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("takes", TAKES)
+@pytest.mark.parametrize("returns", ["g", WITH_WRAPS])
+def test_values_go_the_way_that_a_wrapper_can_take_them(
+    orders: Commands, tmp_path: Path, takes: str, returns: str
+) -> None:
+    """By position through `*args` alone, by name through `**kwargs` alone; where neither works, one sentence."""
+    wrapper = PASSES.format(takes=takes, returns=returns)
+    for parameters, (fields, returned, value) in PASSED.items():
+        if takes.startswith("first") and parameters.startswith("*"):
+            continue
+        body = f"{wrapper}@passes\ndef objective({parameters}): return {returned}\n"
+        found = called(orders, tmp_path, body, PARAMS if "space" in fields else {}, **fields)
+        if parameters in TAKES[takes]:
+            assert "; its decorator needs *" in found, parameters
+        else:
+            assert found == value, parameters
+
+
+def test_values_go_through_every_wrapper(orders: Commands, tmp_path: Path) -> None:
+    """Also those that are classes, wrap a method, stand between others, are called by hand, or give a value."""
+    args, names = PASSES.format(takes="*args", returns=WITH_WRAPS), PASSES.format(takes="**kwargs", returns="g")
+    both = PASSES.format(takes="*args, **kwargs", returns=WITH_WRAPS).replace("passes", "both")
+    run = "def objective(trial, size): return trial.number + size\n"
+    own = "def own(f): return lambda *args, **kwargs: f(*args) + kwargs['size']\n"
+    for body in (
+        both + args + "@both\n@passes\n" + run,
+        both + names + "@both\n@passes\n" + run,
+        both + names + "@passes\n@both\n" + run,
+        "class Has:\n    def __init__(self, f): self.f = f\n    def __call__(self, **names): return self.f(**names)\n"
+        "@Has\n" + run,
+        args + "class Model:\n    @passes\n    " + run.replace("(", "(self, ", 1) + "objective = Model().objective",
+        args + "class Model:\n    @passes\n    def __call__(self, trial, size): return size\nobjective = Model()",
+        args + "@passes\ndef f(n, trial, size): return n * size\nobjective = functools.partial(f, 1)",
+        args.replace(WITH_WRAPS, "g") + run + "objective = passes(objective)\n",
+        names + run.replace("objective", "train") + "objective = passes(train)\n",
+        "def gives(f): return lambda *args: f(args[0], 1, *args[1:])\n"
+        "@gives\ndef objective(trial, n, size): return n * size",
+        "def named(f): return lambda trial, **names: f(trial, **names)\n@named\n" + run,
+        "def hides(f): return lambda *args, quiet=True, **names: f(*args, **names)\n@hides\n" + run,
+        own + "@own\ndef objective(trial): return trial.number",
+        own.replace(" + kwargs['size']", "") + "import fts\n@own\ndef objective(trial): return trial.number + 4",
+    ):
+        assert called(orders, tmp_path, body, axes={"size": 4}) == 4, body
+    unread = args.replace(WITH_WRAPS, "g") + "@passes\ndef objective(trial, k=passes, size=1): return size"
+    found = called(orders, tmp_path, unread, axes={"size": 4})
+    assert found == "objective gets size by position; its decorator needs **kwargs, too"
 
 
 def test_axes_of_a_script_are_checked_as_those_of_a_command(tmp_path: Path) -> None:

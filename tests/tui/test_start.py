@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
 
@@ -84,6 +85,8 @@ def test_a_signal_while_it_starts_leaves_no_traceback_and_a_terminal_as_it_was(d
         ("fts.tui.render.theme", signal.SIGINT, -signal.SIGINT),
         ("fts.tui.app", signal.SIGTERM, 130),
         ("fts.tui.app", signal.SIGHUP, 130),
+        ("fts.tui.app", signal.SIGQUIT, 130),
+        ("fts.tui.app", signal.SIGUSR1, 130),
         ("fts.tui.screens.queue", signal.SIGTERM, None),  # imported before or after Textual runs
     ):
         terminal = Terminal(db_path, code=SIGNALLED.format(module=module, number=int(number)))
@@ -94,3 +97,73 @@ def test_a_signal_while_it_starts_leaves_no_traceback_and_a_terminal_as_it_was(d
         assert termios.tcgetattr(terminal.fd)[3] == before[3], "the shell has its echo"
         terminal.reading = False
         assert b"Traceback" not in terminal.screen and b"a fault in fts" not in terminal.screen
+
+
+STUCK = """
+import sys, threading, time
+from fts.tui import terminal
+terminal.GRACE_S = 0.1
+{stuck}
+from fts.tui.__main__ import main
+sys.exit(main())
+"""
+AT_IMPORT = """
+class Waits:  # for ever, and takes the interruption for an error of its own
+    def find_spec(self, name, *_):
+        while name == "fts.tui.app":
+            try:
+                print("stuck" if sys.stdin.isatty() else "")
+                time.sleep(999)
+            except BaseException:
+                pass
+sys.meta_path.insert(0, Waits())
+"""
+WHEN_DRAWN = """
+from fts.tui import app
+def waits(*_):
+    print("stuck", file=sys.__stderr__, flush=True)
+    time.sleep(999)
+app.Monitor.on_mount = waits
+"""
+
+
+@pytest.mark.parametrize(("stuck", "number"), [(AT_IMPORT, signal.SIGTERM), (WHEN_DRAWN, signal.SIGQUIT)])
+def test_a_monitor_that_is_stuck_ends_at_a_signal_and_leaves_the_terminal_as_it_was(db_path, stuck, number):
+    terminal = Terminal(db_path, code=STUCK.format(stuck=stuck))
+    before = termios.tcgetattr(terminal.fd)
+    terminal.wait_for("stuck")
+    assert not termios.tcgetattr(terminal.fd)[3] & termios.ECHO, "the monitor has taken the echo"
+    os.kill(terminal.pid, number)
+    assert terminal.gone_within(30)
+    assert termios.tcgetattr(terminal.fd)[3] == before[3], "the shell has its echo"
+    for taken, given in (b"1049h", b"1049l"), (b"1000h", b"1000l"), (b"2004h", b"2004l"), (b"25l", b"25h"):
+        assert terminal.screen.rfind(b"\x1b[?" + taken) <= terminal.screen.rfind(b"\x1b[?" + given), taken
+    terminal.close()
+
+
+WORKS_ON = """
+from pathlib import Path
+from fts.tui import app
+terminal.LEAVE_S = {leave_s}
+def works(self):
+    self.run_worker(lambda: [time.sleep(0.01) for n in range(10**5) if not Path({file!r}).exists()], thread=True)
+app.Monitor.on_mount = works
+"""
+
+
+def test_a_monitor_of_which_a_thread_works_on_gives_the_echo_back_and_ends(db_path, tmp_path):
+    for leave_s in (3600, 0.1):
+        stuck = WORKS_ON.format(leave_s=leave_s, file=str(tmp_path / "over"))
+        with Terminal(db_path, code=STUCK.format(stuck=stuck)) as terminal:
+            terminal.wait_for("\x1b[?2004h")
+            terminal.key("q")
+            terminal.wait_for("\x1b[?1049l") if leave_s > 1 else None
+            end = time.monotonic() + 30
+            while not termios.tcgetattr(terminal.fd)[3] & termios.ECHO:
+                assert time.monotonic() < end, "the shell has its echo"
+                time.sleep(0.01)
+            if leave_s > 1:
+                assert terminal.is_alive(), "the thread works on"
+                (tmp_path / "over").touch()
+            assert terminal.gone_within(30)
+            (tmp_path / "over").unlink(missing_ok=True)
