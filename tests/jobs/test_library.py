@@ -257,6 +257,33 @@ def test_ctrl_c_leaves_the_study_running_and_says_how_to_go_on(tmp_path: Path) -
     wait_until(lambda: study.one("SELECT count(*) FROM worker WHERE status = 'running'") == 0)
 
 
+def test_a_worker_that_is_killed_is_replaced_while_the_script_waits_and_when_it_runs_again(tmp_path: Path) -> None:
+    """Its job is `running` in the database, so the call waited for ever for a worker that was dead."""
+    study = Study(tmp_path)
+    (tmp_path / "rf.py").write_text(SCRIPT.format(sleep=0.5, trials=4))
+
+    def wait_for(trials: int) -> None:
+        wait_until(lambda: f"rf: {trials} of 4 trials" in (tmp_path / "said.txt").read_text())
+        wait_until(lambda: study.one("SELECT count(*) FROM trial WHERE status = 'running'"))
+
+    def kill_worker() -> None:
+        os.kill(
+            int(study.one("SELECT pid FROM worker WHERE status = 'running' ORDER BY id DESC LIMIT 1")), signal.SIGKILL
+        )
+
+    with (tmp_path / "said.txt").open("w") as said:
+        script = subprocess.Popen([sys.executable, "rf.py"], cwd=tmp_path, env=study.environ, stderr=said)
+    wait_for(1)
+    kill_worker()
+    wait_for(2)
+    script.kill()
+    script.wait()
+    kill_worker()
+    assert run(study).returncode == 0
+    assert study.one("SELECT trials_complete FROM job") == 4
+    assert study.one("SELECT count(*) FROM worker") == 3
+
+
 def test_a_function_that_fails_ends_the_call_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "rf.py").write_text(SCRIPT.format(sleep="1 / 0", trials=1))
     said = run(Study(tmp_path))
