@@ -106,7 +106,9 @@ def trials_ended(job: Job) -> int:
 
 def without_best(job: Job) -> str:
     """Says why a job has no best trial: `no complete trial yet`, or for an ended job how its trials ended."""
-    unranked = "infeasible" if job.spec.get("constraints") else "diverged"
+    # a diverged trial of a function or a command (its cell has axes) or of Optuna has failed, so it is not complete
+    is_failed = bool({"axes", "imported_from"} & job.spec.keys())
+    unranked = "infeasible" if is_failed or job.spec.get("constraints") else "diverged"
     if job.status not in ENDED:
         if not job.trials_complete:
             return "no complete trial yet"

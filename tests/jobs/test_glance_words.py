@@ -55,6 +55,13 @@ def test_a_job_without_a_best_trial_says_what_became_of_its_trials(status, prune
     assert formatting.without_best(make_job(1, status=status, **counts)) == said
 
 
+def test_a_function_that_sets_its_own_constraint_has_no_trial_that_diverged() -> None:
+    """trial.set_constraint is not in the specification, and "every complete trial diverged" was said of its trials."""
+    for spec in ({"axes": {}}, {"imported_from": "sqlite:///optuna.db"}):
+        job = make_job(1, status="failed", trials_complete=2, spec=spec)
+        assert formatting.without_best(job).startswith("2 trials, all infeasible: every complete trial violates")
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [(0.6841, "0.6841"), (9.3e-7, "9.300e-7"), (-9.3e-7, "-9.300e-7"), (1.23456e-4, "1.235e-4"),
