@@ -60,6 +60,8 @@ def test_a_function_that_sets_its_own_constraint_has_no_trial_that_diverged() ->
     for spec in ({"axes": {}}, {"imported_from": "sqlite:///optuna.db"}):
         job = make_job(1, status="failed", trials_complete=2, spec=spec)
         assert formatting.without_best(job).startswith("2 trials, all infeasible: every complete trial violates")
+    job = make_job(1, status="failed", trials_complete=1, trials_failed=3, spec={"axes": {}, "baseline": "b.py:mean"})
+    assert "3 failed, 1 complete: every complete trial is the baseline or violates" in formatting.without_best(job)
 
 
 @pytest.mark.parametrize(
