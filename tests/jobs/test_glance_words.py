@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fts.jobs.status import formatting
+from fts.jobs.status import formatting, trial_facts
 from tests.tui.values import make_job
 
 
@@ -154,3 +154,8 @@ def test_foreign_letters_become_question_marks_of_the_same_width():
 def test_a_forecast_has_no_more_digits_than_it_is_worth(minute, half_width_s, said):
     at = time.mktime((2026, 7, 23, 14, minute, 0, 0, 0, -1))
     assert formatting.clock(formatting.honest(at, half_width_s)) == said
+
+
+def test_a_drawn_none_is_not_a_parameter_of_another_branch() -> None:
+    """`fts results` showed a dot for both, `fts trials` did not."""
+    assert [trial_facts.drawn({"k": None, "x": 0.5}, name) for name in ("k", "x", "y")] == ["None", "0.5", "·"]
