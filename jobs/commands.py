@@ -6,6 +6,7 @@ cells(["python", "train.py", "--lr", "{lr:1e-5..1e-1:log}"], folder, trials=20, 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import shlex
@@ -151,19 +152,28 @@ def parse_words(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[s
 def split_by_shell(words: Sequence[str]) -> tuple[str, str, str] | None:
     """Detects that bash has split `--opt {opt:adam,sgd}` or `--opt={opt:adam,sgd}`.
 
-    Returns the two words and the quoted original, or None.
+    Returns the two words and the quoted original, or None. Its end is left open where words behind it may be the
+    command's own.
     """
-    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+    for n, (before, word, after) in enumerate(zip(["", *words], words, [*words[1:], ""], strict=False)):
         option, equals, value = word.rpartition("=")
         name, colon, first = value.partition(":")
         flag = option if equals else before
         if not colon or not name or flag.lstrip("-") != name or not after:
             continue
+        behind = words[n + 1 :]
         if not equals:
-            return word, after, f"'{{{name}:{first},{after}}}'"
-        if after.startswith(f"{option}="):
-            return word, after, f"'{option}={{{name}:{first},{after.removeprefix(f'{option}=')}}}'"
+            more = ",..." if len(behind) > 1 and not behind[1].startswith("-") else ""
+            return word, after, f"'{{{name}:{first},{after}{more}}}'"
+        if values := values_of(option, behind):
+            return word, after, f"'{option}={{{name}:{','.join([first, *values])}}}'"
     return None
+
+
+def values_of(option: str, words: Sequence[str]) -> list[str]:
+    """Returns the values of `--opt=a --opt=b ...`, from the first word on."""
+    mine = itertools.takewhile(lambda word: word.startswith(f"{option}="), words)
+    return [word.removeprefix(f"{option}=") for word in mine]
 
 
 def parse_place(name: str, text: str) -> dict[str, Any]:

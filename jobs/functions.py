@@ -27,6 +27,7 @@ from fts.jobs.api.spec import NAME, BadSpec, md5_of
 from fts.jobs.api.study import Axis, Metric
 from fts.jobs.axis_words import Value, checked_axes
 from fts.jobs.objective_file import BadObjective, Function, inspect, to_file_path
+from fts.jobs.search.needs import too_old
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,14 +115,23 @@ def combinations(axes: Mapping[str, Sequence[Value]]) -> list[tuple[Value, ...]]
     return found
 
 
+ASKED = """
+import importlib.util as u, importlib.metadata as m, sys
+try:
+    optuna = m.version("optuna")
+except Exception:
+    optuna = "unknown"
+print(*sys.version_info[:2], *map(bool, map(u.find_spec, ["optuna", "pip"])), optuna)
+"""  # of another interpreter
+
+
 def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
-    """Raises BadObjective if the interpreter is no Python, is too old, or has no optuna where that is needed."""
-    ask = (
-        "import importlib.util as u, sys; print(*sys.version_info[:2], *map(bool, map(u.find_spec, ['optuna', 'pip'])))"
-    )
+    """Raises BadObjective if the interpreter is no Python or too old, or if its optuna is missing or too old."""
     try:
-        done = subprocess.run([python, "-c", ask], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-        major, minor, has_optuna, has_pip = done.stdout.split()[-4:]  # a wrapper may print something before
+        done = subprocess.run(
+            [python, "-c", ASKED], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        )
+        major, minor, has_optuna, has_pip, optuna = done.stdout.split()[-5:]  # a wrapper may print something before
         version = int(major), int(minor)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         why = f": {error}" if isinstance(error, OSError | subprocess.TimeoutExpired) else ""
@@ -133,6 +143,8 @@ def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
     if needs_optuna and has_optuna != "True":
         cure = installing("optuna", python=python, has_pip=has_pip == "True")
         raise BadObjective(f"{python} has no optuna, which gives the function its trial: {cure}")
+    if needs_optuna and (old := too_old(optuna, python, has_pip == "True")) is not None:
+        raise BadObjective(old)
 
 
 def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, Any] | None) -> None:

@@ -6,6 +6,9 @@ A trial calls only the objective. So a search that maximizes in the script would
 from __future__ import annotations
 
 import ast
+import json
+import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
@@ -34,6 +37,7 @@ TUNERS = {
     "wandb.agent": "W&B", "tune.Tuner": "Ray Tune", "tune.run": "Ray Tune", "Tuner": "Ray Tune",
     "ray.tune.Tuner": "Ray Tune", "ray.tune.run": "Ray Tune",
 }  # fmt: skip
+WORD = re.compile(r"[^\W\d][^,]*(?<!\s)")  # a text that --warm-start reads as it is
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
@@ -166,8 +170,7 @@ def _of_search(cell: FunctionCell, typed: Container[str] | None) -> list[str]:
     found = []
     if options := list(_options(cell, own, typed)):
         found.append(
-            f"{where} makes a study with other settings, and fts does not read them; for the same add "
-            + " ".join(options)
+            f"{where} makes a study with other settings, and fts does not read them; here they are " + " ".join(options)
         )
     if own.sampler and CONSTRAINTS in own.sampler.arguments and not (own.sets_constraints or cell.constraints):
         found.append(
@@ -249,7 +252,15 @@ def _options(cell: FunctionCell, own: OwnSearch, typed: Container[str]) -> Itera
             yield f"--{what} {made.own}"
     if own.first and not cell.warm_start:
         for one in own.first:
-            yield "--warm-start " + ",".join(f"{name}={value}" for name, value in one.items())
+            yield f"--warm-start {shlex.quote(_typed(one))}"
+
+
+def _typed(params: dict[str, Any]) -> str:
+    """Returns parameters as --warm-start reads them back: NAME=VALUE,..., or JSON for a text that is no plain word."""
+    texts = [value for value in params.values() if isinstance(value, str)]
+    if all(WORD.fullmatch(text) and text not in ("True", "False", "None") for text in texts):
+        return ",".join(f"{name}={value}" for name, value in params.items())
+    return json.dumps(params, ensure_ascii=False)
 
 
 def _without_option(cell: FunctionCell, own: OwnSearch) -> Iterator[str]:

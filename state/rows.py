@@ -124,7 +124,8 @@ def _with_true_status(job: Job) -> Job:
     meant = status_of(job.status, None, job.trials_complete + job.trials_pruned + job.trials_failed)
     if meant is job.status:
         return job
-    return replace(job, status=meant, cause=None, message="it ended without a complete trial")
+    lack = "a complete trial that can be the best" if job.trials_complete else "a complete trial"
+    return replace(job, status=meant, cause=None, message=f"it ended without {lack}")
 
 
 def to_trial(row: Mapping[str, Any]) -> Trial:

@@ -6,6 +6,7 @@ import ast
 import csv
 import errno
 import io
+import json
 import multiprocessing
 import os
 import pwd
@@ -451,6 +452,12 @@ def test_numbers_and_plain_words_stay_as_they_are(value):
 @pytest.mark.parametrize("text", ["=1+1", "+1+1", "-2+3", "-cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "-", "--1"])
 def test_formulas_are_quoted(text):
     assert csv_cell(text) == f"'{text}" and csv_cell(f"'{text}") == f"''{text}"
+
+
+def test_a_csv_cell_holds_lists_and_objects_as_json() -> None:
+    """The exported table of results had Python's words, {'a': None}; `fts results --csv` has JSON."""
+    for value in ([1, 2.5, None, True, "ü"], {"a": {"b": None}}, []):
+        assert json.loads(csv_cell(value)) == value
 
 
 # -- no way past it

@@ -58,6 +58,8 @@ def install(system: bool, kind: str | None, dry_run: bool, more: tuple[str, ...]
     if not has_study(here().db):
         raise NothingThere(no_study(here().db, f"change to its folder or name it with --db; {BEGIN}"))
     made = chosen(system, kind, flags, more)
+    if (other := _other(system, kind)) and not made.path.exists():
+        raise click.ClickException(f"{other}; `{_typed('remove', not system)}` removes it")
     commands = made.commands("install")
     if dry_run:
         emit(f"# {made.path}")
@@ -97,6 +99,9 @@ def status(system: bool, kind: str | None, as_json: bool) -> int:
         if state in ("inactive", "failed", "not running"):
             say(f"`{made.start_command()}` starts it; its log is {made.service.log}")
         _say_logout_effect(made)
+    elif other := _other(system, kind):
+        here_not = "for the whole machine" if system else "for your user"
+        emit(f"not installed {here_not}; {other}; `{_typed('status', not system)}` shows it")
     else:
         emit("not installed: `fts service install` writes it")
     return 0 if state in ("active", "running") else 1
@@ -110,6 +115,8 @@ def remove(system: bool, kind: str | None, dry_run: bool) -> int:
     """Stop the service at a checkpoint, and remove it. Jobs, trials and the queue are kept."""
     made = chosen(system, kind, {})
     if not made.path.exists():
+        if other := _other(system, kind):
+            raise NothingThere(f"{made.path} is missing, but {other}; `{_typed('remove', not system)}` removes it")
         raise NothingThere(f"there is no service of this study: {made.path} is missing")
     commands = made.commands("remove")
     if dry_run:
@@ -140,6 +147,18 @@ def chosen(system: bool, kind: str | None, flags: dict[str, Any], more: tuple[st
         user = os.environ.get("SUDO_USER") or user  # the owner of the study
     made = unit.Service(words, folder, places.logs / "worker.log", unit.chosen(os.environ), user)
     return Manager(kind or manager.usual(), made)
+
+
+def _other(system: bool, kind: str | None) -> str | None:
+    """Says that the study has a service of the other kind, for the user or the whole machine; None if it has none."""
+    other = chosen(not system, kind, {})
+    whose = "for your user" if system else "for the whole machine"
+    return f"this study has a service {whose}: {other.path}" if other.path.exists() else None
+
+
+def _typed(command: str, system: bool) -> str:
+    sudo = "sudo " if system and command != "status" else ""
+    return f"{sudo}fts service {command}" + " --system" * system
 
 
 def _require_tool(made: Manager) -> None:

@@ -21,7 +21,7 @@ from fts.installing import installing
 from fts.jobs.api.names import axis_columns
 from fts.jobs.api.nearest import hint
 from fts.jobs.records import columns
-from fts.jobs.records.frames import KINDS
+from fts.jobs.records.frames import KINDS, loses_digits
 from fts.jobs.records.results import spent
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
@@ -83,6 +83,8 @@ class Table(Generic[P]):
         rows = self._read(*args, **kwargs)
         head, lines = columns.aligned(rows or [self._always])
         table: pd.DataFrame = pandas.DataFrame(lines if rows else [], columns=head)
+        if rows:
+            _keep_digits(table, {name: [line[n] for line in lines] for n, name in enumerate(head)})
         return table
 
     def records(self, *args: P.args, **kwargs: P.kwargs) -> Rows:
@@ -110,8 +112,21 @@ class Pivot(Table[P]):
         down, *across = rows[0]
         table: pd.DataFrame = pandas.DataFrame(rows).set_index(down)
         table = table.where(table.notna(), float("nan")).infer_objects()  # a column with only None is not numeric
+        _keep_digits(table, {name: [row.get(name) for row in rows] for name in across})
         table.columns = pandas.Index(across, name=dict(enumerate(args)).get(1, kwargs.get("columns")))
         return table
+
+
+def _keep_digits(table: pd.DataFrame, values: Mapping[Any, Sequence[Any]]) -> None:
+    """Replaces columns in which pandas rounds large whole numbers, such as seeds, because other values are missing.
+
+    They become Int64, or plain objects beside fractions.
+    """
+    for name, kind in table.dtypes.items():
+        if kind.kind == "f" and any(type(one) is int and loses_digits(one) for one in values[name]):
+            whole = all(one is None or (type(one) is int and abs(one) < 2**63) for one in values[name])
+            table[name] = table[name].astype(object)
+            table[name] = _pandas().array(values[name], dtype="Int64" if whole else object)
 
 
 class Loaded:

@@ -11,6 +11,7 @@ running.
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -51,7 +52,7 @@ from fts.state.db import Database, open_for_person, open_for_reading
 from fts.state.location import has_study
 from fts.state.pareto_front import best_of
 from fts.state.transitions.base import transaction
-from fts.state.values import Job, JobStatus
+from fts.state.values import Job, JobStatus, Worker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,13 +263,16 @@ class Study:
                 if (total := sum(job.trials_ended for job in jobs)) != ended:
                     ended, starts = total, 0
                 snapshot = liveness.with_local_facts(queries.snapshot(db, None, known), self.path.parent)
+                alive = {w.id: w.asked is None for w in snapshot.workers if _is_there(w, snapshot.taken_at)}
+                lost = {job.id for job in left if job.status is JobStatus.RUNNING and job.worker_id not in alive}
                 waits = {job.id for job in left} & {job.id for job in runnable(snapshot)}
-                takes = any(is_live(w, snapshot.taken_at) and w.asked is None for w in snapshot.workers)
+                waits |= set() if snapshot.queue_paused else lost  # killed workers: the next one takes over
+                takes = any(alive.values())
                 if waits and not takes:
                     starts += 1
                     start_worker(self.path, starts, progress, self._at_once)
                     version = None
-                elif any(job.status is JobStatus.RUNNING for job in left):
+                elif any(job.status is JobStatus.RUNNING and job.id not in lost for job in left):
                     ran = looked
                 elif not waits or looked - ran > LOOK_S:  # a free worker would have taken it by now
                     state = (left[0].status, left[0].hold_reason, snapshot.queue_paused)
@@ -424,6 +428,12 @@ def _seconds(timeout: Any) -> float:
         return float(timeout)
     except (TypeError, ValueError, OverflowError):
         raise BadSpec(f"timeout is {quoted(timeout)}, expected a number of seconds") from None
+
+
+def _is_there(worker: Worker, now: float) -> bool:
+    """Is the worker's process alive? A silent one of this machine may have slept with it; none can start beside it."""
+    here = worker.status == "running" and not worker.gone and worker.host == os.uname().nodename
+    return here or is_live(worker, now)
 
 
 def _is_over(job: Job, n_trials: int) -> bool:

@@ -15,9 +15,8 @@ from fts.jobs.api import load
 from fts.jobs.api.names import axis_columns
 from fts.jobs.api.study import Column, Fact, Metric, Study
 from fts.jobs.search.importance import importance
-from fts.jobs.status import formatting
 from fts.jobs.status.declared import ARROWS, Declared, read
-from fts.jobs.status.trial_facts import WITH_COLUMN, facts_of, formatted, metrics_of
+from fts.jobs.status.trial_facts import WITH_COLUMN, drawn, facts_of, formatted, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -243,6 +242,6 @@ def value_of(row: Trial | Epoch, field: str) -> Any:
 
 def text_of(row: Trial | Epoch, column: Column) -> str | None:
     """Returns a table cell's text; None means a dash."""
-    if column.format == "drawn" and column.field.partition(".")[2] in row.params:  # type: ignore[union-attr]
-        return formatting.number(value_of(row, column.field))  # None may be a drawn value
+    if column.format == "drawn":
+        return drawn(row.params, column.field.partition(".")[2])  # type: ignore[union-attr]
     return formatted(value_of(row, column.field), column.format)

@@ -114,12 +114,13 @@ def _array(pa: Any, kind: str | None, values: Sequence[Any]) -> Any:
     if there and all(isinstance(value, int | float) and not isinstance(value, bool) for value in there):
         if all(isinstance(value, int) and abs(value) < 2**63 for value in there):
             return pa.array(values, pa.int64())
-        if not any(isinstance(value, int) and _loses_digits(value) for value in there):
+        if not any(isinstance(value, int) and loses_digits(value) for value in there):
             return pa.array([v if v is None else float(v) for v in values])
     return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string())
 
 
-def _loses_digits(whole: int) -> bool:
+def loses_digits(whole: int) -> bool:
+    """Is it a whole number that a column of floats would round?"""
     try:
         return int(float(whole)) != whole
     except OverflowError:

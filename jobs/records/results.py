@@ -157,7 +157,7 @@ def layout(found: Sequence[JobResults], study: Declared) -> list[TextColumn]:
     won = [best for best in bests if best is not None]
     every = [trial for each in found for trial in each.trials]
     for name in columns.main_parameters(every):
-        texts = [None if best is None else trial_facts.formatted(best.params.get(name), "drawn") for best in bests]
+        texts = [None if best is None else trial_facts.drawn(best.params, name) for best in bests]
         laid.append((name, True, texts if any(name in best.params for best in won) else [None] * len(bests)))
     laid += [
         ("other seeds", True, [None if each.again is None else _again(each.again) for each in found]),

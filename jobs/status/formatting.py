@@ -106,22 +106,30 @@ def trials_ended(job: Job) -> int:
 
 def without_best(job: Job) -> str:
     """Says why a job has no best trial: `no complete trial yet`, or for an ended job how its trials ended."""
-    unranked = "infeasible" if job.spec.get("constraints") else "diverged"
+    how, lack = _unranked(job)
     if job.status not in ENDED:
-        if not job.trials_complete:
-            return "no complete trial yet"
-        return f"every complete trial so far {'violates a constraint' if unranked == 'infeasible' else 'diverged'}"
+        return f"every complete trial so far {lack}" if job.trials_complete else "no complete trial yet"
     if not trials_ended(job):
         return f"no complete trial: none has ended (job {job.status})"
-    counts = ((job.trials_pruned, "ended early"), (job.trials_failed, "failed"), (job.trials_complete, unranked))
+    counts = ((job.trials_pruned, "ended early"), (job.trials_failed, "failed"), (job.trials_complete, how))
     parts = [(n, how) for n, how in counts if n]
     every = "all " if trials_ended(job) > 1 else ""
     sentence = f"{every}{parts[0][1]}" if len(parts) == 1 else ", ".join(f"{n} {how}" for n, how in parts)
     cut_short = job.trials_pruned > job.trials_failed
     cure = "--pruner none or a milder rule" if cut_short else f"`fts trials {job.id}` says why"
-    complete = "violates a constraint" if unranked == "infeasible" else "diverged"
-    lack = f"every complete trial {complete}" if job.trials_complete else "no complete trial"
-    return f"{count(trials_ended(job), 'trial')}, {sentence}: {lack}; {cure}"
+    why = f"every complete trial {lack}" if job.trials_complete else "no complete trial"
+    return f"{count(trials_ended(job), 'trial')}, {sentence}: {why}; {cure}"
+
+
+def _unranked(job: Job) -> tuple[str, str]:
+    """Returns two words for complete trials that cannot be the best: `infeasible`, `violates a constraint`."""
+    if job.spec.get("baseline"):
+        return "complete", "is the baseline or violates a constraint"
+    # a diverged trial of a function or a command (its cell has axes) or of Optuna has failed, so it is not complete
+    is_failed = bool({"axes", "imported_from"} & job.spec.keys())
+    if is_failed or job.spec.get("constraints"):
+        return "infeasible", "violates a constraint"
+    return "diverged", "diverged"
 
 
 # ---------------------------------------------------------------- numbers

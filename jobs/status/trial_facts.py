@@ -10,6 +10,8 @@ from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.status import formatting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fts.jobs.status.declared import Declared
     from fts.state.values import Trial
 
@@ -63,8 +65,13 @@ def declared_facts(study: Declared, trial: Trial, where: str) -> list[tuple[str,
     ]
 
 
+def drawn(params: Mapping[str, Any], name: str) -> str:
+    """Formats a parameter of a trial: None may be a drawn value; a dot if its branch does not have it."""
+    return formatting.number(params[name]) if name in params else NOT_DRAWN
+
+
 def formatted(value: Any, spec: str) -> str | None:
-    """Formats a value with the format of its column. `drawn` is a parameter: a dot if its branch does not have it."""
+    """Formats a value with the format of its column."""
     if spec == "interval":
         return formatting.interval(*value)
     if spec == "times":
@@ -72,8 +79,8 @@ def formatted(value: Any, spec: str) -> str | None:
     if spec == "parameters":
         return formatting.parameters(value)
     if value is None:
-        return NOT_DRAWN if spec == "drawn" else None
-    if spec in ("number", "drawn"):
+        return None
+    if spec == "number":
         return formatting.number(value)
     if spec in ("score", "score3"):
         return formatting.score(value, 3 if spec == "score3" else 4)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from fts.installing import installing
 from fts.jobs.api.function import OWN_NAMES, FunctionCell, shrinks, trial_argument
 from fts.jobs.python import this_python
+from fts.jobs.search.needs import too_old
 from fts.jobs.trial.signature import EMPTY, VARIABLE, BadFunction, Signature, has_kind, signature_of
 
 if TYPE_CHECKING:
@@ -84,7 +86,12 @@ def own_values(running: RunningTrial) -> dict[str, Any]:
 
 
 def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
-    from fts.jobs.trial.earlier_trials import study_of  # here: a function with a declared space needs no Optuna
+    with contextlib.suppress(ModuleNotFoundError):  # said below
+        import optuna  # here: a function with a declared space needs no Optuna
+
+        if (why := too_old(getattr(optuna, "__version__", ""), this_python())) is not None:
+            raise BadFunction(why)
+    from fts.jobs.trial.earlier_trials import study_of
 
     try:
         from fts.jobs.trial.optuna_trial import make_trial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 OURS = ("fts.",)  # packages that raise errors with sentences for people
 RUNNER = "fts.jobs."  # its errors describe mistakes in the user's code
 PACKAGE = Path(fts.__file__).parent
+NO_NAME = "cannot import name"  # Python's words
+ASKS = re.compile(r"\b(?:pip|conda|mamba) install\b")  # words of a library that needs another one
 
 
 def sentence_of(error: BaseException, near: Path | None = None) -> str:
@@ -83,6 +86,32 @@ def current_line(folder: Path) -> str | None:
 def is_own(file: Path, folder: Path) -> bool:
     """Is the file in the folder, but not in a Python environment inside it?"""
     return file.is_relative_to(folder) and "site-packages" not in file.relative_to(folder).parts
+
+
+def lacking_package(error: BaseException) -> ImportError | None:
+    """Returns the failed import that only an installation repairs: of a missing package, or of a name not in it.
+
+    Libraries raise an ImportError of their own after it. None for a shared library that cannot be loaded: its disk or
+    its driver may be there again at the next try.
+    """
+    for one in chain(error):
+        if not isinstance(one, ImportError):
+            return None
+        if isinstance(one, ModuleNotFoundError) or message_of(one).startswith(NO_NAME) or ASKS.search(message_of(one)):
+            return one
+        if one.name or one.path:  # of the loader
+            return None
+    return None
+
+
+def how_to_import(error: ImportError, folders: Iterable[Path], interpreter: str) -> str:
+    """Says how an import that only an installation repairs will work."""
+    if not message_of(error).startswith(NO_NAME):
+        return how_to_find(error.name, folders, interpreter)
+    package = (error.name or "").partition(".")[0]
+    if package in sys.stdlib_module_names:
+        return f"correct the name, or use a newer Python than {interpreter}"
+    return f"correct the name, or install a version of {package} that has it for {interpreter}"
 
 
 def how_to_find(module: str | None, folders: Iterable[Path], interpreter: str) -> str:

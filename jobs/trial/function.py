@@ -34,7 +34,15 @@ from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial import orphans, own_modules, pools, process
 from fts.jobs.trial.arguments import bind
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of, is_foreign, missing_path
-from fts.jobs.trial.error_text import how_to_find, is_own, place_of, print_error, sentence_of, with_place
+from fts.jobs.trial.error_text import (
+    how_to_import,
+    is_own,
+    lacking_package,
+    place_of,
+    print_error,
+    sentence_of,
+    with_place,
+)
 from fts.jobs.trial.folders import guard
 from fts.jobs.trial.process import Commands, log_to, say
 from fts.jobs.trial.result import attributes_of, constraints_of, result
@@ -174,6 +182,7 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     if isinstance(error, GeneratorExit):
         raise error
     cause, message = CODE_ERROR if names_no_file(error) else cause_of(error), sentence_of(error, folder)
+    lacking = lacking_package(error)
     if isinstance(error, BadFunction | BadReport):
         message = with_place(message, running.where)
     if cause == OUT_OF_MEMORY and (peak := peak_bytes()):
@@ -182,13 +191,13 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         cause, message = CODE_ERROR, f"{message}; {helps}" if helps else message
     elif any(words in message.lower() for words in NO_DISPLAY):
         message += "; a worker has no display: draw into files, with MPLBACKEND=Agg for matplotlib"
-    elif isinstance(error, ModuleNotFoundError):
-        message += f"; {how_to_find(error.name, (folder, Path.cwd()), this_python())}"
+    elif lacking is not None:
+        message += f"; {how_to_import(lacking, (folder, Path.cwd()), this_python())}"
     elif isinstance(error, NameError) and (line := line_in_main_block(running.cell.path, error.name)) is not None:
         message += f"; line {line} makes {error.name} under {GUARD}, which a trial does not run: make it above"
     else:
         message += advice(error)
-    lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
+    lasting = lacking is not None or (not called and cause == CODE_ERROR)
     return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting, "foreign": is_foreign(error)}
 
 

@@ -34,6 +34,8 @@ LONGEST = 1 << 20  # bytes; longer lines are ignored
 TAIL = 4096  # bytes
 LINE_END = re.compile(rb"[\r\n]")  # \r: a progress bar overwrites its line
 EPOCH = re.compile(r"\b(?:epoch|step|round|iteration|iter)\b\W{0,3}(\d{1,9})\b", re.IGNORECASE)
+WITHOUT_EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)")
+EXPONENT = re.compile(r"[eE][-+]?\d+(?![\w.])")
 MOST_NAMES = 50  # of metrics in one message
 
 
@@ -215,12 +217,15 @@ class Reports:
         matched = re.search(self.cell.regex or "", line)
         if matched is None:
             return None
-        found: dict[str, Any] = {name: text for name, text in matched.groupdict().items() if text is not None}
+        found: dict[str, Any] = {
+            name: text if name in EPOCH_GROUPS else whole_number(matched, name)
+            for name, text in matched.groupdict().items()
+            if text is not None
+        }
         if self.cell.metric not in matched.re.groupindex:
             plain = set(range(1, matched.re.groups + 1)) - set(matched.re.groupindex.values())
-            text = matched[min(plain)] if plain else None
-            if text is not None:
-                found[self.cell.metric] = text
+            if plain and matched[min(plain)] is not None:
+                found[self.cell.metric] = whole_number(matched, min(plain))
         if not set(found) & set(EPOCH_GROUPS) and (epoch := EPOCH.search(line)):
             found["epoch"] = epoch[1]
         return found
@@ -261,6 +266,13 @@ class Reports:
         if sentence not in self.complaints and len(self.complaints) < MOST_NAMES:
             self.complaints.append(sentence)
             self.complain(sentence)
+
+
+def whole_number(matched: re.Match[str], group: str | int) -> str:
+    """Returns the text of a group, with the exponent of its number: `loss=([0-9.]+)` leaves out that of 1.5e-05."""
+    text = matched[group]
+    behind = EXPONENT.match(matched.string, matched.end(group)) if WITHOUT_EXPONENT.fullmatch(text) else None
+    return text if behind is None else text + behind[0]
 
 
 def is_number(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,12 @@ def csv_text(names: Iterable[str], rows: Iterable[Iterable[Any]], end: str = "\n
 
 
 def csv_cell(value: Any) -> Any:
-    """Returns the value for a CSV cell: text that a spreadsheet would evaluate gets a leading apostrophe."""
+    """Returns the value for a CSV cell: lists and objects as JSON.
+
+    Text that a spreadsheet would evaluate gets a leading apostrophe.
+    """
+    if isinstance(value, dict | list):
+        return json.dumps(value)
     return f"'{value}" if isinstance(value, str) and _is_formula(value.lstrip("'")) else value
 
 

@@ -308,6 +308,11 @@ def test_another_interpreter_needs_no_fts_and_is_asked_before_anything_is_put_in
     assert trials(study, "train")[0]["value"] > 11.0
     with pytest.raises(BadObjective, match=r"has no optuna, which gives the function its trial: .* install"):
         functions.cells("train.py:objective", study.folder, 1, python=python)
+    (packages := next(bare.glob("lib/python*/site-packages")) / "optuna-4.5.0.dist-info").mkdir()
+    (packages / "METADATA").write_text("Name: optuna\nVersion: 4.5.0\n")
+    packages.with_name("optuna.py").touch()
+    with pytest.raises(BadObjective, match=r"has optuna 4.5.0, expected 5 or newer: .* install .*optuna>=5"):
+        functions.cells("train.py:objective", study.folder, 1, python=python)
     for wrong in ("/bin/ls", sys.executable + "-none"):
         with pytest.raises(BadObjective, match="does not answer as Python does"):
             functions.cells("train.py:objective", study.folder, 1, space=space, python=wrong)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fts.jobs.status import formatting
+from fts.jobs.status import formatting, trial_facts
 from tests.tui.values import make_job
 
 
@@ -53,6 +53,15 @@ def test_lengths_of_time_in_sentences(seconds, said):
 def test_a_job_without_a_best_trial_says_what_became_of_its_trials(status, pruned, failed, complete, said):
     counts = {"trials_pruned": pruned, "trials_failed": failed, "trials_complete": complete}
     assert formatting.without_best(make_job(1, status=status, **counts)) == said
+
+
+def test_a_function_that_sets_its_own_constraint_has_no_trial_that_diverged() -> None:
+    """trial.set_constraint is not in the specification, and "every complete trial diverged" was said of its trials."""
+    for spec in ({"axes": {}}, {"imported_from": "sqlite:///optuna.db"}):
+        job = make_job(1, status="failed", trials_complete=2, spec=spec)
+        assert formatting.without_best(job).startswith("2 trials, all infeasible: every complete trial violates")
+    job = make_job(1, status="failed", trials_complete=1, trials_failed=3, spec={"axes": {}, "baseline": "b.py:mean"})
+    assert "3 failed, 1 complete: every complete trial is the baseline or violates" in formatting.without_best(job)
 
 
 @pytest.mark.parametrize(
@@ -145,3 +154,8 @@ def test_foreign_letters_become_question_marks_of_the_same_width():
 def test_a_forecast_has_no_more_digits_than_it_is_worth(minute, half_width_s, said):
     at = time.mktime((2026, 7, 23, 14, minute, 0, 0, 0, -1))
     assert formatting.clock(formatting.honest(at, half_width_s)) == said
+
+
+def test_a_drawn_none_is_not_a_parameter_of_another_branch() -> None:
+    """`fts results` showed a dot for both, `fts trials` did not."""
+    assert [trial_facts.drawn({"k": None, "x": 0.5}, name) for name in ("k", "x", "y")] == ["None", "0.5", "·"]

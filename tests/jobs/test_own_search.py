@@ -32,7 +32,7 @@ HEAD = """
         return (trial.params["x"],)
 """
 GUARD = '    if __name__ == "__main__":\n'
-READS = "and fts does not read them; for the same add"
+READS = "and fts does not read them; here they are"
 
 
 def cell_of(folder: Path, body: str, head: str = HEAD, **fields: object) -> FunctionCell:
@@ -74,6 +74,10 @@ def test_a_search_in_the_other_direction_is_refused_unless_an_option_names_it(
          "study = optuna.create_study(sampler=optuna.samplers.NSGAIISampler(seed=1), pruner=NopPruner())\n"
          "study.enqueue_trial({'x': 2.0})\nstudy.enqueue_trial({'x': 3.0})\nstudy.optimize(objective)",
          [f"{READS} --sampler nsgaii --pruner none --warm-start x=2.0 --warm-start x=3.0"]),
+        ("study = optuna.create_study()\nstudy.enqueue_trial({'k': 'a b', 'x': 1})\nstudy.enqueue_trial({'k': 'a,b'})\n"
+         "study.enqueue_trial({'k': '1'})\nstudy.enqueue_trial({'k': None})\nstudy.optimize(objective)",
+         [f"{READS} --warm-start 'k=a b,x=1' --warm-start '{{\"k\": \"a,b\"}}' --warm-start '{{\"k\": \"1\"}}' "
+          "--warm-start k=None"]),
         ("study = optuna.create_study(pruner=optuna.pruners.MedianPruner(n_warmup_steps=5))\n"
          "study.optimize(objective, callbacks=[print])",
          ["no counterpart here: callbacks, n_warmup_steps of MedianPruner"]),

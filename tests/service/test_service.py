@@ -144,6 +144,9 @@ def test_install_asks_systemd_status_reads_it_and_remove_leaves_nothing(
     assert str(sys.executable) in path.read_text()
     said = study.fts("service", "status", "--manager", SYSTEMD)
     assert said.code == 0 and said.out == f"{path.stem}: active ({path})\n"
+    for words, cure in (("status", "status` shows"), ("remove", "remove` removes"), ("install -n", "remove` removes")):
+        said = study.fts("service", *words.split(), "--system", "--manager", SYSTEMD)
+        assert said.code and f"a service for your user: {path}; `fts service {cure} it" in said.out + said.err, said
     assert study.fts("service", "remove", "--manager", SYSTEMD).code == 0 and not path.exists()
     assert study.fts("service", "remove", "--manager", SYSTEMD).code == 6
     asked = (tmp_path / "asked").read_text().splitlines()

@@ -670,6 +670,8 @@ def test_a_line_that_a_kill_cut_off_is_no_result(tmp_path: Path):
         (("echo", "{lr:0.1..1}", "{lr:0.1..2}"), {}, "declared twice, and differently"),
         (("echo", "--opt", "opt:adam", "sgd"), {}, r"your shell .* quote it: '\{opt:adam,sgd\}'"),
         (("echo", "--opt=opt:a", "--opt=b"), {}, r"your shell .* quote it: '--opt=\{opt:a,b\}'"),
+        (("echo", "y=y:-5", "y=0", "y=5", "x"), {}, r"your shell .* quote it: 'y=\{y:-5,0,5\}'"),
+        (("echo", "--opt", "opt:a", "b", "c", "--x"), {}, r"your shell .* quote it: '\{opt:a,b,\.\.\.\}'"),
         (("echo", "--x={args}"), {}, "must be a word of its own"),
         (("no-such-program",), {}, "no program 'no-such-program'"),
         (("./train.sh",), {}, "is no file in"),

@@ -611,3 +611,34 @@ def test_what_breaks_at_import_by_a_file_of_the_persons_own_is_the_codes_fault(
     end = run_one(cell_of(tmp_path, f"{line}\ndef objective(trial):\n    return 1.0\n")).end
     assert (end["fact"], end["cause"], end["lasting"]) == ("failed", "code error", True)
     assert said in end["message"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("from optuna.samplers import NoSuch", "or install a version of optuna that has it for "),
+        ("from math import nothing", "correct the name, or use a newer Python than "),
+        (
+            "try:\n    import no_such_part\nexcept ImportError as error:\n"
+            "    raise ImportError('some dependencies are missing') from error",
+            "some dependencies are missing (ImportError, train.py line 4); install it for ",
+        ),
+        ("raise ImportError('this needs no_such_part: pip install no_such_part')", "; install it for "),
+        ("raise ImportError('libcudart.so.99: cannot open shared object file')", None),
+    ],
+)
+def test_an_import_that_only_an_installation_repairs_is_not_tried_again(
+    tmp_path: Path, line: str, said: str | None
+) -> None:
+    """A library's own ImportError was tried ten times with pauses, four minutes long."""
+    end = run_one(cell_of(tmp_path, f"{line}\ndef objective(trial):\n    return 1.0\n")).end
+    assert (end["fact"], end["cause"], end["lasting"]) == ("failed", "machine error", said is not None)
+    assert said is None or said in end["message"], end
+
+
+def test_an_optuna_that_is_too_old_is_named_before_the_function_is_called(tmp_path: Path) -> None:
+    """Each trial had failed: 'OptunaTrial' object has no attribute 'constraints'."""
+    code = "import optuna\noptuna.__version__ = '4.5.0'\ndef objective(trial):\n    return 1.0\n"
+    end = run_one(cell_of(tmp_path, code)).end
+    assert (end["fact"], end.get("lasting")) == ("failed", True), end
+    assert "has optuna 4.5.0, expected 5 or newer: " in end["message"]

@@ -96,6 +96,27 @@ def test_odd_fields_of_a_command_cost_no_other() -> None:
     assert len(said) == 3 and all("expected 1 to 100 printable characters" in one for one in said)
 
 
+@pytest.mark.parametrize(
+    ("regex", "line", "metrics"),
+    [
+        ("loss=([0-9.]+)", "loss=1.5e-05", {"loss": 1.5e-05}),
+        (r"(?P<epoch>\d+) (?P<loss>\d\.\d) acc (?P<acc>\d+)", "3 1.5E+2, acc 1", {}),
+        (r"(?P<loss>\d\.\d+).* acc (?P<acc>[\d.]+)", "1.5E+2, acc 2e1, end", {"loss": 150.0, "acc": 20.0}),
+        (r"epoch (?P<epoch>\d+) loss=(?P<loss>[-\d.]+)", "epoch 3e1 loss=-2.", {}),
+        (r"loss=([\d.]+)", "loss=0.5e1a", {"loss": 0.5}),
+        (r"loss=(1e-3)", "loss=1e-3e4", {"loss": 1e-3}),
+        (r"loss=(\d+)", "loss=12 e5", {"loss": 12.0}),
+    ],
+)
+def test_a_group_that_ends_before_the_exponent_of_a_number_reads_it(
+    regex: str, line: str, metrics: dict[str, float]
+) -> None:
+    """`loss=([0-9.]+)` made 1.5 of 1.5e-05, without a word."""
+    cell = CommandCell("s", "s_a", ("true",), "/", "", metric="loss", trials=1, regex=regex)
+    report = Reports(cell, lambda _: None).take(0, line)
+    assert (report.metrics if report is not None else {}) == metrics
+
+
 def test_a_number_beyond_any_float_is_refused_where_a_row_would_be_written() -> None:
     with pytest.raises(BadRow, match="loss is a whole number of 1329 bits"):
         checked_epoch({"epoch": 1, "value": 1.0, "metrics": {"loss": 10**400}}, general=True)
