@@ -27,7 +27,7 @@ SHORT = [
     "trial:mkdir:4",
     "trial:fsync:7",
 ]  # one of each kind of call, and a late one
-FEW = 5  # statements in the short versions, spread over all places
+FEW = 3  # statements in the short versions, spread over all places
 
 
 def test_a_trial_that_cannot_write_stops_cleanly_and_pauses_the_queue(
