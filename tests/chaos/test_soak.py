@@ -61,7 +61,8 @@ def soak(harness: Harness, trials: int, every_s: float, ordered: int = 2, at_mos
     assert worker.wait() == 0, worker.talk()
     done = finished(harness)
     half, third = looks[len(looks) // 3 : 2 * len(looks) // 3], looks[2 * len(looks) // 3 :]
-    print(f"{done} trials in {time.monotonic() - began:.0f} s, {len(looks)} looks; in the middle {half[0]}, at the end {third[-1]}")
+    took = f"{done} trials in {time.monotonic() - began:.0f} s, {len(looks)} looks"
+    print(f"{took}; in the middle {half[0]}, at the end {third[-1]}")
     assert done > 2 * SETTLED and len(third) > 2, worker.talk()
     for name, allowed in (("worker_mb", GROWTH_MB), ("trial_mb", GROWTH_MB), ("worker_fds", 2), ("trial_fds", 2)):
         before, after = (median(getattr(look, name) for look in part) for part in (half, third))

@@ -21,14 +21,14 @@ from fts.features.leak import LeakyFeature
 from fts.study import dataset
 from fts.study.cell_data import CellData, load
 from fts.study.dataset import JoinFailed, check_join
-from tests.data.made import make_bars, write_csv
+from tests.data.made import build, make_bars, write_csv
 
 TASK = "threshold_1pct"
 
 
 def built(root: Path, rows: int = 1200, seed: int = 0, tier: str = "a25"):
     path = write_csv(make_bars(rows, seed), root.parent / f"{root.name}-ABC.csv")
-    return dataset.build(root, "csv", "ABC", tier, path=path, horizon=5, context=20)
+    return build(root, "csv", "ABC", tier, path=path, horizon=5, context=20)
 
 
 def arrays(data: CellData) -> dict[str, object]:
@@ -54,7 +54,7 @@ def test_the_default_data_set_is_the_bundled_sp500(bundled):
     assert [e.dataset for e in dataset.listing(root)] == ["SPX.OHLCV.daily", "SPX.dataset.a25"]
     assert entry.sources == {"SPX.OHLCV.daily": dataset.listing(root)[0].md5}
     assert dataset.verify(root) == [] and dataset.pending(root) == []
-    assert dataset.build(root) == entry  # again: the same bytes, no new version
+    assert build(root) == entry  # again: the same bytes, no new version
     prints = set()
     for horizon in (1, 3, 5):
         data = load(root, "SPX.dataset.a25", TASK, horizon, 80)
@@ -65,7 +65,7 @@ def test_the_default_data_set_is_the_bundled_sp500(bundled):
 
 
 def test_tier_c_takes_the_bundled_vix_and_says_which_rows_it_left_out(tmp_path):
-    entry = dataset.build(tmp_path, tier="c")
+    entry = build(tmp_path, tier="c")
     assert entry.rows == 1198 and set(entry.sources) == {"SPX.OHLCV.daily", "VIX.Close.daily"}
     assert entry.note.startswith("3774 of 5031 rows lie outside the VIX closes 2014-01-03..2019-01-03")
 
@@ -182,9 +182,9 @@ def test_csv_and_parquet_of_the_same_bars_are_the_same_data_set(tmp_path):
     bars = make_bars(600)
     bars.to_parquet(tmp_path / "ABC.parquet")
     write_csv(bars, tmp_path / "ABC.csv")
-    a = dataset.build(tmp_path / "data", "csv", path=tmp_path / "ABC.csv")
-    b = dataset.build(tmp_path / "data", "parquet", path=tmp_path / "ABC.parquet")
-    c = dataset.build(tmp_path / "data", "raw", "ABC")
+    a = build(tmp_path / "data", "csv", path=tmp_path / "ABC.csv")
+    b = build(tmp_path / "data", "parquet", path=tmp_path / "ABC.parquet")
+    c = build(tmp_path / "data", "raw", "ABC")
     assert a == b == c
     capitals = (tmp_path / "ABC.parquet").rename(tmp_path / "ABC.PARQUET")
     assert sources.take_file(capitals).bars.equals(sources.take_file(tmp_path / "ABC.csv").bars)
@@ -194,7 +194,7 @@ def test_a_leaky_feature_never_becomes_a_data_set(tmp_path, monkeypatch):
     leaky = {**tiers.TIERS["a25"], "sma_12": lambda i: i.bars["Close"].shift(-1).to_numpy()}
     monkeypatch.setattr(tiers, "TIERS", {"a25": leaky})
     with pytest.raises(LeakyFeature, match="sma_12 sees the future"):
-        built(tmp_path / "data")
+        dataset.build(tmp_path / "data", "csv", "ABC", path=write_csv(make_bars(1200), tmp_path / "ABC.csv"))
     assert [e.dataset for e in dataset.listing(tmp_path / "data")] == ["ABC.OHLCV.daily"]
 
 
@@ -207,7 +207,7 @@ def test_vix_closes_of_other_days_fail_the_join(tmp_path):
     with pytest.raises(JoinFailed, match="only 590 of 600 days of the bars are in the VIX closes"):
         dataset.build(tmp_path / "data", "csv", "ABC", "c", path=path, vix=tmp_path / "thin.csv")
     vix.drop(vix.index[300:303]).to_csv(tmp_path / "good.csv")
-    entry = dataset.build(tmp_path / "data", "csv", "ABC", "c", path=path, vix=tmp_path / "good.csv")
+    entry = build(tmp_path / "data", "csv", "ABC", "c", path=path, vix=tmp_path / "good.csv")
     assert "3 days took the VIX close of the day before" in entry.note
     vix.set_axis(vix.index - pd.Timedelta(days=9000)).to_csv(tmp_path / "old.csv")
     with pytest.raises(JoinFailed, match="only 0 of 0"):
