@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from fts.analysis.walk_forward import Fold, walk_forward
-from fts.study import dataset
 from fts.study.build import tensors
 from fts.study.cell_data import CellData, few, load
 from fts.study.evidence import cell_data
 from fts.study.final_model import build_final
 from fts.study.walk_forward_objective import folds_of, on_fold
-from tests.data.made import make_bars, write_csv
+from tests.data.made import build, make_bars, write_csv
 from tests.search.test_spec import CELL, TRIAL
 
 CONTEXT, HORIZON = 20, 5
@@ -24,7 +23,7 @@ def folds(n=5, windows=600, **options):
 
 def loaded(root, norm="standard"):
     bars = write_csv(make_bars(1200), root / "ABC.csv")
-    entry = dataset.build(root / "data", "csv", "ABC", "a25", path=bars, horizon=1, context=CONTEXT)
+    entry = build(root / "data", "csv", "ABC", "a25", path=bars, horizon=1, context=CONTEXT)
     return load(root / "data", entry.md5, "threshold_1pct", 1, CONTEXT, norm=norm)
 
 
@@ -74,7 +73,7 @@ def test_a_fold_is_scaled_by_its_own_training_days(tmp_path):
 
 def test_windows_of_every_length_are_judged_on_the_same_days_and_the_purge_is_that_of_the_longest(tmp_path):
     bars = write_csv(make_bars(1200), tmp_path / "ABC.csv")
-    md5 = dataset.build(tmp_path / "data", "csv", "ABC", "r20", path=bars, horizon=1, context=CONTEXT).md5
+    md5 = build(tmp_path / "data", "csv", "ABC", "r20", path=bars, horizon=1, context=CONTEXT).md5
     cells = [replace(CELL, context=context, longest=40, tier="r20", data_md5=md5, cv="walk-forward:3")
              for context in (10, 20, 40)]  # fmt: skip
     datas = [cell_data(str(tmp_path / "data"), cell) for cell in cells]

@@ -14,9 +14,8 @@ import numpy as np
 import optuna
 import pytest
 
-from fts.study import dataset
 from fts.study.walk_forward_objective import on_fold
-from tests.data.made import make_bars, write_csv
+from tests.data.made import build, make_bars, write_csv
 
 FLAGSHIP = Path(__file__).resolve().parents[2] / "examples" / "flagship"
 sys.path.append(str(FLAGSHIP))  # where a worker finds them too
@@ -31,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("windows")
     bars = write_csv(make_bars(1400), root / "SPX.csv")
     for tier in ("r20", "a20"):
-        dataset.build(root / "data", "csv", "SPX", tier, path=bars, horizon=1, context=20)
+        build(root / "data", "csv", "SPX", tier, path=bars, horizon=1, context=20)
     return root / "data"
 
 

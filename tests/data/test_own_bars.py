@@ -19,7 +19,7 @@ from fts.jobs.cli import main
 from fts.jobs.trial.error_text import sentence_of
 from fts.study import dataset
 from fts.study.cell_data import load
-from tests.data.made import make_bars, write_csv
+from tests.data.made import build, make_bars, write_csv
 from tests.fts_process import Said
 from tests.fts_process import fts as run
 
@@ -40,17 +40,17 @@ def fts(folder: Path, *words: str) -> Said:
 def test_implausible_bars_are_refused_before_anything_is_written_and_recorded_when_accepted(tmp_path):
     path, root = write_csv(split_bars(), tmp_path / "ABC.csv"), tmp_path / "data"
     with pytest.raises(ImplausibleBars, match=r"ABC\.csv: splits: .*2:1.*--accept splits"):
-        dataset.build(root, "csv", path=path)
+        build(root, "csv", path=path)
     with pytest.raises(ImplausibleBars, match="splits"):
-        dataset.build(root, "csv", path=path, accept=["moves", "gaps"])
+        build(root, "csv", path=path, accept=["moves", "gaps"])
     assert not list(root.glob("raw/*")) and dataset.listing(root) == ()
-    entry = dataset.build(root, "csv", path=path, accept=["splits"])
+    entry = build(root, "csv", path=path, accept=["splits"])
     for one in dataset.listing(root):
         assert [(f["kind"], f["accepted"]) for f in one.findings or []] == [("splits", True)]
     assert dataset.verify(root) == [] and "splits (accepted)" in dataset.kept(root)[0]
     assert dataset.data_note(root, entry.md5, "a25") == "note: ABC.dataset.a25 was built with --accept splits"
-    assert dataset.build(root, "raw", "ABC") == entry  # what was accepted stays so
-    assert dataset.build(root, "csv", path=path, accept=["splits"]) == entry
+    assert build(root, "raw", "ABC") == entry  # what was accepted stays so
+    assert build(root, "csv", path=path, accept=["splits"]) == entry
 
 
 def test_verify_names_what_an_earlier_version_registered_in_silence(tmp_path):
@@ -64,8 +64,8 @@ def test_verify_names_what_an_earlier_version_registered_in_silence(tmp_path):
     (problem,) = dataset.verify(tmp_path)
     assert problem.startswith("ABC.OHLCV.daily: splits: ") and "--source raw --ticker ABC --accept splits" in problem
     with pytest.raises(ImplausibleBars):
-        dataset.build(tmp_path, "raw", "ABC")
-    dataset.build(tmp_path, "raw", "ABC", accept=["splits"])
+        build(tmp_path, "raw", "ABC")
+    build(tmp_path, "raw", "ABC", accept=["splits"])
     assert dataset.verify(tmp_path) == []
     assert [e.md5 for e in Manifest(tmp_path).entries("raw")] == [old.md5, old.md5]  # the bytes are untouched
 
@@ -93,7 +93,7 @@ def test_odd_findings_in_a_manifest_are_a_sentence(tmp_path):
 def test_appended_rows_and_other_dates_make_new_versions_and_keep_the_old_files(tmp_path):
     bars, root = bundled("SPX"), tmp_path / "data"
     built = [
-        dataset.build(root, "csv", "ABC", path=write_csv(part, tmp_path / "ABC.csv"))
+        build(root, "csv", "ABC", path=write_csv(part, tmp_path / "ABC.csv"))
         for part in (bars.iloc[:600], bars.iloc[:650], bars.iloc[100:700])
     ]
     assert [entry.version for entry in built] == [1, 2, 3] and len({entry.md5 for entry in built}) == 3
@@ -107,7 +107,7 @@ def test_parquet_of_another_shape_in_raw_is_copied_and_its_own_is_adopted(tmp_pa
     bars.iloc[::-1].reset_index().to_parquet(tmp_path / "raw" / "THEIRS.parquet")
     for name in ("OURS", "THEIRS"):
         dataset.register(tmp_path, f"raw/{name}.parquet")
-        assert len(dataset.build(tmp_path, "raw", name).path) > 0
+        assert len(build(tmp_path, "raw", name).path) > 0
     assert dataset.verify(tmp_path) == []
 
 
@@ -115,7 +115,7 @@ def test_parquet_of_another_shape_in_raw_is_copied_and_its_own_is_adopted(tmp_pa
 def test_names_that_differ_by_case_alone_are_refused(tmp_path, first, second):
     root, bars = tmp_path / "data", write_csv(make_bars(600), tmp_path / "bars.csv")
     dataset.register(root, bars, first)
-    for attempt in (dataset.register, lambda r, p, t: dataset.build(r, "csv", t, path=p)):
+    for attempt in (dataset.register, lambda r, p, t: build(r, "csv", t, path=p)):
         before = sorted(path.name for path in root.rglob("*"))
         with pytest.raises((ManifestError, BadBars), match=r"only in upper and lower case|give the file with --vix"):
             attempt(root, bars, second)
@@ -165,7 +165,7 @@ def test_few_negatives_are_refused_like_few_positives(tmp_path):
         check_counts(1 - y, train, val, 30, "by fraction")
     check_counts(y, train, val, 9, "by fraction")
     bars = write_csv(make_bars(900, 3), tmp_path / "bars.csv")
-    entry = dataset.build(tmp_path, "csv", "ABC", "a20", path=bars, horizon=5, context=20)
+    entry = build(tmp_path, "csv", "ABC", "a20", path=bars, horizon=5, context=20)
     with pytest.raises(SplitTooSmall, match=r"validation has \d+ negatives in"):
         load(tmp_path, entry.md5, "threshold_0.1pct", 5, 20, {"train": 0.93, "val": 0.05}, tier="a20")
 
@@ -255,7 +255,5 @@ def test_the_example_of_the_runbook_runs_as_it_stands(tmp_path):
 def test_reading_one_stock_of_many_names_the_data_set_after_it(tmp_path):
     table = pd.concat([bundled("SPX").iloc[-600:].assign(Name=name) for name in ("AAPL", "MSFT")]).reset_index()
     table.to_csv(tmp_path / "all_stocks_5yr.csv", index=False)
-    entry = dataset.build(
-        tmp_path / "data", "csv", path=tmp_path / "all_stocks_5yr.csv", reading=ReadOptions(name="msft")
-    )
+    entry = build(tmp_path / "data", "csv", path=tmp_path / "all_stocks_5yr.csv", reading=ReadOptions(name="msft"))
     assert entry.dataset == "MSFT.dataset.a25"
