@@ -61,11 +61,11 @@ class Places:
 def places(db: str | Path | None = None) -> Places:
     """Returns the places: database from --db, else $FTS_DB, else ./outputs/fts.db; data from $FTS_DATA, else ./data.
 
-    Raises StateError for an address of another kind than sqlite:///PATH.
+    Raises StateError for a text that is no path.
     """
     given = str(db or os.environ.get("FTS_DB") or "outputs/fts.db")
-    if "://" in given:
-        from fts.state.location import database_path  # here, not above: for an address only
+    if ":" in given or given.endswith("/") or not given.strip():
+        from fts.state.location import database_path  # here, not above: for what may be no path only
 
         given = str(database_path(given))  # raises StateError, without the password
     chosen = expanded(given).absolute()

@@ -15,8 +15,9 @@ import peewee
 from fts.raising import raise_as
 from fts.state import errors
 from fts.state.cursors import Connection
-from fts.state.damage import overwritten_sentence
+from fts.state.damage import confirmed_damage, overwritten_sentence
 from fts.state.disk import has_log, reading_uri
+from fts.state.foreign_writes import ForeignWrites
 from fts.state.group_commit import GroupCommit
 from fts.state.holder import holder
 from fts.state.identity import Files, files_at, has_open, moved_to
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.state")
 BUSY_TIMEOUT_S = 30.0
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: all processes that use the file share it
+CHECKED_BYTES = 256 * 2**20  # a larger file is not checked by a thread that must not wait
 VERIFY_TIMEOUT_S = 3.0  # a monitor polls once a second, and then closes removed files
 
 
@@ -50,6 +52,7 @@ class Database(peewee.SqliteDatabase):
         self._real = ""  # the path with its symbolic links resolved
         self._version = 0
         self._reopened = 0  # how often a reader reopened the file
+        self._foreign_writes = ForeignWrites()
         self._groups: GroupCommit | None = None  # None: each thread commits for itself
 
     def verify(self, patience_s: float = VERIFY_TIMEOUT_S) -> None:
@@ -122,10 +125,11 @@ class Database(peewee.SqliteDatabase):
         """Whether the file is open as immutable: without a log and without locks."""
         return "immutable=1" in str(self.database)
 
-    def check_still_there(self) -> None:
+    def check_still_there(self) -> str | None:
         """Raises DatabaseGone when a file at the path is not the open one: writes would go to a file nobody reads.
 
-        Raises DatabaseOverwritten when the same file is smaller than SQLite's page count: only SQLite may shrink it.
+        Raises DatabaseOverwritten when the same file is smaller than SQLite's page count, because only SQLite may
+        shrink it, and when somebody else wrote to it and it is damaged. Returns a warning if it is whole.
         """
         if self.files is None:
             self.verify()
@@ -140,6 +144,13 @@ class Database(peewee.SqliteDatabase):
         if now.db.size < before.db.size <= self._pages_bytes():
             raise errors.DatabaseOverwritten(overwritten_sentence(self.path, "it lost pages"))
         self.files = now
+        if not self._foreign_writes.look(self.path, now):
+            return None
+        is_small = now.db.size <= CHECKED_BYTES
+        if is_small and confirmed_damage(self.path):
+            raise errors.DatabaseOverwritten(overwritten_sentence(self.path, "not by SQLite"))
+        found = "it is whole, but may hold older rows" if is_small else "`fts doctor` looks whether it is whole"
+        return f"something else than SQLite wrote to {self.path}: {found}; `fts restore` brings copies back"
 
     def moved_to(self) -> Path | None:
         """Returns where the open file and its log are now; None if one was removed, or the system does not tell."""

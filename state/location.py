@@ -18,18 +18,38 @@ MOST_FOLDERS = 200  # subfolders searched for a study
 
 
 def database_path(path: Path | str | None = None) -> Path:
-    """Returns the argument, else $FTS_DB, else outputs/fts.db. Raises StateError for an unsupported URL."""
+    """Returns the argument, else $FTS_DB, else outputs/fts.db. Raises StateError if the text means no file to SQLite
+    or other tools: an address, a database in memory, a folder."""
     text = str(path or os.environ.get("FTS_DB") or DEFAULT_PATH)
-    scheme = urlsplit(text).scheme if "://" in text else ""
-    if scheme == "sqlite":
-        text = text.split("://", 1)[1]
-    elif scheme:
-        shown = text.split("@")[-1] if "@" in text else text  # never print a password
-        raise errors.StateError(
-            f"the database {shown} is of kind {scheme!r}, but fts supports only SQLite files: "
-            "set FTS_DB to a path such as outputs/fts.db"
-        )
+    if text.startswith(FOUR_SLASHES):  # an absolute path, to SQLAlchemy too
+        text = "/" + text.removeprefix(FOUR_SLASHES).lstrip("/")
+    if (wrong := _no_path(text)) is not None:
+        raise errors.StateError(f"the database {wrong}")
     return expanded(text)
+
+
+FOUR_SLASHES = "sqlite:////"
+NEEDS = f"give the path of a file, such as {DEFAULT_PATH}"
+
+
+def _no_path(text: str) -> str | None:
+    """Returns the text, and why it is no path of a database file; None: it is one."""
+    kind, colon, rest = text.partition(":")
+    if "://" in text and kind not in ("sqlite", "file"):
+        shown = text.split("@")[-1] if "@" in text else text  # never print a password
+        return f"{shown} is of kind {urlsplit(text).scheme!r}, but fts supports only SQLite files: {NEEDS}"
+    if kind in ("sqlite", "file") and colon and not os.path.lexists(text):
+        plain = rest.lstrip("/").partition("?")[0] or str(DEFAULT_PATH)
+        path = plain if not rest.startswith("/") else f"{plain} (in this folder) or /{plain}"
+        return f"{text} is an address, and fts takes a path: {path}"
+    if text == ":memory:" and not os.path.lexists(text):
+        return f"{text} would be in memory, where no other process could read it: {NEEDS}"
+    if not text.strip():
+        return f"{text!r} is blank: {NEEDS}"
+    if text.endswith("/") and not Path(text).expanduser().is_dir():
+        file = text.rstrip("/")
+        return f"{text} ends with a slash, as folders do: give the path of a file, {file} or {text}{DEFAULT_PATH.name}"
+    return None
 
 
 def require_study(path: Path) -> None:
@@ -105,7 +125,8 @@ def refuse_other_than_file(path: Path) -> None:
         return
     if path.is_dir():
         inside = next((path / file for file in (DEFAULT_PATH.name, DEFAULT_PATH) if (path / file).is_file()), None)
-        cure = f"name the one in it, {shell_path(inside)}" if inside is not None else restore_sentence(path)
+        cure = restore_sentence(path) if newest_backup(path) else f"give the path of a file, {path / DEFAULT_PATH.name}"
+        cure = f"name the one in it, {shell_path(inside)}" if inside is not None else cure
         raise errors.NotOurDatabase(f"{path} is a folder, and the database is a file; {cure}")
     if path.is_symlink() and not path.exists():
         why = f"{path} is a link that leads to no file ({path.readlink()}): mount its disk, or remove the link"

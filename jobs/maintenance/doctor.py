@@ -13,7 +13,6 @@ import shutil
 import socket
 import stat
 import sys
-import time
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 PACKAGES = ("optuna", "huey", "peewee", "textual")
 OF_STUDIES = {"patchtst": ("torch", "TA-Lib")}  # study -> packages that its extra installs
 FEW_FILES = 1000  # a trial writes about five, and more with checkpoints and artifacts
-OLD_READING_S = 600.0
 MEMORY_LITTLE = 2 * formatting.GB  # bytes; torch and a 2M trial need about 1 GB
 
 
@@ -227,12 +225,10 @@ def sensed(places: Places) -> Iterator[Diagnosis]:
     finally:
         source.close()
     if reading.temperature is not None:
-        text = f"{reading.temperature:.0f} °C ({reading.temperature_source})"
-        if (age := sensor_file_age_s()) > OLD_READING_S:
-            text += f", but the file of FTS_SENSORS was written {formatting.spell(age)} ago, and may be old"
-            yield Diagnosis("temperature", "warn", text, "look whether the program that writes it still runs")
-        else:
-            yield Diagnosis("temperature", "ok", text)
+        yield Diagnosis("temperature", "ok", f"{reading.temperature:.0f} °C ({reading.temperature_source})")
+    elif reading.unknown_because is not None:
+        cure = "look whether the program that writes it still runs; until then the heat guard cannot act"
+        yield Diagnosis("temperature", "warn", f"unknown: {reading.unknown_because}", cure)
     elif reading.thermal_pressure is not None:
         yield Diagnosis("temperature", "ok", f"thermal pressure {reading.thermal_pressure}")
     else:
@@ -248,17 +244,6 @@ def sensed(places: Places) -> Iterator[Diagnosis]:
         yield Diagnosis("gpu", "ok", f"{reading.gpu_percent:.0f} % busy{used}")
     else:
         yield Diagnosis("gpu", "unknown", "not measured: no sensor found a GPU")
-
-
-def sensor_file_age_s() -> float:
-    """Returns the seconds since the file of FTS_SENSORS was written; 0 without one."""
-    choice = os.environ.get("FTS_SENSORS", "").strip()
-    if not choice.startswith("file:"):
-        return 0.0
-    try:
-        return max(0.0, time.time() - Path(choice.removeprefix("file:")).stat().st_mtime)
-    except OSError:
-        return 0.0
 
 
 # ---------------------------------------------------------------- the study

@@ -13,6 +13,7 @@ import contextlib
 import math
 import os
 import re
+import stat
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ from fts.jobs.cgroups import memory_groups
 from fts.jobs.sensors.macos import MacPart
 from fts.jobs.sensors.rapl import Rapl
 from fts.jobs.sensors.reading import Reading, Sensors, believable, parse_fields
+from fts.jobs.status.formatting import spell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
 CPU_LEAST_S = 0.2  # over a shorter time the measured processor load is mostly 0
 CPU_BACK_S = 1.0  # Linux counts a wait for a disk down again; more than that is a processor that went offline
+OLD_FILE_S = 600.0  # a file of FTS_SENSORS that is older tells nothing about now
 FRESH_S = 0.4  # several slots share one reading
 OF_SEVERAL: tuple[tuple[str, Callable[[list[float]], float]], ...] = (("power_w", sum), ("gpu_percent", fmean))
 GPU_NAME = re.compile(r"\d+|(?:GPU|MIG)-.+", re.ASCII)  # in CUDA_VISIBLE_DEVICES; another word hides all after it
@@ -303,7 +306,8 @@ def gpu_handle(nvml: Any, wanted: str) -> Any:
 class FileSensors:
     """Fields of Reading from a file that is read each time; fields missing there come from the machine.
 
-    A temperature that is missing, cannot be parsed or is not believable is unknown.
+    A temperature that is missing, cannot be parsed or is not believable is unknown; so is all of a file that nobody has
+    written for OLD_FILE_S, because the program that writes it may have ended.
     """
 
     def __init__(self, path: Path, base: Part) -> None:
@@ -312,13 +316,21 @@ class FileSensors:
 
     def read(self) -> Reading:
         """Returns the file's current fields, completed by the machine's memory, processors and disk."""
-        return replace(merge([self.base.read()]), **parse_fields(self._text()))
+        text, age_s = self._text()
+        if age_s <= OLD_FILE_S:
+            return replace(merge([self.base.read()]), **parse_fields(text))
+        why = f"nobody has written the file of FTS_SENSORS for {spell(age_s)}"
+        return replace(merge([self.base.read()]), unknown_because=why)
 
-    def _text(self) -> str:
+    def _text(self) -> tuple[str, float]:
+        """Returns the text, and the seconds since it was written; 0 if it is made when it is read, as in /sys."""
         try:
-            return self.path.read_text(errors="replace")[:65536]
+            with self.path.open("rb") as file:
+                data, facts = file.read(65536), os.fstat(file.fileno())
         except OSError:
-            return ""
+            return "", 0.0
+        is_stored = stat.S_ISREG(facts.st_mode) and facts.st_size == len(data)
+        return data.decode(errors="replace"), time.time() - facts.st_mtime if is_stored else 0.0
 
     def close(self) -> None:
         self.base.close()

@@ -30,6 +30,7 @@ class Reading:
     cpu_percent: float | None = None
     disk_free: int | None = None
     thermal_pressure: str | None = None  # one of PRESSURES
+    unknown_because: str | None = None  # why a source gives no temperature, if it can say that
 
 
 class Sensors(Protocol):
@@ -66,7 +67,7 @@ def clean(name: str, value: Any) -> Any:
         return word if word in PRESSURES else None
     if name == "temperature_source":
         return str(value).strip()[:60] or None
-    if name in {field.name for field in fields(Reading)} - {"at"}:
+    if name in {field.name for field in fields(Reading)} - {"at", "unknown_because"}:
         number = as_number(value)
         if number is None or number < 0:
             return None

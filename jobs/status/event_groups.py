@@ -24,12 +24,13 @@ TRIAL_RESTARTED = frozenset({"trial_restarted"})  # its process died or was kill
 WAITS = frozenset({"waits"})  # a trial waits for memory, or for the machine to recover from a fault
 SLOT_STUCK = "slot_stuck"  # the thread of a slot does nothing: it neither works nor waits for something known
 SLOT_WORKS = "slot_works"  # it works again
+SLOT_LEFT = "slot_left"  # its worker was asked to stop, and has ended without it
 GUARDED = ("frozen", "cooling")  # states of the guard in which no trial trains
 # Events on the Queue screen; screen 7 has all.
 NEWSWORTHY = (
     frozenset(Verb) - {Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.PRUNED_ROWS}
     | TRIAL_RESTARTED
-    | {SLOT_STUCK, SLOT_WORKS}
+    | {SLOT_STUCK, SLOT_WORKS, SLOT_LEFT}
 )
 
 

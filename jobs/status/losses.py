@@ -36,7 +36,7 @@ from fts.jobs.status.event_groups import (
 )
 from fts.jobs.status.surface import Surface, by
 from fts.state.scheduling import FULL_DISK, OF_DISK, resumes_by_itself
-from fts.state.values import Event, JobStatus, Snapshot, Worker
+from fts.state.values import Event, JobStatus, Snapshot, Worker, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +120,8 @@ def _stuck_slots(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[C
     for worker in snapshot.workers:
         for event in stuck_slots(snapshot.journal, worker) if is_live(worker, now) else ():
             cure = f"`kill -9 {worker.pid}`, then `fts worker`, continues without loss"
+            if worker.asked == WorkerOrder.STOP:
+                cure = f"The worker ends without it within 3 min, `kill {worker.pid}` ends it sooner; nothing is lost"
             brief = f"slot {event.data['slot']} of worker {worker.id} is stuck. {by('7', surface)} shows where"
             yield Concern(Word.ACT, f"worker {worker.id}: {stuck_sentence(event, now)}. {cure}", brief, "7")
 

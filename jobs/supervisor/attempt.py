@@ -96,8 +96,9 @@ class RunningAttempt:
     """Runs one specification in a trial process, which may have run other trials before.
 
     `record` gets every fact except the last; it may return a StopRequest, or Ended.PRUNED when the pruner ends the
-    trial. `stop_request` is called several times a second and returns a StopRequest or None. `together` opens one
-    transaction for several facts.
+    trial. `stop_request` is called several times a second and returns a StopRequest or None; once there is one, `look`
+    is called instead, which shows that somebody still waits for the process. `together` opens one transaction for
+    several facts.
     """
 
     def __init__(
@@ -108,8 +109,9 @@ class RunningAttempt:
         poll_s: float,
         grace_s: float,
         together: Callable[[], AbstractContextManager[None]] = nullcontext,
+        look: Callable[[], object] = bool,
     ) -> None:
-        self.child, self.record, self.stop_request = child, record, stop_request
+        self.child, self.record, self.stop_request, self.look = child, record, stop_request, look
         self.poll_s, self.grace_s, self.together = poll_s, grace_s, together
         self._replies: list[Callable[[], object]] = []  # replies to send once the transaction is committed
         self._stop_request: StopRequest | None = None
@@ -247,6 +249,8 @@ class RunningAttempt:
         return AttemptEnd(Ended.DIED, facts, self._stop_request)
 
     def _check_stop(self) -> None:
+        if self._stop_request is not None:
+            self.look()
         if self._stop_request is None and (request := self.stop_request()) is not None:
             self._apply(request)
         elif self._stop_request is not None and time.monotonic() > self._stop_by:

@@ -37,7 +37,7 @@ from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.machine_errors import DISK_ERRORS
 from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
-from fts.jobs.supervisor.study_calls import CalledStudy
+from fts.jobs.supervisor.study_calls import CalledStudy, calling
 from fts.jobs.supervisor.trial_runner import TrialRunner
 from fts.jobs.supervisor.work import Work
 from fts.jobs.trial.cause import cause_of
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
+EXPORT = "the export of its results"
 LOG_TAIL = 65_536  # bytes
 NO_MORE = (StopReason.DRAIN, StopReason.STOP, StopReason.PAUSE)  # orders to begin no further trial
 # what a score was measured on: a reused one is shown with it, too (lesson 1)
@@ -290,7 +291,8 @@ class JobRunner:
         began = time.monotonic()
         numbers, self.unexported = self.unexported, []
         try:
-            exports.export_trials(self.db, self.places, self.job, numbers)
+            with calling(EXPORT):
+                exports.export_trials(self.db, self.places, self.job, numbers)
             self.export_after = time.monotonic() + (time.monotonic() - began) / SHARE
         except OSError as error:
             if error.errno in DISK_ERRORS:
@@ -312,7 +314,8 @@ class JobRunner:
         if self.owed.is_over:
             return
         try:
-            export(self.db, self.places, queries.job(self.db, self.job.id))
+            with calling(EXPORT):
+                export(self.db, self.places, queries.job(self.db, self.job.id))
         except DatabaseCorrupt:
             raise  # the worker must leave
         except Exception as error:  # noqa: BLE001  # any error: see above

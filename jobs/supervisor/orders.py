@@ -21,6 +21,8 @@ class Orders:
         self._lock = threading.RLock()  # reentrant: a signal handler may run in the thread that holds it
         self._signalled: WorkerOrder | None = None
         self._signalled_by = ""  # empty: the worker itself cannot go on
+        self.stops_asked = 0  # how often this worker was asked to stop: by signals, and by an order in the database
+        self._job_of: dict[int, int] = {}  # thread -> the job for which it has last looked
         self._asked: WorkerOrder | None = None
         self._jobs: dict[int, str] = {}
         self._lost: set[int] = set()
@@ -29,6 +31,7 @@ class Orders:
     def signal(self, order: WorkerOrder, who: str = "") -> None:
         """Sets an order from a signal, or from the worker itself when it cannot go on."""
         with self._lock:
+            self.stops_asked += order is WorkerOrder.STOP and bool(who)
             if order.strength > strength_of(self._signalled):
                 self._signalled, self._signalled_by = order, who
 
@@ -49,6 +52,7 @@ class Orders:
 
     def from_database(self, asked: WorkerOrder | None, jobs: dict[int, str]) -> None:
         with self._lock:
+            self.stops_asked += asked is WorkerOrder.STOP and stronger(self._signalled, self._asked) is not asked
             self._asked, self._jobs = asked, dict(jobs)
 
     def lost(self, job_ids: set[int]) -> None:
@@ -86,10 +90,17 @@ class Orders:
     def takes_work(self) -> bool:
         return self.order is None
 
+    def is_to_stop(self, thread: int) -> bool:
+        """Must the thread stop what it does: leave with the worker, or pause or cancel its job?"""
+        with self._lock:
+            stops = stronger(self._signalled, self._asked) is WorkerOrder.STOP
+            return stops or self._job_of.get(thread) in self._jobs
+
     def for_job(self, job_id: int) -> StopReason | None:
         """Returns why a job must stop: LOST, STOP, CANCEL, PAUSE or DRAIN; None: it may go on."""
         with self._lock:
             self.looks[threading.get_ident()] += 1
+            self._job_of[threading.get_ident()] = job_id
             if job_id in self._lost:
                 return StopReason.LOST
             if self.order is WorkerOrder.STOP:

@@ -2,7 +2,8 @@
 
 A question (`params`, `resources`, ...) only returns a value: it runs in a thread of its own, and the slot may leave it.
 A hook (`after_trial`, ...) gets the database: it runs in the slot's thread, because a second call beside the first
-could write twice. The studies of functions and commands run no code of a user here and are called directly.
+could write twice; only the end of the whole worker ends it (worker/slot_watch.py). So does an export, which calls
+methods of the study, too. The studies of functions and commands run no code of a user here and are called directly.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import queue
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from fts.jobs.watchdog.stop_request import StopReason
 from fts.state.values.job import NOT_RETURNED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fts.jobs.api.study import Study
 
@@ -45,10 +47,22 @@ class Call:
     n: int
     words: str  # `params() of the study X`
     thread: int  # that runs the code of the study
+    ends_with_worker: bool = False  # nothing is lost if the worker ends meanwhile: it is called again, or left out
 
 
 CALLS: dict[int, Call] = {}  # by the slot's thread; read by worker/slot_watch.py
 _numbers = itertools.count()
+
+
+@contextmanager
+def calling(words: str) -> Iterator[None]:
+    """Names what this thread does until the end of the block; the end of the worker may interrupt it."""
+    mine = threading.get_ident()
+    CALLS[mine] = Call(next(_numbers), words, mine, ends_with_worker=True)
+    try:
+        yield
+    finally:
+        CALLS.pop(mine, None)
 
 
 class NotReturned(Exception):
@@ -80,13 +94,8 @@ class CalledStudy:
         return partial(self._call, name, found) if name in HOOKS else found
 
     def _call(self, name: str, method: Callable[..., Any], *args: Any, **named: Any) -> Any:
-        mine = threading.get_ident()
-        words = f"{name}() of the study {self._study.name}, which is not interrupted because it may be writing"
-        CALLS[mine] = Call(next(_numbers), words, mine)
-        try:
+        with calling(f"{name}() of the study {self._study.name}, which is not interrupted because it may be writing"):
             return method(*args, **named)
-        finally:
-            CALLS.pop(mine, None)
 
     def _ask(self, name: str, method: Callable[..., Any], *args: Any, **named: Any) -> Any:
         try:

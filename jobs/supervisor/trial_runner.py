@@ -337,8 +337,9 @@ class TrialRunner:
         try:
             self.record.take_over(child, spec)
             attempt = RunningAttempt(
-                child, record, stop_request, self.settings.poll_s, self.settings.stop_grace_s, self.tell.together
-            )
+                child, record, stop_request, self.settings.poll_s, self.settings.stop_grace_s, self.tell.together,
+                look=lambda: self.ordered(self.job.id),
+            )  # fmt: skip
             spec = self.spec_builder.with_record(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.work.places), spec.number)
             if end.facts.get("killed"):

@@ -150,7 +150,8 @@ class HeatPolicy:
     def _unknown(self, reading: Reading, before: GuardState) -> Decision:
         if before not in (GuardState.FROZEN, GuardState.COOLING):
             self.state = GuardState.UNKNOWN
-            message = "temperature unknown: no thermometer answers, so heat cannot be guarded"
+            why = reading.unknown_because or "no thermometer answers"
+            message = f"temperature unknown: {why}, so heat cannot be guarded"
             return Decision(WatchdogAction.NONE, message, self.state, changed=before is not self.state)
         if self._known_at is None:
             self._known_at = reading.at
@@ -169,7 +170,8 @@ class HeatPolicy:
             )
         first, self._warned_unknown = not self._warned_unknown, True
         message = (
-            f"still {before}: temperature unknown for {silent_s:.0f} s; repair the sensor (FTS_SENSORS), "
+            f"still {before}: temperature unknown for {silent_s:.0f} s"
+            f"{f' ({reading.unknown_because})' if reading.unknown_because else ''}; repair the sensor (FTS_SENSORS), "
             "or set FTS_HEAT_GO_ON_UNKNOWN=1 to work without one"
         )
         return Decision(WatchdogAction.NONE, message, before, changed=first)

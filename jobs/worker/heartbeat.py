@@ -56,7 +56,9 @@ class Heartbeat:
         observer = transitions.LeaseObserver(self.settings.lease_s, me=self.worker.id)
         while not self.over.wait(self.settings.poll_s):
             try:
-                self.db.check_still_there()
+                if warning := self.db.check_still_there():
+                    self.worker.progress.tell(Note(warning))
+                    transitions.record_intervention(self.db, self.worker.id, "warned", warning)
                 now_version = queries.data_version(self.db)
                 due = time.monotonic() - beaten >= self.settings.beat_s
                 self._obey_stop_file()

@@ -36,7 +36,7 @@ from fts.jobs.supervisor.startable import StartableJobs
 from fts.jobs.supervisor.study_calls import NotReturned
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.threads import begin, repeat
-from fts.jobs.worker import messages
+from fts.jobs.worker import last_resort, messages
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.consumer import SlotConsumer
 from fts.jobs.worker.disk_wait import DiskWait, is_of_disk
@@ -68,6 +68,7 @@ log = logging.getLogger("fts.worker")
 
 UNUSED_S = 60.0  # after this time an idle slot ends its processes
 UPDATE = "an update of fts"  # the `who` of the order to leave
+LOOK_S = 0.5  # between two looks for an order while it closes
 GOODBYE_S = 30.0  # how long a locked database may delay the exit of a worker
 
 
@@ -99,7 +100,7 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         if message := worker.farewell():
             progress.tell(Note(message))
     worker.raise_database_error()
-    return 0 if must_be_replaced() is None else STOPPED
+    return worker.exit_code()
 
 
 def must_be_replaced() -> str | None:
@@ -167,8 +168,7 @@ class Worker:
         self.slots = self.executor.slots
         for slot in self.slots:
             self._free.put(slot)
-        # a trial that was asked to stop has the grace; nobody looks for orders meanwhile
-        self.slot_watch = SlotWatch(self.orders, settings.stuck_s + settings.stop_grace_s, self._report_slot)
+        self.slot_watch = SlotWatch(self.orders, settings.stuck_s, settings.stop_grace_s, self._report_slot)
         self.heartbeat = Heartbeat(self)
         self.owed = PendingExports(db, places)
         self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
@@ -181,6 +181,7 @@ class Worker:
         self._worked = False  # it has run a job and has not yet printed that nothing is left to run
         self._lost_database: StateError | None = None
         self._runs_queue = False  # True: it runs the queue; False: one job in the foreground
+        self.is_closing = threading.Event()  # no slot runs any more
 
     def introduction(self) -> str:
         """Returns the line that a worker prints when it starts."""
@@ -204,6 +205,7 @@ class Worker:
 
         consumer = SlotConsumer(huey, self)
         self.heartbeat.start()
+        last_resort.watch(self)
         begin(self._housekeeping)
         self.messages.start()
         self._runs_queue = True
@@ -214,6 +216,7 @@ class Worker:
     def run_one(self, job_id: int) -> None:
         """Runs one job, whatever its rank; Ctrl-C stops it at a checkpoint."""
         self.heartbeat.start()
+        last_resort.watch(self)
         begin(self._housekeeping)
         settings = self.settings
         claim = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, job_id)
@@ -225,13 +228,13 @@ class Worker:
 
     def close(self) -> None:
         """Ends the executor and records that this worker has stopped; its supervisors have released their jobs."""
+        self.is_closing.set()
         self.heartbeat.over.set()
-        if self._housekeeping.is_alive() and not self._must_hurry():
-            self._has_caught_up.wait()
+        while self._housekeeping.is_alive() and not self._must_hurry() and not self._has_caught_up.wait(LOOK_S):
+            pass
         self.executor.close()
         self.sensors.close()
-        if self.owed and not self.owed.write():
-            log.warning("some exports could not be written; the next worker or `fts export` writes them")
+        self._write_owed()
         self.db.patience_s = GOODBYE_S
         with contextlib.suppress(StateError):
             self.heartbeat.record_signal(GOODBYE_S)
@@ -240,6 +243,33 @@ class Worker:
         self.messages.close()
         self.db.close_shared()
         self.progress.close()
+
+    def _write_owed(self) -> None:
+        """Writes the exports that are missing. A worker that was asked to leave waits for them as for a trial."""
+        if not self.owed:
+            return
+        written = threading.Event()
+
+        def write() -> None:
+            if self.owed.write():
+                written.set()
+
+        try:
+            step = begin(threading.Thread(target=write, name="last exports", daemon=True))
+        except OSError:  # no thread can be started
+            write()
+        else:
+            until = time.monotonic() + self.settings.stop_grace_s
+            while step.is_alive() and not (self._must_hurry() and time.monotonic() > until):
+                step.join(LOOK_S)
+        if not written.is_set():
+            log.warning("some exports could not be written; the next worker or `fts export` writes them")
+
+    def exit_code(self) -> int:
+        """Returns 0, or 75 if another process must replace this one; 1 if it ran one job in the foreground."""
+        if not self._runs_queue or self._lost_database is not None:
+            return 1
+        return 0 if must_be_replaced() is None else STOPPED
 
     def stop_without_database(self, error: StateError) -> None:
         """Stops this worker at a checkpoint: the database is damaged, removed, replaced, or has marked us as dead.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from fts.jobs.executors.base import Want
 from fts.jobs.executors.launch import Launch
 from fts.jobs.executors.on_node import new_scratch
 from fts.jobs.library.study import Study as Written
+from fts.jobs.settings import places
+from fts.state.errors import StateError
 from fts.state.files import expanded
-from fts.state.location import database_path
+from fts.state.location import database_path, refuse_other_than_file
 from tests.fts_process import Study
 
 EXPANDED_LATER = {"--db", "--to", "--python", "--node-python"}  # by the function that reads them; cases below
@@ -125,3 +128,36 @@ def test_the_address_of_a_server_is_refused_without_its_password(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and all("db.lab/fts is of kind 'postgresql'" in line for line in said), said
     assert "secret" not in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("sqlite:///x.db", "sqlite:///x.db is an address, and fts takes a path: x.db (in this folder) or /x.db"),
+        ("file:x.db?mode=ro", "file:x.db?mode=ro is an address, and fts takes a path: x.db"),
+        ("file:", "file: is an address, and fts takes a path: outputs/fts.db"),
+        (":memory:", ":memory: would be in memory, where no other process could read it: give the path of a file"),
+        ("  ", "'  ' is blank: give the path of a file, such as outputs/fts.db"),
+        ("new/", "new/ ends with a slash, as folders do: give the path of a file, new or new/fts.db"),
+        ("there/", "there is a folder, and the database is a file; give the path of a file, "),
+    ],
+)
+def test_what_is_no_path_of_a_database_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    for refused in (lambda: places(given), lambda: database_path(given)):
+        with pytest.raises(StateError, match=re.escape(told)):
+            refuse_other_than_file(getattr(found := refused(), "db", found))
+    assert [one.name for one in tmp_path.iterdir()] == ["there"]
+
+
+def test_odd_names_that_are_paths_stay_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file:old.db").touch()
+    for given in ("file:old.db", "a:b.db", "fts.db"):
+        assert places(given).db == tmp_path / given and database_path(given) == Path(given)
+    assert database_path(f"sqlite:///{tmp_path}/x.db") == tmp_path / "x.db", "four slashes: absolute for everybody"
+    monkeypatch.setenv("FTS_DB", "")
+    assert places().db == tmp_path / "outputs" / "fts.db", "an empty variable is one that is not set"

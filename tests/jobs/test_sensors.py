@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import namedtuple
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from fts.jobs.sensors import detect, macos
 from fts.jobs.sensors.detect import Machine, Nvml, SystemPart, from_env, hottest, merge
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import Places
+from fts.jobs.watchdog.policy import HeatPolicy, Thresholds
 
 Chip = namedtuple("Chip", "label current")
 
@@ -44,7 +45,28 @@ def test_the_doctor_says_why_a_sensor_of_ones_own_gives_no_temperature(tmp_path:
     assert [one.state for one in sensed(places) if one.name == "temperature"] == ["ok"]
     os.utime(path, (time.time() - 7200, time.time() - 7200))
     (old,) = (one for one in sensed(places) if one.name == "temperature")
-    assert old.state == "warn" and "was written 2 h ago" in old.text
+    assert (old.state, old.text) == ("warn", "unknown: nobody has written the file of FTS_SENSORS for 2 h")
+
+
+def test_a_file_that_nobody_writes_any_more_tells_no_heat_and_the_guard_says_so(tmp_path: Path) -> None:
+    sensors, guard = file_sensors(path := tmp_path / "heat", "temperature=93\npower_w=40\n"), HeatPolicy(Thresholds())
+    assert guard.step(sensors.read()).state == "frozen"
+    os.utime(path, (time.time() - 590, time.time() - 590))
+    assert sensors.read().temperature == 93.0
+    os.utime(path, (time.time() - 610, time.time() - 610))
+    old = sensors.read()
+    assert (old.temperature, old.power_w, old.unknown_because) == (
+        None, None, "nobody has written the file of FTS_SENSORS for 10 min",
+    )  # fmt: skip
+    assert old.total, "the machine's own values stay"
+    assert guard.step(old).state == "frozen", "nobody knows that it has cooled"
+    late = guard.step(replace(old, at=old.at + 1e6)).message
+    assert "s (nobody has written the file of FTS_SENSORS for 10 min); repair the sensor" in late
+    assert HeatPolicy(Thresholds()).step(old).message == (
+        "temperature unknown: nobody has written the file of FTS_SENSORS for 10 min, so heat cannot be guarded"
+    )
+    (made := tmp_path / "made").symlink_to("/proc/sys/kernel/threads-max")  # its text is made when it is read
+    assert from_env(tmp_path, {"FTS_SENSORS": f"file:{made}"}).read().unknown_because is None
 
 
 def test_the_machine_tells_memory_disk_and_processors(tmp_path: Path) -> None:

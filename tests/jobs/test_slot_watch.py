@@ -15,12 +15,14 @@ from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status.event_groups import NEWSWORTHY, SLOT_STUCK, SLOT_WORKS, stuck_sentence
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.parallel_trials import ParallelTrials
+from fts.jobs.supervisor.study_calls import calling
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.slot_watch import SlotWatch
 from fts.jobs.worker.worker import run_job
 from fts.state import queries
 from fts.state.db import open_database
 from fts.state.errors import DatabaseBusy
+from fts.state.values import WorkerOrder
 from tests.fts_process import Study
 
 
@@ -28,11 +30,11 @@ class Watched:
     """A slot's thread that does what the test says, and a clock of the test."""
 
     def __init__(self, stuck_s: float = 60.0) -> None:
-        self.now, self.said, self.fails = 0.0, [], False
+        self.now, self.said, self.fails, self.calls = 0.0, [], False, False
         self.orders = Orders()
-        self.watch = SlotWatch(self.orders, stuck_s, self.report, lambda: self.now)
+        self.watch = SlotWatch(self.orders, stuck_s, 120.0, self.report, lambda: self.now)
         self.go, self.done, self.over = threading.Semaphore(0), threading.Semaphore(0), False
-        self.thread = threading.Thread(target=self.run)
+        self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
         self.done.acquire()
 
@@ -46,6 +48,10 @@ class Watched:
             self.done.release()
             while self.go.acquire() and not self.over:
                 self.orders.for_job(1)
+                while self.calls:
+                    with calling("after_job() of the study own, which is not interrupted"):
+                        self.done.release()
+                        self.go.acquire()
                 self.done.release()
         self.done.release()
 
@@ -89,7 +95,7 @@ def test_a_report_reads_no_source_file_which_may_be_on_the_disk_that_hangs(tmp_p
     names: dict[str, Any] = {}
     exec(compile("def hangs(over):\n    over.wait()\n", str(path), "exec"), names)
     now, said, over, ready = [0.0], [], threading.Event(), threading.Event()
-    watch = SlotWatch(Orders(), 10.0, lambda *words: said.append(words), lambda: now[0])
+    watch = SlotWatch(Orders(), 10.0, 120.0, lambda *words: said.append(words), lambda: now[0])
 
     def work() -> None:
         with watch.working(0):
@@ -129,6 +135,52 @@ def test_a_report_that_cannot_be_written_is_written_later_also_the_end() -> None
     assert [verb for verb, *_ in one.said] == ["slot_stuck", "slot_works"]
 
 
+def test_a_worker_that_was_asked_to_stop_waits_for_a_hook_only_for_the_time_of_a_trial() -> None:
+    """And not at all if it was asked twice; any other thread has a little more time, and one that works has all."""
+    for asks, inside, waits_s in ((1, True, 120), (2, True, 10), (1, False, 150), (2, False, 150)):
+        one = Watched()
+        one.calls = inside
+        one.works()
+        one.passes(900)
+        assert not one.watch.gives_up(), "nobody has asked it to stop"
+        for _ in range(asks):
+            one.orders.signal(WorkerOrder.STOP, "Ctrl-C")
+        one.passes(waits_s - 5)
+        assert not one.watch.gives_up(), (asks, inside)
+        one.passes(5)
+        (left,) = one.watch.gives_up()
+        assert left.startswith("slot 3, for ") and ("in after_job() of the study own, in wait" in left) == inside, left
+        one.calls = False
+        one.works()
+        one.passes(5)
+        assert not one.watch.gives_up(), "it works again"
+        one.works(over=True)
+    database = Orders()
+    for _ in range(3):
+        database.from_database(WorkerOrder.STOP, {})
+    assert database.stops_asked == 1
+    database.signal(WorkerOrder.STOP, "SIGTERM")
+    database.from_database(WorkerOrder.STOP, {})
+    assert database.stops_asked == 2
+
+
+def test_a_call_of_a_study_that_keeps_a_job_from_its_order_is_reported_after_ten_seconds() -> None:
+    one = Watched(900.0)
+    one.calls = True
+    one.works()
+    one.passes(60)
+    assert one.said == []
+    one.orders.from_database(None, {2: "cancel"})
+    one.passes(5)
+    assert one.said == [], "that of another job"
+    one.orders.from_database(None, {1: "cancel"})
+    one.passes(5)
+    assert [verb for verb, *_ in one.said] == ["slot_stuck"]
+    one.calls = False
+    one.works()
+    one.works(over=True)
+
+
 def test_a_leading_slot_that_waits_for_another_still_looks_for_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fts.jobs.supervisor.parallel_trials.LOOK_S", 0.01)
     looks, looked = [], threading.Event()
@@ -164,7 +216,7 @@ def test_a_worker_whose_disk_does_not_answer_says_where_it_is_and_works_on_when_
         db = open_database(path)
         while not events:
             found = queries.events(db, verbs=["slot_stuck"])  # on a busy machine also one of another place
-            events.extend(event for event in found if "it is in hangs" in event.message)
+            events.extend(event for event in found if "in hangs" in event.message)
         db.close()
         answers.set()
 
@@ -185,7 +237,7 @@ def test_a_worker_whose_disk_does_not_answer_says_where_it_is_and_works_on_when_
     db = open_database(path)
     (stuck,) = events
     said = stuck.message
-    assert "it is in hangs (jobs/test_slot_watch.py, line " in said, said
+    assert "it is in the export of its results, in hangs (jobs/test_slot_watch.py, line " in said, said
     assert stuck_sentence(stuck, stuck.at) == said and "for 10 min: it is in" in stuck_sentence(stuck, stuck.at + 600)
     (trial, other) = queries.trials(db, 1)
     assert (trial.status, other.status) == ("complete", "complete")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sqlite3
 import threading
 import time
@@ -35,6 +36,9 @@ class S(BareStudy):
         return super().params(cell, number)
 
     def after_trial(self, finished):
+        Path("in_hook").touch()
+        while Path("hook_hangs").exists():
+            time.sleep(0.05)
         if Path("hooks_fail").exists():
             raise KeyError("of a trial")
 
@@ -96,7 +100,7 @@ def test_a_hook_that_raises_takes_no_result_and_that_of_a_job_runs_again(tmp_pat
     (job, twin) = study.query("SELECT status, message, attempt FROM job ORDER BY id")
     assert (job["status"], job["attempt"], twin["status"]) == ("failed", 1, "done")
     assert job["message"] == (
-        "after_job() of the study own failed: of a job (ValueError, own_study.py line 23); all trials have ended and "
+        "after_job() of the study own failed: of a job (ValueError, own_study.py line 26); all trials have ended and "
         "keep their results; repair it, then `fts retry 1` calls it again"
     )
     warned = study.query("SELECT message FROM event WHERE verb = 'warned' ORDER BY id")
@@ -104,7 +108,7 @@ def test_a_hook_that_raises_takes_no_result_and_that_of_a_job_runs_again(tmp_pat
         f"t{n} keeps its result, and the job continues without this call" for n in (0, 1)
     ]
     assert (
-        "after_trial() of the study own failed: 'of a trial' (KeyError, own_study.py line 19)" in warned[0]["message"]
+        "after_trial() of the study own failed: 'of a trial' (KeyError, own_study.py line 22)" in warned[0]["message"]
     )
     before = trials(study, 1)
     assert before == trials(study, 2)
@@ -113,6 +117,30 @@ def test_a_hook_that_raises_takes_no_result_and_that_of_a_job_runs_again(tmp_pat
     assert "nothing is left to run" in study.ok("retry", "1")
     study.ok("worker", "--until-empty")
     assert study.one("SELECT status FROM job WHERE id = 1") == "done" and trials(study, 1) == before
+
+
+def test_a_worker_that_is_asked_twice_to_stop_ends_without_a_hook_that_hangs_and_loses_nothing(tmp_path: Path) -> None:
+    study = own_study(tmp_path, FTS_STUCK_S="0.2")
+    for name in ("first", "twin"):
+        study.ok("enqueue", "train.py:f", "--name", name, "--trials", "2")
+    of_own(study, 1)
+    (study.folder / "hook_hangs").touch()
+    worker = study.start("worker", "--slots", "1")
+    wait_until((study.folder / "in_hook").exists)
+    worker.send_signal(signal.SIGTERM)
+    wait_until(lambda: study.query("SELECT id FROM event WHERE verb = 'slot_stuck' AND message LIKE '%after_trial()%'"))
+    assert "in after_trial() of the study own" in (told := study.fts("status").out), told
+    assert f"`kill {worker.pid}` ends it sooner; nothing is lost" in told
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    (job,) = study.query("SELECT status, cause, message FROM job WHERE id = 1")
+    assert (job["status"], job["cause"]) == ("queued", "drained")
+    assert re.match(
+        r"stopped without waiting for slot 0, for .* in after_trial\(\) of the study own, in", job["message"]
+    )
+    (study.folder / "hook_hangs").unlink()
+    study.ok("worker", "--until-empty")
+    assert trials(study, 1) == trials(study, 2), "nothing is lost or drawn again"
 
 
 class Asked:
@@ -165,7 +193,7 @@ def test_a_slot_that_waits_for_a_call_of_a_study_is_reported_with_its_name(monke
     """It looks for orders meanwhile if the call is a question."""
     monkeypatch.setattr(study_calls, "LOOK_S", 0.02)
     asked, orders, now, said = Asked(), Orders(), [0.0], list[tuple[str, str]]()
-    watch = SlotWatch(orders, 10.0, lambda verb, text, data: said.append((verb, text)), lambda: now[0])
+    watch = SlotWatch(orders, 10.0, 60.0, lambda verb, text, data: said.append((verb, text)), lambda: now[0])
     study: Any = CalledStudy(asked, 600.0, lambda: orders.for_job(1), lambda: False)  # type: ignore[arg-type]
     for method in ("params", "after_job"):
 

@@ -332,6 +332,39 @@ def test_a_file_that_lost_pages_was_written_over_unless_sqlite_itself_made_it_sm
     db.close()
 
 
+WRITE_OVER = """
+import sys
+with open(sys.argv[1], "rb") as old, open(sys.argv[2], "r+b") as file:  # as cp does with a file of the same size
+    file.write(old.read())
+"""
+CHECKPOINT = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()"
+
+
+def test_a_copy_of_equal_size_that_is_written_over_the_open_file_is_noticed(tmp_path: Path) -> None:
+    """Its pages are mixed with those of the log: no row that the worker writes looks old."""
+    db = new_db(tmp_path)
+    old, broken = tmp_path / "old", tmp_path / "broken"
+    for program in (CHECKPOINT, WRITE, CHECKPOINT):
+        elsewhere(program, db.path)
+        assert db.check_still_there() is None
+    elsewhere(COPY, db.path, old)
+    _write(db)
+    assert db.check_still_there() is None, "its own write, which is in the log"
+    elsewhere(CHECKPOINT, db.path)
+    assert db.check_still_there() is None
+    _write(db)
+    assert db.check_still_there() is None
+    broken.write_bytes(old.read_bytes()[:4096] + bytes(old.stat().st_size - 4096))
+    elsewhere(WRITE_OVER, old, db.path)
+    warned = db.check_still_there()
+    assert warned is not None and f"something else than SQLite wrote to {db.path}: it is whole, but may hold" in warned
+    assert db.check_still_there() is None, "told once"
+    elsewhere(WRITE_OVER, broken, db.path)
+    with pytest.raises(DatabaseOverwritten, match=r"written over while it was open \(not by SQLite\) and is damaged"):
+        db.check_still_there()
+    db.close()
+
+
 COPY = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
 TRUNCATE = "import os, sys; os.truncate(sys.argv[1], 0)"
 WRITE = """
