@@ -93,6 +93,16 @@ def test_a_function_gets_what_it_asks_for_by_name(
     assert (record.end["value"], record.end["reason"], record.code) == (value, "finished", 0)
 
 
+def test_the_last_report_and_the_best_are_those_of_the_first_goal(tmp_path: Path) -> None:
+    bare = "def objective(trial):\n    for n, loss in enumerate((4, 1, 2)): trial.report(loss, n)\n    return 9"
+    end = ran(tmp_path, bare).end
+    assert (end["value"], end["last_value"], end["best_epoch"]) == (9, 2, 1)
+    named = "import fts\ndef objective(trial):\n    fts.report(trial, 0, a=4, b=1)\n    return 9, 8"
+    goals = {"a": "minimize", "b": "minimize"}
+    ends = [ran(tmp_path, named, metric="a", goals=goals, prune_by=one).end for one in ("a", "b")]
+    assert [end["last_value"] for end in ends] == [4, 4]
+
+
 def test_what_enqueue_accepts_a_trial_can_call_and_what_the_function_does_not_get_is_said(tmp_path: Path) -> None:
     """Each signature with axes and with a space: refused before anything is queued, or called."""
     size, lr, nothing = {"axes": {"size": [4]}}, {"space": SPACE}, ""
