@@ -235,6 +235,11 @@ PASSED = {  # the parameters of an objective -> the fields of its cell, what the
     "size, **rest": ({"axes": {"size": 4, "other": 5}}, "size + rest['other']", 9),
     "lr, layers": ({"space": SPACE}, "lr + layers", 2.5),
     "lr, trial, layers": ({"space": SPACE}, "lr + layers + trial.number", 2.5),
+    "lr, layers, momentum": (
+        {"space": SPACE | {"momentum": {"kind": "choice", "choices": [1]}}},
+        "momentum is None",
+        1,
+    ),
 }
 
 
@@ -303,6 +308,13 @@ def test_values_go_through_every_wrapper(orders: Commands, tmp_path: Path) -> No
         own.replace(" + kwargs['size']", "") + "import fts\n@own\ndef objective(trial): return trial.number + 4",
     ):
         assert called(orders, tmp_path, body, axes={"size": 4}) == 4, body
+    hidden = args.replace("*args", "*args, **rest").replace(WITH_WRAPS, "g") + "@passes\n"
+    for seed, body, fields in (  # what a search that has begun gives is given to its end
+        (1, "def objective(size, seed=0): return seed > 0", {}),
+        (0, "def objective(trial, size, seed=0): return seed", {}),
+        (0, "def objective(size, seed=0): return seed", {"space": {}}),
+    ):
+        assert called(orders, tmp_path, hidden + body, axes={"size": 4}, **fields) == seed, body
     unread = args.replace(WITH_WRAPS, "g") + "@passes\ndef objective(trial, k=passes, size=1): return size"
     found = called(orders, tmp_path, unread, axes={"size": 4})
     assert found == "objective gets size by position; its decorator needs **kwargs, too"
@@ -334,7 +346,8 @@ WRONG = [
     ("class Model:\n    def run(self, trial): return 1\nobjective = Model.run", {},
      "objective is a method of Model (train.py line 2); write `objective = Model().run`"),
     ("objective = max", {}, "objective does not tell which arguments it takes (train.py); write a def"),
-    ("def objective(trial, size): return 1", {}, "objective needs size, which is neither an axis of the cell (none)"),
+    ("def objective(trial, size): return 1", {},
+     "size, which is neither an axis of the cell (none) nor a parameter of the space (none) (train.py line 1)"),
     ("def objective(trial): return trial.suggest_float('lr', 0, 0.4)", {"space": SPACE},
      "lr is 0.5 as the study declares it, and train.py suggests 0.0..0.4; make the two equal"),
     ("def objective(trial): return trial.suggest_int('lr', 0, 4)", {"space": SPACE},
