@@ -27,7 +27,10 @@ def objective_of(function: Any, folder: Path) -> str:
     """Returns `train.py:objective`, relative to the folder if the file is in it. Raises BadObjective."""
     if isinstance(function, str):
         return function  # FILE.py:FUNCTION itself, also from a notebook
-    if not callable(function) or isinstance(function, type):
+    if isinstance(function, type):
+        named = function.__name__
+        raise BadObjective(f"the objective is the class {named}; write `objective = {named}()` and give objective")
+    if not callable(function):
         raise BadObjective(f"the objective is of type {type(function).__name__}; {EXPECTED}")
     if not inspect.isfunction(function) or function.__name__ == "<lambda>":
         return _by_its_name(function, folder)
@@ -39,7 +42,11 @@ def objective_of(function: Any, folder: Path) -> str:
         )
     name = next((name for name, value in vars(module).items() if value is function), None)
     if name is None or ("<locals>" in function.__qualname__ and name != function.__name__):
-        raise BadObjective(f"{function.__name__} is not at the top of {Path(file).name}; {EXPECTED}")
+        found, hidden = _name_at_top(function, folder)  # of a decorator's wrapper
+        if found is not None:
+            return found
+        guarded = f", but {hidden} under `{GUARD}`" if hidden else ""
+        raise BadObjective(f"{function.__name__} is not at the top of {Path(file).name}{guarded}; {EXPECTED}")
     path = Path(file).absolute()
     if path.suffix != ".py":
         raise BadObjective(f"{function.__name__} is in {path.name}; {EXPECTED}")
@@ -56,19 +63,28 @@ def _by_its_name(made: Any, folder: Path) -> str:
     kind = "a method" if inspect.ismethod(made) else f"of type {type(made).__name__}"
     kind = "a functools.partial" if isinstance(made, functools.partial) else kind
     kind = "a lambda" if inspect.isfunction(made) else kind
+    found, hidden = _name_at_top(made, folder)
+    if found is not None:
+        return found
+    guarded = f", called {hidden} under `{GUARD}`" if hidden else ""
+    raise BadObjective(f"the objective is {kind}{guarded}; {NAMED}")
+
+
+def _name_at_top(made: Any, folder: Path) -> tuple[str | None, str]:
+    """Returns FILE.py:NAME of a value with a name at the top of a file, else None and a name that no trial finds."""
     hidden = ""
     of = made.func if isinstance(made, functools.partial) else made if inspect.isroutine(made) else type(made)
-    for module in (sys.modules.get("__main__"), sys.modules.get(getattr(of, "__module__", None) or "")):
+    own = [one for one in list(sys.modules.values()) if Path(getattr(one, "__file__", None) or "/").parent == folder]
+    for module in (sys.modules.get("__main__"), sys.modules.get(getattr(of, "__module__", None) or ""), *own):
         file = getattr(module, "__file__", None) or ""
         names = [name for name, value in vars(module).items() if value is made] if module is not None else []
         for name in names if Path(file).suffix == ".py" and Path(file).is_file() else ():
             with contextlib.suppress(BadObjective):  # raised if it is under `if __name__ == "__main__":`
                 found = _shown(Path(file).absolute(), name, folder)
                 inspect_file(found, folder)
-                return found
+                return found, hidden
             hidden = name
-    guarded = f", called {hidden} under `{GUARD}`" if hidden else ""
-    raise BadObjective(f"the objective is {kind}{guarded}; {NAMED}")
+    return None, hidden
 
 
 def refuse_inside_a_trial(call: str = "optimize") -> None:

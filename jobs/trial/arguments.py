@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fts.jobs.trial.optuna_trial import OptunaTrial
     from fts.jobs.trial.running import RunningTrial
 
+SELF = "self"
 SEED_BITS = 31  # of the seed that a function gets as an argument, so that every library accepts it
 
 
@@ -51,6 +52,10 @@ def bind(
             given[name] = known[name]
         elif name in (cell.space or {}) and is_required:
             given[name] = None  # a parameter of another branch
+        elif name == SELF == names[0] and is_required:
+            owner, _, method = getattr(function, "__qualname__", "Model.run").rpartition(".")
+            name = cell.function
+            raise BadFunction(f"{name} is a method of {owner}; write `{name} = {owner}().{method}`")
         elif is_required and not found.is_decorated:
             raise BadFunction(f"{cell.function} needs {name}, {what_is_known(running)}")
     others = {name: value for name, value in values.items() if name not in given}

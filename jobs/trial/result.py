@@ -153,7 +153,7 @@ def is_plain(value: Any) -> bool:
         single = value is None or isinstance(value, bool | int | float | str)
         text = str(value) if single else json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()
-        return len(text) <= LONGEST_ATTRIBUTE and (single or levels_of(value) <= MOST_LEVELS)
+        return len(text) <= LONGEST_ATTRIBUTE and levels_of(value) <= MOST_LEVELS
     except (TypeError, ValueError, RecursionError):  # ValueError: also a file name that is not UTF-8
         return False
 

@@ -107,8 +107,16 @@ class Signature:
 
 
 def signature_of(function: Callable[..., Any], code: bytes, name: str) -> Signature:
-    """Returns the signature of a function behind its decorators. `name`: of the function in its file, `code`."""
-    called = list(_wrappers(function))
+    """Returns the signature of a function behind its decorators. `name`: of the function in its file, `code`.
+
+    Raises BadFunction.
+    """
+    try:
+        called = list(_wrappers(function))
+    except (ValueError, TypeError):  # a function of C, such as max
+        raise BadFunction(
+            f"{name} does not tell which arguments it takes; write a def f(trial) that calls it"
+        ) from None
     layers = tuple(parameters for _, parameters in called)
     last, parameters = called[-1]
     takes_any = any(has_kind(parameters, kind) for kind in VARIABLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
 import threading
@@ -247,6 +248,48 @@ def test_a_worker_whose_own_fts_was_replaced_quarantines_nobody(
     try:
         assert not executor.place(0, Want(), lambda: bool(said), said.append)
         assert "the files were replaced" in said[0] and executor.nodes() == ()
+    finally:
+        executor.close()
+
+
+def test_the_agent_of_an_idle_slot_ends_where_its_node_is_wanted_back(tmp_path: Path) -> None:
+    """Else an engine would keep the node for it, and a trial that waits would never get one."""
+    executor: Any = nodes_of(tmp_path, "a:1")
+    (place,), slot = executor.places, executor.slots[0]
+    try:
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
+        channel = slot.channel
+        executor._close_idle_agent(place)
+        assert slot.channel is channel, "it runs a trial"
+        executor.mark_idle(0)
+        executor._close_idle_agent(place, lambda _: False)
+        assert slot.channel is channel and not channel.has_ended(), "another node is wanted"
+        executor._close_idle_agent(place)
+        assert slot.channel is None and not place.used
+        assert channel.ended is not None, "its lease lasts longer"
+        wait_until(channel.has_ended)
+    finally:
+        executor.close()
+
+
+def test_an_agent_that_the_engine_starts_on_a_drained_node_is_told_and_not_started_at_once_again(
+    tmp_path: Path,
+) -> None:
+    settings = WorkerSettings(where=Where("command", "sh -c 'exec \"$@\"' sh"))
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    sensors = detect.from_env(tmp_path, {"FTS_SENSORS": "none"})
+    executor: Any = executor_of(places, settings, open_database(places.db), sensors)
+    said: list[str] = []
+    looks = itertools.count()
+    try:
+        assert executor.place(0, Want(), lambda: False, said.append)
+        node = executor.slots[0].node
+        executor.slots[0].leave_node(gently=True)
+        executor._release_place(0)
+        transitions.ask_node(executor.db, node, "drain")
+        assert not executor.place(0, Want(), lambda: bool(said) or next(looks) > 100, said.append)
+        assert f"the agent started on {node}, which is drain" in said[0]
+        assert executor.places[0].pause_until > time.monotonic()
     finally:
         executor.close()
 

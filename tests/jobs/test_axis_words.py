@@ -23,12 +23,21 @@ from tests.jobs import toy
         ("size=\x1b[31mred", "expected 1 to 200 printable characters"),
         ("size=" + "x" * 201, "expected 1 to 200 printable characters"),
         ("lr=[0.1,1.0]", "has a comma inside brackets"),
-        ("net=conv(3,64),conv(5,64)", "has a comma inside brackets"),
+        ("net=conv(3,64),conv(5,64)", "but a comma always ends a value; write NAME=A,B instead"),
+        ("lr=loguniform(1e-5,0.1)", "a range is LOW:HIGH or LOW:HIGH:log of --space, or LOW..HIGH:log in a command"),
     ],
 )
 def test_a_value_that_no_job_may_have_is_a_wrong_word(text: str, said: str) -> None:
     with pytest.raises(BadSpec, match=re.escape(said)):
         parse_axis(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["lr=1:2:lin", "lr=1:2:3:4", "lr=1:2:log:log", "lr=0.1:high", "lr=low:1", "lr=1:", "lr"]
+)
+def test_a_range_that_was_not_typed_to_its_end_is_a_wrong_word(text: str) -> None:
+    with pytest.raises(BadSpec, match="is no parameter, expected NAME=A,B or NAME=LOW:HIGH, with :log behind it"):
+        parse_parameter(text)
 
 
 def test_whole_numbers_keep_every_digit() -> None:

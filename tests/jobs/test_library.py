@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -22,7 +23,9 @@ import pytest
 
 import fts
 from fts.jobs.api.function import code_md5
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import main
+from fts.jobs.library.objective import objective_of
 from fts.jobs.library.reading import NoPandas, NoSuchCell, Pivot, Table
 from fts.jobs.records.optuna import shown
 from fts.state.columns import TABLES
@@ -299,6 +302,7 @@ WRONG = {
     "study.optimize(hidden, callbacks=[])": 'of type Model, called hidden under `if __name__ == "__main__":`; a trial',
     "study.optimize(objective, callbacks=[print])": "optimize takes no callbacks: workers run the trials",
     "study.optimize(Model())": "the objective is of type Model",
+    "study.optimize(Model)": "the objective is the class Model; write `objective = Model()`",
     "study.optimize(objective)": "rf.py line 15 calls optimize at its top level, and each trial would call it again",
     "fts.create_study(sampler=optuna.samplers.TPESampler())": "the sampler is a TPESampler; write sampler='tpe'",
     "fts.create_study(pruner=optuna.pruners.NopPruner())": "the pruner is a NopPruner; write pruner='none'",
@@ -341,6 +345,19 @@ def test_what_no_trial_could_load_is_refused_in_a_sentence_before_anything_is_wr
     )
     assert "f was typed into a notebook or a prompt; a trial loads the function" in done.stderr.splitlines()[-1]
     assert not study.outputs.exists()
+
+
+def test_a_decorated_function_is_found_by_its_name_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its wrapper has another name, and may be of another module."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "wrappers.py").write_text(
+        "def times(f):\n    def inner(**names): return f(**names)\n    return inner\n"
+    )
+    (tmp_path / "decorated.py").write_text("import wrappers\n@wrappers.times\ndef objective(trial): return 1\n")
+    module = importlib.import_module("decorated")
+    assert objective_of(module.objective, tmp_path) == "decorated.py:objective"
+    with pytest.raises(BadSpec, match=r"inner is not at the top of wrappers\.py"):
+        objective_of(module.wrappers.times(module.objective), tmp_path)
 
 
 def test_several_cells_have_no_single_best(toy: Database) -> None:

@@ -185,6 +185,13 @@ def test_a_file_that_only_reads_its_names_makes_none(tmp_path: Path, text: str) 
         inspect("train.py:objective", tmp_path)
 
 
+@pytest.mark.parametrize("more", ["print('objective', globals()['objective'])", "exec('x = 1')"])
+def test_a_value_is_refused_unless_a_text_of_a_file_that_makes_names_has_its_name(tmp_path: Path, more: str) -> None:
+    (tmp_path / "train.py").write_text(f"objective = 3\n{more}\n")
+    with pytest.raises(BadObjective, match="is 3; name a function"):
+        inspect("train.py:objective", tmp_path)
+
+
 @pytest.mark.parametrize(("text", "parameters"), SEVERAL.items())
 def test_an_objective_that_depends_on_the_machine_or_is_bound_again_is_accepted(
     tmp_path: Path, text: str, parameters: tuple[str, ...]

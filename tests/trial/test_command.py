@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -683,6 +684,9 @@ def test_a_line_that_a_kill_cut_off_is_no_result(tmp_path: Path):
         (("echo '{args}' {lr:1..2}",), {"shell": True}, "write it without quotes around it, as {args}"),
         (("echo", "{a.b:1..2}", "{a_b:1..2}"), {}, "a.b and a_b would both be the environment variable FTS_PARAM_A_B"),
         (("echo", "{a.b:1..2}", "{a.b:1..3}"), {}, "a.b is declared twice, and differently"),
+        (("echo", *["{lr:1..2}"] * 1000), {}, "expected 1 to 1000 words"),
+        (("echo", "{lr:1..2}", "x" * 8193), {}, "expected words of at most 8192 characters"),
+        (("echo", "{lr:1..2}", "a\0b"), {}, "expected words of at most 8192 characters"),
     ],
 )
 def test_a_command_that_cannot_be_is_refused_before_anything_is_written(tmp_path, words, fields, told):
@@ -693,6 +697,7 @@ def test_a_command_that_cannot_be_is_refused_before_anything_is_written(tmp_path
 def test_braces_of_other_languages_are_left_alone(tmp_path: Path):
     cell = cell_of(tmp_path, "echo", '{"lr": {lr:0.1..1}, "a": {}}', "${HOME}", "{print $1}", "{1..3}", "{{x:1}}")
     words = filled(cell, {"lr": 0.5}, {})
+    assert words[0] == shutil.which("echo"), "as it was when it was enqueued"
     assert words[1:] == ['{"lr": 0.5, "a": {}}', "${HOME}", "{print $1}", "{1..3}", "{x:1}"]
 
 

@@ -93,6 +93,16 @@ def test_a_function_gets_what_it_asks_for_by_name(
     assert (record.end["value"], record.end["reason"], record.code) == (value, "finished", 0)
 
 
+def test_the_last_report_and_the_best_are_those_of_the_first_goal(tmp_path: Path) -> None:
+    bare = "def objective(trial):\n    for n, loss in enumerate((4, 1, 2)): trial.report(loss, n)\n    return 9"
+    end = ran(tmp_path, bare).end
+    assert (end["value"], end["last_value"], end["best_epoch"]) == (9, 2, 1)
+    named = "import fts\ndef objective(trial):\n    fts.report(trial, 0, a=4, b=1)\n    return 9, 8"
+    goals = {"a": "minimize", "b": "minimize"}
+    ends = [ran(tmp_path, named, metric="a", goals=goals, prune_by=one).end for one in ("a", "b")]
+    assert [end["last_value"] for end in ends] == [4, 4]
+
+
 def test_what_enqueue_accepts_a_trial_can_call_and_what_the_function_does_not_get_is_said(tmp_path: Path) -> None:
     """Each signature with axes and with a space: refused before anything is queued, or called."""
     size, lr, nothing = {"axes": {"size": [4]}}, {"space": SPACE}, ""
@@ -225,6 +235,11 @@ PASSED = {  # the parameters of an objective -> the fields of its cell, what the
     "size, **rest": ({"axes": {"size": 4, "other": 5}}, "size + rest['other']", 9),
     "lr, layers": ({"space": SPACE}, "lr + layers", 2.5),
     "lr, trial, layers": ({"space": SPACE}, "lr + layers + trial.number", 2.5),
+    "lr, layers, momentum": (
+        {"space": SPACE | {"momentum": {"kind": "choice", "choices": [1]}}},
+        "momentum is None",
+        1,
+    ),
 }
 
 
@@ -293,6 +308,13 @@ def test_values_go_through_every_wrapper(orders: Commands, tmp_path: Path) -> No
         own.replace(" + kwargs['size']", "") + "import fts\n@own\ndef objective(trial): return trial.number + 4",
     ):
         assert called(orders, tmp_path, body, axes={"size": 4}) == 4, body
+    hidden = args.replace("*args", "*args, **rest").replace(WITH_WRAPS, "g") + "@passes\n"
+    for seed, body, fields in (  # what a search that has begun gives is given to its end
+        (1, "def objective(size, seed=0): return seed > 0", {}),
+        (0, "def objective(trial, size, seed=0): return seed", {}),
+        (0, "def objective(size, seed=0): return seed", {"space": {}}),
+    ):
+        assert called(orders, tmp_path, hidden + body, axes={"size": 4}, **fields) == seed, body
     unread = args.replace(WITH_WRAPS, "g") + "@passes\ndef objective(trial, k=passes, size=1): return size"
     found = called(orders, tmp_path, unread, axes={"size": 4})
     assert found == "objective gets size by position; its decorator needs **kwargs, too"
@@ -321,7 +343,11 @@ WRONG = [
     ("def other(trial): return 1", {}, "train.py has no objective; it has other"),
     ("objective = 3", {}, "objective in train.py is int, expected a function"),
     ("def objective(): return 1", {}, "study declares no space (train.py line 1); write def f(trial)"),
-    ("def objective(trial, size): return 1", {}, "objective needs size, which is neither an axis of the cell (none)"),
+    ("class Model:\n    def run(self, trial): return 1\nobjective = Model.run", {},
+     "objective is a method of Model (train.py line 2); write `objective = Model().run`"),
+    ("objective = max", {}, "objective does not tell which arguments it takes (train.py); write a def"),
+    ("def objective(trial, size): return 1", {},
+     "size, which is neither an axis of the cell (none) nor a parameter of the space (none) (train.py line 1)"),
     ("def objective(trial): return trial.suggest_float('lr', 0, 0.4)", {"space": SPACE},
      "lr is 0.5 as the study declares it, and train.py suggests 0.0..0.4; make the two equal"),
     ("def objective(trial): return trial.suggest_int('lr', 0, 4)", {"space": SPACE},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -33,9 +34,23 @@ def test_a_module_that_was_edited_within_a_second_is_compiled_again(tmp_path: Pa
         (cache,) = (tmp_path / "__pycache__").glob("helper.*.pyc")
         written.append(cache.stat().st_ino)
     assert written[1] == written[2], "what is right is kept"
+    hashed = importlib.util.source_hash((tmp_path / "helper.py").read_bytes())
+    assert cache.read_bytes()[:16] == importlib.util.MAGIC_NUMBER + b"\3\0\0\0" + hashed, (
+        "as Python writes it (PEP 552)"
+    )
     code = "import sys; sys.dont_write_bytecode = True; import helper; print(helper.VALUE)"
     edit(tmp_path / "helper.py", 4, now)
     assert subprocess.check_output([sys.executable, "-c", code], cwd=tmp_path) == b"4\n", "Python reads it, too"
+
+
+def test_bytecode_of_a_folder_that_was_moved_names_the_new_one(tmp_path: Path) -> None:
+    body = CACHES.replace("helper.VALUE", "helper.name() == helper.__file__")
+    folder = tmp_path / "before"
+    folder.mkdir()
+    (folder / "helper.py").write_text("def name(): return name.__code__.co_filename\n")
+    for name in ("before", "after"):
+        folder = folder.rename(tmp_path / name)
+        assert run_one(cell_of(folder, body, code=("helper.py",))).end["value"] == 1
 
 
 def test_a_module_that_is_imported_late_is_that_of_the_start(tmp_path: Path) -> None:
