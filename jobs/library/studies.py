@@ -263,6 +263,7 @@ class Study:
                 if (total := sum(job.trials_ended for job in jobs)) != ended:
                     ended, starts = total, 0
                 snapshot = liveness.with_local_facts(queries.snapshot(db, None, known), self.path.parent)
+                live = {w.id for w in snapshot.workers if is_live(w, snapshot.taken_at)}
                 alive = {w.id: w.asked is None for w in snapshot.workers if _is_there(w, snapshot.taken_at)}
                 lost = {job.id for job in left if job.status is JobStatus.RUNNING and job.worker_id not in alive}
                 waits = {job.id for job in left} & {job.id for job in runnable(snapshot)}
@@ -272,7 +273,7 @@ class Study:
                     starts += 1
                     start_worker(self.path, starts, progress, self._at_once)
                     version = None
-                elif any(job.status is JobStatus.RUNNING and job.id not in lost for job in left):
+                elif any(job.status is JobStatus.RUNNING and job.worker_id in live for job in left):
                     ran = looked
                 elif not waits or looked - ran > LOOK_S:  # a free worker would have taken it by now
                     state = (left[0].status, left[0].hold_reason, snapshot.queue_paused)
