@@ -44,7 +44,7 @@ from fts.jobs.settings import places
 from fts.jobs.status.conditions import is_live, runnable
 from fts.jobs.status.explain import why
 from fts.jobs.study_file import warm
-from fts.jobs.study_file.enqueue import take_over
+from fts.jobs.study_file.enqueue import spelled_as_before, take_over
 from fts.jobs.trial.running import python_values
 from fts.raising import quoted
 from fts.state import liveness, queries, transitions
@@ -391,10 +391,11 @@ def enqueue(
         with transaction(db):
             if means_jobs(study.name):  # asked first: reading thousands of jobs takes a while
                 functions.refuse_name_of_jobs(study.name, queries.jobs(db))
-            taken = take_over(db, cells, given, dry_run=False)
-            found = transitions.enqueue(db, [study.row(cell) for cell in cells], rule=rule)
+            here = spelled_as_before(cells, queries.jobs(db))
+            taken = take_over(db, here, given, dry_run=False)
+            found = transitions.enqueue(db, [study.row(cell) for cell in here], rule=rule)
             known = queries.studies(db).get(study.name)
-            declared = functions.declaration(cells, None if known is None else known.declaration)
+            declared = functions.declaration(here, None if known is None else known.declaration)
             transitions.declare_study(db, study.name, declared)
         for cell, one, over in zip(cells, found, taken, strict=True):
             if one.created or one.extended_from is not None or over:
