@@ -203,12 +203,21 @@ def planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> EnqueuePlan
 
 
 def spelled_as_before(cells: Sequence[BareCell], jobs: Iterable[Job]) -> list[BareCell]:
-    """Returns the cells with the path of their function as it was typed for an earlier job of the same question.
+    """Returns the cells with axes in the order of earlier jobs of the study, which decides their names.
 
-    Such a path, as ./train.py:objective, is part of the question of jobs that earlier versions have enqueued.
+    The path of the function is as it was typed for an earlier job of the same question: such a path, as
+    ./train.py:objective, is part of the question of jobs that earlier versions have enqueued.
     """
-    there = by_labels(job for job in jobs if job.study == cells[0].study and job.kind == "cell")
-    return [_spelled_as_before(cell, there.get(key_of(cell.axes), ())) for cell in cells]
+    mine = [job for job in jobs if job.study == cells[0].study and job.kind == "cell"]
+    there, orders = by_labels(mine), {frozenset(job.labels): list(job.labels) for job in reversed(mine)}
+    ordered = [_in_order(cell, orders.get(frozenset(cell.axes))) for cell in cells]
+    return [_spelled_as_before(cell, there.get(key_of(cell.axes), ())) for cell in ordered]
+
+
+def _in_order(cell: BareCell, names: Sequence[str] | None) -> BareCell:
+    if names is None or list(cell.axes) == names:
+        return cell
+    return replace(cell, axes={name: cell.axes[name] for name in names})
 
 
 def _spelled_as_before(cell: BareCell, of_cell: Sequence[Job]) -> BareCell:

@@ -504,5 +504,15 @@ def test_a_job_whose_path_was_typed_in_another_way_is_extended(db: Database, tmp
     assert spelled_as_before(changed, queries.jobs(db)) == changed
 
 
+def test_axes_in_another_order_are_the_same_cells_with_the_same_names(db: Database, tmp_path: Path) -> None:
+    """The sentence named b/1, and a new cell was called so beside 1/a."""
+    (tmp_path / "train.py").write_text("def objective(trial, k, l): return 1.0\n")
+    for axes, states in (({"k": [1], "l": ["a"]}, ["new"]), ({"l": ["a", "b"], "k": [1]}, ["queued", "new"])):
+        made = functions.cells("train.py:objective", tmp_path, 3, axes=axes)
+        lines = enqueue_cells(db, made)
+        assert [line.state for line in lines] == states
+    assert [line.cell for line in lines] == [job.cell for job in queries.jobs(db)] == ["1/a", "1/b"]
+
+
 def cells(folder: Path, trials: int) -> list[FunctionCell]:
     return functions.cells("train.py:objective", folder, trials, axes={"size": ["S", "M"]})
