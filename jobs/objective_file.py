@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,14 +153,30 @@ def where_instead(code: bytes, tree: ast.Module, name: str, file: str) -> str:
 
 
 def to_file_path(objective: str, folder: Path) -> str:
-    """Turns `pkg.train:objective` into `pkg/train.py:objective` or `src/pkg/train.py:objective`; expands `~`."""
+    """Turns `pkg.train:objective` into `pkg/train.py:objective` or `src/pkg/train.py:objective`; expands `~`.
+
+    Each path of one file in the folder becomes the same: ./train.py and that with the folder are train.py.
+    """
     if objective.startswith(("~", "$")):
-        return str(expanded(objective))
+        objective = str(expanded(objective))
     if not MODULE.fullmatch(objective):
-        return objective
+        path, _, function = objective.rpartition(":")
+        return f"{_in_folder(path, folder)}:{function}" if path.endswith(".py") else objective
     module, _, name = objective.partition(":")
     file = module_file(module, folder)
     return objective if file is None else f"{file}:{name}"
+
+
+def _in_folder(file: str, folder: Path) -> str:
+    """Returns the path below the folder, or the path as it is if it leads elsewhere or through a link with `..`."""
+    plain = Path(os.path.normpath(folder / file))
+    if ".." in Path(file).parts:
+        try:
+            if not plain.samefile(folder / file):
+                return file
+        except OSError:
+            return file
+    return str(plain.relative_to(folder)) if plain.is_relative_to(folder) else file
 
 
 def module_file(module: str, folder: Path) -> str | None:

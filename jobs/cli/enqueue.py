@@ -231,7 +231,7 @@ def _cost(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
 def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
     """Writes the jobs, all or none. Returns for each cell the result and a sentence about it."""
     from fts.jobs.records.questions import enqueued_sentence  # here, as all below: see peewee
-    from fts.jobs.study_file.enqueue import another_question, check_here, take_over, too_small_here
+    from fts.jobs.study_file.enqueue import another_question, check_here, spelled_as_before, take_over, too_small_here
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
     from fts.state.transitions.base import transaction
@@ -248,8 +248,9 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
         return [(cell, new, enqueued_sentence(study.title(cell), cell, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
     try:
-        rows = [study.row(cell) for cell in cells]
         before = queries.jobs(db)
+        cells = spelled_as_before(cells, before)
+        rows = [study.row(cell) for cell in cells]
         functions.refuse_name_of_jobs(study.name, before)
         rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
         with transaction(db, dry_run), transitions.one_undo(db):

@@ -25,6 +25,7 @@ MANAGER = click.option(
     type=click.Choice((SYSTEMD, LAUNCHD)),
     help="service manager  [default: this machine's]",
 )
+HERE = f"change to its folder or name it with --db; {BEGIN}"
 DRY = click.option("-n", "--dry-run", is_flag=True, help="show what would be written and run")
 
 
@@ -56,7 +57,7 @@ def install(system: bool, kind: str | None, dry_run: bool, more: tuple[str, ...]
             raise click.UsageError(f"--{name.replace('_', '-')} ends the worker, and a service keeps it running")
     worker_settings(**flags)  # refuses wrong options now, not at the next boot
     if not has_study(here().db):
-        raise NothingThere(no_study(here().db, f"change to its folder or name it with --db; {BEGIN}"))
+        raise NothingThere(no_study(here().db, HERE))
     made = chosen(system, kind, flags, more)
     if (other := _other(system, kind)) and not made.path.exists():
         raise click.ClickException(f"{other}; `{_typed('remove', not system)}` removes it")
@@ -102,6 +103,8 @@ def status(system: bool, kind: str | None, as_json: bool) -> int:
     elif other := _other(system, kind):
         here_not = "for the whole machine" if system else "for your user"
         emit(f"not installed {here_not}; {other}; `{_typed('status', not system)}` shows it")
+    elif not has_study(here().db):
+        emit(f"not installed: {no_study(here().db, HERE)}")
     else:
         emit("not installed: `fts service install` writes it")
     return 0 if state in ("active", "running") else 1

@@ -93,7 +93,7 @@ def _with_jobs(
 ) -> Iterator[tuple[BareCell, str, list[Job]]]:
     """Yields each cell with its name and the jobs of its study with the same axis values."""
     by_axes = enqueue.by_labels([job for job in jobs if job.study == study.name and job.kind == "cell"])
-    for cell, name in zip(cells, names_of(study, cells), strict=True):
+    for cell, name in zip(enqueue.spelled_as_before(cells, jobs), names_of(study, cells), strict=True):
         yield cell, name, by_axes.get(enqueue.key_of(cell.axes), [])
 
 

@@ -202,7 +202,8 @@ def prepare(found: Recorded, name: str | None, objective: str | None, folder: Pa
         raise BadSpec(f"the study's name would be {name!r}; give one of a-z, A-Z, 0-9 and _.- with --name")
     functions.refuse_name_of_jobs(name)
     if not found.trials:
-        raise BadSpec(f"the study {found.name!r} of {found.source} has no trial that has ended")
+        lack = "can be recorded here" if found.left_out else "has ended"
+        raise BadSpec(f"the study {found.name!r} of {found.source} has no trial that {lack}")
     study, trials = FunctionStudy(name), len(found.trials)
     metric, direction = next(iter(found.goals)), str(next(iter(found.goals.values())))
     goals = {name: str(goal) for name, goal in found.goals.items()} if len(found.goals) > 1 else {}

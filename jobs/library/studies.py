@@ -44,7 +44,7 @@ from fts.jobs.settings import places
 from fts.jobs.status.conditions import is_live, runnable
 from fts.jobs.status.explain import why
 from fts.jobs.study_file import warm
-from fts.jobs.study_file.enqueue import take_over
+from fts.jobs.study_file.enqueue import spelled_as_before, take_over
 from fts.jobs.trial.running import python_values
 from fts.raising import quoted
 from fts.state import liveness, queries, transitions
@@ -263,6 +263,7 @@ class Study:
                 if (total := sum(job.trials_ended for job in jobs)) != ended:
                     ended, starts = total, 0
                 snapshot = liveness.with_local_facts(queries.snapshot(db, None, known), self.path.parent)
+                live = {w.id for w in snapshot.workers if is_live(w, snapshot.taken_at)}
                 alive = {w.id: w.asked is None for w in snapshot.workers if _is_there(w, snapshot.taken_at)}
                 lost = {job.id for job in left if job.status is JobStatus.RUNNING and job.worker_id not in alive}
                 waits = {job.id for job in left} & {job.id for job in runnable(snapshot)}
@@ -272,7 +273,7 @@ class Study:
                     starts += 1
                     start_worker(self.path, starts, progress, self._at_once)
                     version = None
-                elif any(job.status is JobStatus.RUNNING and job.id not in lost for job in left):
+                elif any(job.status is JobStatus.RUNNING and job.worker_id in live for job in left):
                     ran = looked
                 elif not waits or looked - ran > LOOK_S:  # a free worker would have taken it by now
                     state = (left[0].status, left[0].hold_reason, snapshot.queue_paused)
@@ -390,10 +391,11 @@ def enqueue(
         with transaction(db):
             if means_jobs(study.name):  # asked first: reading thousands of jobs takes a while
                 functions.refuse_name_of_jobs(study.name, queries.jobs(db))
-            taken = take_over(db, cells, given, dry_run=False)
-            found = transitions.enqueue(db, [study.row(cell) for cell in cells], rule=rule)
+            here = spelled_as_before(cells, queries.jobs(db))
+            taken = take_over(db, here, given, dry_run=False)
+            found = transitions.enqueue(db, [study.row(cell) for cell in here], rule=rule)
             known = queries.studies(db).get(study.name)
-            declared = functions.declaration(cells, None if known is None else known.declaration)
+            declared = functions.declaration(here, None if known is None else known.declaration)
             transitions.declare_study(db, study.name, declared)
         for cell, one, over in zip(cells, found, taken, strict=True):
             if one.created or one.extended_from is not None or over:

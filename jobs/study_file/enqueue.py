@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs import functions
 from fts.jobs.api.command import BareStudy, identity_of, question_of
+from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.objective_file import to_file_path
 from fts.jobs.records.questions import TIME_IS_UP, enqueued_sentence
 from fts.jobs.status import formatting
 from fts.jobs.study_file import changes
@@ -122,6 +124,7 @@ def enqueue_cells(
         before = {job.id: job for job in queries.jobs(db)}
         functions.refuse_name_of_jobs(study.name, before.values())
         there = by_labels(job for job in before.values() if job.study == study.name and job.kind == "cell")
+        cells = spelled_as_before(cells, before.values())
         plans = [EnqueuePlan(cell) if again else planned(db, cell, there.get(key_of(cell.axes), [])) for cell in cells]
         if not again:
             refuse_another_question(study, plans, there)
@@ -197,6 +200,36 @@ def planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> EnqueuePlan
             words = changes.in_words(mine, job.spec, [*differs, *fields])
             return EnqueuePlan(mine, job, unbegun, [*differs, *fields], words)
     return EnqueuePlan(cell)
+
+
+def spelled_as_before(cells: Sequence[BareCell], jobs: Iterable[Job]) -> list[BareCell]:
+    """Returns the cells with axes in the order of earlier jobs of the study, which decides their names.
+
+    The path of the function is as it was typed for an earlier job of the same question: such a path, as
+    ./train.py:objective, is part of the question of jobs that earlier versions have enqueued.
+    """
+    mine = [job for job in jobs if job.study == cells[0].study and job.kind == "cell"]
+    there, orders = by_labels(mine), {frozenset(job.labels): list(job.labels) for job in reversed(mine)}
+    ordered = [_in_order(cell, orders.get(frozenset(cell.axes))) for cell in cells]
+    return [_spelled_as_before(cell, there.get(key_of(cell.axes), ())) for cell in ordered]
+
+
+def _in_order(cell: BareCell, names: Sequence[str] | None) -> BareCell:
+    if names is None or list(cell.axes) == names:
+        return cell
+    return replace(cell, axes={name: cell.axes[name] for name in names})
+
+
+def _spelled_as_before(cell: BareCell, of_cell: Sequence[Job]) -> BareCell:
+    if not isinstance(cell, FunctionCell) or any(job.spec.get("objective") == cell.objective for job in of_cell):
+        return cell
+    for job in reversed(of_cell):
+        typed = str(job.spec.get("objective"))
+        if to_file_path(typed, Path(cell.folder)) == cell.objective:
+            older = replace(cell, objective=typed)
+            if older.question == question_of(job.spec):
+                return older
+    return cell
 
 
 def same_question(cell: BareCell, of_cell: Sequence[Job]) -> EnqueuePlan | None:

@@ -17,6 +17,10 @@ from pathlib import Path
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux
 LAST_S = 2.0  # the longest time that end_children may take
 LISTED = Path("/proc/self/task")  # exists on Linux
+SERVERS = (  # of multiprocessing: module, its object, and there the process and the pipe that keeps it alive
+    ("multiprocessing.forkserver", "_forkserver", "_forkserver_pid", "_forkserver_alive_fd"),
+    ("multiprocessing.resource_tracker", "_resource_tracker", "_pid", "_fd"),
+)
 PS = ("ps", "-axo", "pid=,ppid=")  # macOS
 
 
@@ -39,6 +43,21 @@ def end_children() -> None:
             if time.monotonic() > until:  # checked after killing: on a busy machine one round may take that long
                 return
             time.sleep(0.005)
+
+
+def forget_servers() -> None:
+    """Lets multiprocessing start its server processes anew, after `end_children` has ended and reaped them.
+
+    It would wait for the fork server, which is no child any more, and each second trial of a reused process would fail.
+    The names are not part of its documented interface.
+    """
+    for module, server, process, pipe in SERVERS:
+        found = getattr(sys.modules.get(module), server, None)
+        if getattr(found, process, None) is not None:
+            with suppress(OSError, TypeError):
+                os.close(getattr(found, pipe, -1))
+            setattr(found, process, None)
+            setattr(found, pipe, None)
 
 
 @contextmanager

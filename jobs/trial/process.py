@@ -188,6 +188,7 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
         orders.training = False
         if another is not None:
             orphans.end_children()
+            orphans.forget_servers()
         last = another is not None and (spec is None or not another(spec))
         if last or orders.stop_asked():
             break

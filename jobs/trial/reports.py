@@ -33,7 +33,7 @@ CHUNK = 1 << 20  # bytes
 LONGEST = 1 << 20  # bytes; longer lines are ignored
 TAIL = 4096  # bytes
 LINE_END = re.compile(rb"[\r\n]")  # \r: a progress bar overwrites its line
-EPOCH = re.compile(r"\b(?:epoch|step|round|iteration|iter)\b\W{0,3}(\d{1,9})\b", re.IGNORECASE)
+EPOCH = re.compile(r"\b(?:epoch|step|round|iteration|iter)\b\W{0,3}(\d{1,9}(?:\.\d+)?)\b", re.IGNORECASE)
 WITHOUT_EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)")
 EXPONENT = re.compile(r"[eE][-+]?\d+(?![\w.])")
 MOST_NAMES = 50  # of metrics in one message
@@ -137,6 +137,7 @@ class Reports:
     _partial: dict[tuple[int, int], dict[str, float]] = field(default_factory=dict)
     _latest: dict[int, CommandReport] = field(default_factory=dict)  # step -> its last report
     _counted: dict[int, int] = field(default_factory=dict)  # attempt -> number of its reports without `epoch` or `step`
+    _fractions: bool = False  # has an `epoch` been no whole number, such as 0.25? Then those that are whole count, too
     complaints: list[str] = field(default_factory=list)  # about invalid reports, each once
     _undecided: set[Any] = field(default_factory=set)  # steps without the study's metric, until one has it
 
@@ -154,7 +155,7 @@ class Reports:
         if metrics and not decides and not self.epochs:
             self._undecided.add((attempt, step) if step is not None else len(self._undecided))
         if step is None:
-            step = self._counted.get(attempt, 0)
+            step = self._counted.get(attempt, self._next(attempt) if self._fractions else 0)
             self._counted[attempt] = step + decides
         together = self._partial.setdefault((attempt, step), {})
         together.update(metrics)
@@ -231,21 +232,28 @@ class Reports:
         return found
 
     def _step(self, found: dict[str, Any]) -> int | None:
-        """Removes `epoch`, else `step`, from what was found and returns it as a number."""
-        name = next((name for name in EPOCH_GROUPS if name in found), None)
-        if name is None:
-            return None
-        given = found.pop(name)
-        try:
-            step = int(given) if isinstance(given, str) else given
-            if isinstance(step, float) and step.is_integer():
-                step = int(step)
-            if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-                raise ValueError
-        except ValueError:
-            self._say_once(f"{name} is {quoted(given)}, expected a whole number from 0: this report is counted instead")
-            return None
-        return step
+        """Removes `epoch`, else `step`, from what was found and returns it as a number; None: the report is counted.
+
+        An epoch of 0.25 is no number of a report, and those that are whole would then lie between the counted ones.
+        """
+        names = [name for name in EPOCH_GROUPS if name in found]
+        for name in names:
+            step = whole_step(found[name])
+            if step is not None and not (self._fractions and name == EPOCH_GROUPS[0]):
+                del found[name]
+                return step
+            if step is None and name == EPOCH_GROUPS[0] and is_fraction(found[name]):
+                self._fractions = True
+                self._say_once("epoch is not a whole number: reports are numbered by their step, or counted")
+            elif step is None:
+                given = quoted(found[name])
+                self._say_once(f"{name} is {given}, expected a whole number from 0: this report is counted instead")
+        for name in names:
+            del found[name]
+        return None
+
+    def _next(self, attempt: int) -> int:
+        return 1 + max((report.step for report in self.epochs if report.attempt == attempt), default=-1)
 
     def _number(self, name: str, value: Any) -> float | None:
         if (wrong := wrong_name(name)) is not None:
@@ -266,6 +274,25 @@ class Reports:
         if sentence not in self.complaints and len(self.complaints) < MOST_NAMES:
             self.complaints.append(sentence)
             self.complain(sentence)
+
+
+def whole_step(given: Any) -> int | None:
+    """Returns the number of a report: a whole number from 0, also as text and as 3.0; None: it is none."""
+    if isinstance(given, bool) or not isinstance(given, int | float | str):
+        return None
+    try:
+        step = int(given) if isinstance(given, int) or (isinstance(given, str) and "." not in given) else float(given)
+        return int(step) if step >= 0 and (isinstance(step, int) or step.is_integer()) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_fraction(given: Any) -> bool:
+    """Is it a number from 0 that lies between two whole ones?"""
+    try:
+        return not isinstance(given, bool) and 0 <= float(given) < math.inf and not float(given).is_integer()
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def whole_number(matched: re.Match[str], group: str | int) -> str:

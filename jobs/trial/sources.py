@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import EPOCH_GROUPS, CommandCell
+from fts.jobs.trial.reports import whole_step
 from fts.jobs.trial.tensorboard import BadRecord, EventFile
 from fts.jobs.trial.wildcards import matching
 from fts.state.files import ABSENT, naming, open_log, write_all
@@ -164,7 +165,7 @@ class CsvSource(Source):
                     if (number := number_in(cell)) is not None
                 }
                 named = next((name for name in EPOCH_GROUPS if name in row), None)
-                if named == "epoch":
+                if named == "epoch" and whole_step(row["epoch"]) is not None:
                     row.pop("step", None)
                 elif named is None and self.cell.metric in row:
                     row = {"epoch": text.count} | row
@@ -215,7 +216,7 @@ class ResultsSource(Source):
             row = {str(name): value for name, value in flat(one) if isinstance(value, int | float)}
             row = {name: value for name, value in row.items() if not isinstance(value, bool)}
             named = next((name for name in EPOCH_GROUPS if name in row), None)
-            if named == "epoch":
+            if named == "epoch" and whole_step(row["epoch"]) is not None:
                 row.pop("step", None)
             if named is None:
                 row = {"epoch": place} | row

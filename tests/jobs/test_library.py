@@ -622,6 +622,8 @@ def test_an_import_leaves_out_what_no_reader_accepts_and_every_row_that_it_write
     with contextlib.closing(open_database(path, readonly=True)) as db:
         assert not [row for table in TABLES for row in unreadable_of(db, table)]
     assert len(fts.load(path).optuna("odd").trials) == 4 and len(fts.load(path).epochs.records()) == 2
+    optuna.create_study(storage=url, study_name="none").add_trial(add("x", 1e200))
+    assert "has no trial that can be recorded here" in command(path, capsys, "import", url, "--study", "none")[2]
 
 
 def tables_of(path: Path) -> set[str]:

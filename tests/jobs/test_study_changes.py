@@ -14,9 +14,11 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.api.command import BareStudy, question_of
+from fts.jobs.api.function import FunctionCell
+from fts.jobs.objective_file import to_file_path
 from fts.jobs.records.results import tables
 from fts.jobs.records.searches import begun_cells
-from fts.jobs.study_file.enqueue import EnqueuedCell, StudyChanged, enqueue_cells
+from fts.jobs.study_file.enqueue import EnqueuedCell, StudyChanged, enqueue_cells, spelled_as_before
 from fts.jobs.study_file.study import StudyFile
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
@@ -475,3 +477,42 @@ def test_a_large_matrix_is_enqueued_as_its_cells_one_by_one_with_few_statements(
         made.append((found, [replace(job, created_at=0.0) for job in queries.jobs(db)]))
         db.close()
     assert made[0] == made[1]
+
+
+def test_every_path_of_a_file_asks_the_same_question(tmp_path: Path) -> None:
+    """`./train.py:objective`, as a shell completes it, began another search beside the finished one of train.py."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "elsewhere").symlink_to("/")
+    for name in ("train.py", "sub/train.py"):
+        (tmp_path / name).write_text("def objective(trial): return 1.0\n")
+    for typed in ("train.py", "./train.py", f"{tmp_path}/train.py", f"../{tmp_path.name}/train.py", "sub/..//train.py"):
+        assert to_file_path(f"{typed}:objective", tmp_path) == "train.py:objective"
+    assert to_file_path("./sub/train.py:objective", tmp_path) == "sub/train.py:objective"
+    for typed in ("elsewhere/../train.py", "gone/../train.py", "/bin/train.py", "../train.py"):
+        assert to_file_path(f"{typed}:objective", tmp_path) == f"{typed}:objective"
+
+
+def test_a_job_whose_path_was_typed_in_another_way_is_extended(db: Database, tmp_path: Path) -> None:
+    """By an earlier version, which kept ./train.py in the specification."""
+    (tmp_path / "train.py").write_text("def objective(trial): return 1.0\n")
+    older = [replace(cell, objective="./train.py:objective") for cell in cells(tmp_path, 3)]
+    assert [line.state for line in enqueue_cells(db, older)] == ["new", "new"]
+    assert [line.state for line in enqueue_cells(db, cells(tmp_path, 5))] == ["extended", "extended"]
+    assert spelled_as_before(cells(tmp_path, 5), queries.jobs(db)) == [replace(cell, trials=5) for cell in older]
+    (tmp_path / "train.py").write_text("def objective(trial): return 2.0\n")
+    changed = cells(tmp_path, 5)
+    assert spelled_as_before(changed, queries.jobs(db)) == changed
+
+
+def test_axes_in_another_order_are_the_same_cells_with_the_same_names(db: Database, tmp_path: Path) -> None:
+    """The sentence named b/1, and a new cell was called so beside 1/a."""
+    (tmp_path / "train.py").write_text("def objective(trial, k, l): return 1.0\n")
+    for axes, states in (({"k": [1], "l": ["a"]}, ["new"]), ({"l": ["a", "b"], "k": [1]}, ["queued", "new"])):
+        made = functions.cells("train.py:objective", tmp_path, 3, axes=axes)
+        lines = enqueue_cells(db, made)
+        assert [line.state for line in lines] == states
+    assert [line.cell for line in lines] == [job.cell for job in queries.jobs(db)] == ["1/a", "1/b"]
+
+
+def cells(folder: Path, trials: int) -> list[FunctionCell]:
+    return functions.cells("train.py:objective", folder, trials, axes={"size": ["S", "M"]})

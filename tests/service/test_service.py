@@ -117,6 +117,11 @@ def test_the_end_of_a_folders_name_ends_its_line() -> None:
         assert not any(line.endswith(("\\", " ")) for line in text.splitlines()), text
 
 
+def test_status_where_there_is_no_study_does_not_name_a_command_that_is_refused(tmp_path: Path) -> None:
+    said = Study(tmp_path).fts("service", "status")
+    assert said.code == 1 and said.out.startswith("not installed: there is no study at "), said
+
+
 def test_two_folders_of_one_name_are_two_services() -> None:
     names = {Service(("fts",), Path(folder) / "study", Path("/log"), {}).name for folder in ("/a", "/b")}
     assert len(names) == 2 and all(name.startswith("fts-study-") for name in names)

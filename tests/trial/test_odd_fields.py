@@ -117,6 +117,35 @@ def test_a_group_that_ends_before_the_exponent_of_a_number_reads_it(
     assert (report.metrics if report is not None else {}) == metrics
 
 
+@pytest.mark.parametrize(
+    ("lines", "steps"),
+    [
+        (["{'loss': 1.5, 'epoch': 0.5}", "{'loss': 2, 'epoch': 1.0}", "{'loss': 3, 'epoch': 1.5}"], [0, 1, 2]),
+        (["Epoch 0: loss=1", "Epoch 0.25: loss=2", "Epoch 0.5: loss=3", "Epoch 1: loss=4"], [0, 1, 2, 3]),
+        (["epoch 1.0 loss=1", "epoch 2.0 loss=2", "epoch 4. loss=3"], [1, 2, 4]),
+        (["epoch 7/10 loss=1", "epoch [8] loss=2", "loss=3"], [7, 8, 0]),
+        (["step 10 epoch 0.5 loss=1", "step 20 epoch 1 loss=2"], [10, 20]),
+    ],
+)
+def test_reports_of_fractions_of_an_epoch_are_all_kept(lines: list[str], steps: list[int]) -> None:
+    """The Trainer of transformers prints 'epoch': 0.25: each report of an epoch replaced the one before it."""
+    said: list[str] = []
+    cell = CommandCell("s", "s_a", ("true",), "/", "", metric="loss", trials=1, regex=r"loss'?[=:] ?([\d.]+)")
+    reports = Reports(cell, said.append)
+    taken = [reports.take(0, line) for line in lines]
+    assert [report.step for report in taken if report is not None] == steps
+    assert len(said) == any("0.5" in line or "0.25" in line for line in lines[:2]) - lines[0].startswith("step")
+
+
+def test_an_epoch_that_is_a_fraction_leaves_the_step_beside_it() -> None:
+    cell = CommandCell("s", "s_a", ("true",), "/", "", metric="loss", trials=1)
+    reports = Reports(cell, lambda _: None)
+    for line in ('{"epoch": 0.5, "step": 10, "loss": 1}', '{"epoch": 1.0, "step": 20, "loss": 2}', '{"loss": 3}'):
+        reports.take(0, line)
+    assert [(one.step, one.value) for one in reports.epochs] == [(10, 1.0), (20, 2.0), (21, 3.0)]
+    assert reports.epochs[0].metrics == {"epoch": 0.5, "loss": 1.0}
+
+
 def test_a_number_beyond_any_float_is_refused_where_a_row_would_be_written() -> None:
     with pytest.raises(BadRow, match="loss is a whole number of 1329 bits"):
         checked_epoch({"epoch": 1, "value": 1.0, "metrics": {"loss": 10**400}}, general=True)

@@ -533,3 +533,20 @@ def drawn_of(study: optuna.Study) -> tuple[float, str]:
     copied = copy.deepcopy(study)
     trial = copied.ask()
     return trial.suggest_float("x", -1.0, 1.0), trial.suggest_categorical("kind", ["a", "b"])
+
+
+def test_a_reused_process_uses_the_fork_server_of_multiprocessing_in_every_trial(tmp_path: Path) -> None:
+    """Its end was waited for by fts, and in each second trial multiprocessing waited for it again: ECHILD."""
+    study = Study(tmp_path)
+    (study.folder / "train.py").write_text(
+        "import multiprocessing, time\n"
+        "def objective(trial):\n"
+        "    process = multiprocessing.get_context('forkserver').Process(target=time.sleep, args=(0,))\n"
+        "    process.start()\n"
+        "    process.join()\n"
+        "    return trial.suggest_float('x', 0, 1) + process.exitcode\n"
+    )
+    study.ok("enqueue", "train.py:objective", "--trials", "3", "--process", "reused")
+    study.ok("worker", "--until-empty", "--slots", "1")
+    assert study.query("SELECT status, message FROM trial") == [{"status": "complete", "message": None}] * 3
+    assert "died unexpectedly" not in next((study.outputs / "logs").glob("*t0001.log")).read_text()
