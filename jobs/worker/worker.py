@@ -68,6 +68,7 @@ log = logging.getLogger("fts.worker")
 
 UNUSED_S = 60.0  # after this time an idle slot ends its processes
 UPDATE = "an update of fts"  # the `who` of the order to leave
+EXPORTS_TOLD_S = 10.0  # a worker that only writes exports says so after this time
 LOOK_S = 0.5  # between two looks for an order while it closes
 GOODBYE_S = 30.0  # how long a locked database may delay the exit of a worker
 
@@ -230,8 +231,9 @@ class Worker:
         """Ends the executor and records that this worker has stopped; its supervisors have released their jobs."""
         self.is_closing.set()
         self.heartbeat.over.set()
+        began = time.monotonic()
         while self._housekeeping.is_alive() and not self._must_hurry() and not self._has_caught_up.wait(LOOK_S):
-            pass
+            began = self._tell_of_exports(began)
         self.executor.close()
         self.sensors.close()
         self._write_owed()
@@ -259,11 +261,19 @@ class Worker:
         except OSError:  # no thread can be started
             write()
         else:
-            until = time.monotonic() + self.settings.stop_grace_s
+            began, until = time.monotonic(), time.monotonic() + self.settings.stop_grace_s
             while step.is_alive() and not (self._must_hurry() and time.monotonic() > until):
                 step.join(LOOK_S)
+                began = self._tell_of_exports(began)
         if not written.is_set():
             log.warning("some exports could not be written; the next worker or `fts export` writes them")
+
+    def _tell_of_exports(self, began: float) -> float:
+        """Prints once why the worker has not left yet; returns when that began, infinity when it was printed."""
+        if time.monotonic() - began < EXPORTS_TOLD_S:
+            return began
+        self.progress.tell(Note("the last exports are still being written; Ctrl-C leaves them to the next worker"))
+        return math.inf
 
     def exit_code(self) -> int:
         """Returns 0, or 75 if another process must replace this one; 1 if it ran one job in the foreground."""
