@@ -93,14 +93,18 @@ class Heartbeat:
 
     def _beat_or_read(self, write: bool) -> None:
         if write:
-            reply = transitions.record_heartbeat(
-                self.db, self.worker.id, self.settings.lease_s, self.orders.claims, self._beats
-            )
-            self._beats = reply.beats
-            self.orders.from_database(reply.asked, reply.jobs)
-            self.orders.lost({claim.job_id for claim in reply.lost})
+            self.beat()
         else:
             self._read_orders()
+
+    def beat(self) -> None:
+        """Records a heartbeat and takes the orders. Raises DatabaseOverwritten if an older copy is in its place."""
+        reply = transitions.record_heartbeat(
+            self.db, self.worker.id, self.settings.lease_s, self.orders.claims, self._beats
+        )
+        self._beats = reply.beats
+        self.orders.from_database(reply.asked, reply.jobs)
+        self.orders.lost({claim.job_id for claim in reply.lost})
 
     def _obey_stop_file(self) -> None:
         """Obeys the stop file: every worker of the study leaves after its job, as after `fts drain --after job`."""

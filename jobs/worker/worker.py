@@ -52,7 +52,7 @@ from fts.jobs.worker.wake_lock import keep_awake
 from fts.state import queries, tickets, transitions
 from fts.state.backup import backup
 from fts.state.db import open_database
-from fts.state.errors import DatabaseCorrupt, DatabaseGone, StaleToken, StateError, WrongStatus
+from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StaleToken, StateError, WrongStatus
 from fts.state.files import shell_path
 from fts.state.slot_lock import SlotLock
 from fts.state.values import JobStatus, WorkerOrder
@@ -425,14 +425,27 @@ class Worker:
             try:
                 slot.close()
             finally:
-                if isinstance(error, DatabaseCorrupt):
-                    self.stop_without_database(error)  # the job is in the restored database, for the next worker
+                if (lost := self._lost_by(error)) is not None:
+                    self.stop_without_database(lost)  # the job is in the restored database, for the next worker
                 else:
                     self.emergency.release_job(claim, error)
         finally:
             self._shared.ends(claim)
             self.orders.ends(job.id)
             self.startable.ended(slot)
+
+    def _lost_by(self, error: Exception) -> DatabaseCorrupt | None:
+        """Returns the database's error if it is damaged, or contradicts a slot because an older copy replaced it."""
+        if isinstance(error, DatabaseCorrupt):
+            return error
+        if isinstance(error, NoSuchRow | WrongStatus):
+            try:
+                self.heartbeat.beat()
+            except DatabaseCorrupt as overwritten:
+                return overwritten
+            except StateError:  # the next beat handles it
+                return None
+        return None
 
     def _leave_study(self, slot: Slot, claim: Claim, left: NotReturned) -> None:
         """Releases the job of a study that has not returned; other jobs pass it until it has."""

@@ -20,10 +20,12 @@ from fts.jobs.worker import worker as worker_of_fts
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Maintenance
 from fts.jobs.worker.worker import UNUSED_S, Worker, work
-from fts.state import queries
+from fts.state import queries, transitions
 from fts.state.backup import KEEP, backup, check_file
 from fts.state.db import open_database
+from fts.state.errors import DatabaseOverwritten, NoSuchRow
 from fts.state.transitions import register_worker
+from tests.state.helpers import spec
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
@@ -205,3 +207,30 @@ def test_what_lies_inside_another_item_is_freed_with_it_also_among_ten_thousand(
     began, many = time.process_time(), [Freed(Path(f"t/{n:05}/checkpoint"), 1, "") for n in range(10_000)]
     assert unique(many) == many
     assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("is_older", [True, False])
+def test_a_row_that_is_missing_because_of_an_older_copy_is_no_fault_of_the_job(tmp_path, monkeypatch, is_older):
+    db = open_database(tmp_path / "fts.db", create=True)
+    transitions.enqueue(db, [spec(1)])
+    one = Worker(db, Places(db.path, tmp_path), WorkerSettings(), Console())
+
+    class Contradicted:
+        def __init__(self, *_, **__): ...
+
+        def prepare(self):
+            one.heartbeat.beat()
+
+        def run(self):
+            if is_older:
+                db.execute_sql("UPDATE worker SET beats = 0")  # as in a copy from before the last beat
+            raise NoSuchRow("job 1 has no trial 30")
+
+    monkeypatch.setattr(worker_of_fts, "JobRunner", Contradicted)
+    try:
+        one._run_claim(one.slots[0], one._claim(one.slots[0]))
+        assert isinstance(one._lost_database, DatabaseOverwritten) == is_older
+        assert queries.job(db, 1).status == ("running" if is_older else "queued")
+    finally:
+        one.close()
+        db.close()
