@@ -272,15 +272,16 @@ def test_the_agent_of_an_idle_slot_ends_where_its_node_is_wanted_back(tmp_path: 
         executor.close()
 
 
-def test_an_agent_that_the_engine_starts_on_a_drained_node_is_told_and_not_started_at_once_again(
-    tmp_path: Path,
-) -> None:
+def engine_of(tmp_path: Path) -> Any:
+    """The nodes of an engine that chooses them itself: all are this machine."""
     settings = WorkerSettings(where=Where("command", "sh -c 'exec \"$@\"' sh"))
     places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
     sensors = detect.from_env(tmp_path, {"FTS_SENSORS": "none"})
-    executor: Any = executor_of(places, settings, open_database(places.db), sensors)
-    said: list[str] = []
-    looks = itertools.count()
+    return executor_of(places, settings, open_database(places.db), sensors)
+
+
+def test_an_agent_on_a_drained_node_is_told_and_not_started_at_once_again(tmp_path: Path) -> None:
+    executor, said, looks = engine_of(tmp_path), list[str](), itertools.count()
     try:
         assert executor.place(0, Want(), lambda: False, said.append)
         node = executor.slots[0].node
@@ -290,6 +291,15 @@ def test_an_agent_that_the_engine_starts_on_a_drained_node_is_told_and_not_start
         assert not executor.place(0, Want(), lambda: bool(said) or next(looks) > 100, said.append)
         assert f"the agent started on {node}, which is drain" in said[0]
         assert executor.places[0].pause_until > time.monotonic()
+    finally:
+        executor.close()
+
+
+def test_what_three_nodes_of_an_engine_miss_is_the_studys(tmp_path: Path) -> None:
+    executor = engine_of(tmp_path)
+    try:
+        slot = executor.slots[0]
+        assert [executor.may_do_better(slot, "No module named 'x'") for _ in range(3)] == [True, True, False]
     finally:
         executor.close()
 
