@@ -33,11 +33,11 @@ run: $(STAMP)  ## real S&P 500 data, a small real HPO matrix through queue and w
 	@$(BIN)/fts worker --until-empty
 	@$(BIN)/fts results digits
 
-# Four on two cores: half of the time of most story tests is waiting for a process to start, stop or be noticed.
+# Five on two cores: half of the time of most story tests is waiting for a process to start, stop or be noticed.
 # No restart: after one, xdist 3 waits for ever for a file that nobody has.
 test: $(STAMP)  ## the test suite (ten minutes on 2 cores)
 	@echo "running the tests (the long chaos and soak runs are in make test-slow)"
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --max-worker-restart 0
+	@$(BIN)/python -m pytest -n 5 --dist loadfile --max-worker-restart 0
 
 test-slow: $(STAMP)  ## long chaos, soak and 2B runs (hours)
 	@$(BIN)/python -m pytest -m slow

@@ -46,7 +46,7 @@ def _no_path(text: str) -> str | None:
         return f"{text} would be in memory, where no other process could read it: {NEEDS}"
     if not text.strip():
         return f"{text!r} is blank: {NEEDS}"
-    if text.endswith("/") and not Path(text).expanduser().is_dir():
+    if text.endswith("/") and not expanded(text).is_dir():
         file = text.rstrip("/")
         return f"{text} ends with a slash, as folders do: give the path of a file, {file} or {text}{DEFAULT_PATH.name}"
     return None

@@ -248,8 +248,8 @@ def orders() -> Iterator[Commands]:
     """Those of a trial to which its supervisor sends none."""
     reads, writes = os.pipe()
     yield Commands(reads)
-    os.close(writes)
     (thread,) = (one for one in threading.enumerate() if one.name == "orders")
+    os.close(writes)  # it ends
     thread.join()
     os.close(reads)
 
