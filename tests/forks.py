@@ -45,15 +45,25 @@ CORE = (  # packages with all that is in them
     "fts.jobs.executors", "fts.jobs.trial", "fts.jobs.check", "fts.state.queries", "importlib.metadata",
 )  # fmt: skip
 LATE = (  # what commands, workers and trials import when they need it
-    "apprise", "ctypes.util", "difflib", "encodings.utf_8_sig", "fts.jobs.search.drawing", "fts.study.study",
-    "numpy.random", "pynvml",
+    "ctypes.util", "difflib", "encodings.utf_8_sig", "fts.jobs.search.drawing", "fts.study.study", "numpy.random",
+    "pynvml",
 )  # fmt: skip
 SCIENCE = (
     "torch", "pandas", "pyarrow.parquet", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.svm",
     "arch.bootstrap", "fts.study.build", "fts.study.final_model", "fts.study.walk_trainer", "fts.study.fold_trainer",
 )  # fmt: skip
 MONITOR = ("textual.drivers.linux_driver", "textual.widgets._tab_pane", "textual.widgets._tabbed_content")
-OF_OTHERS = {"science": ("fts.study.", "tests.chaos.", "tests.training."), "monitor": ("fts.tui",)}
+OF_OTHERS = {  # kind of server -> the modules that are not run by a fork of "core"
+    "science": ("fts.study.", "tests.chaos.", "tests.training."),
+    "monitor": ("fts.tui",),
+    "messages": ("fts.jobs.notify.send",),
+}
+LOADS = {  # kind -> packages with all that is in them, and modules
+    "core": (CORE, LATE),
+    "science": (CORE, (*LATE, *SCIENCE)),
+    "monitor": (("fts.tui",), MONITOR),
+    "messages": (("fts.jobs.notify",), ("apprise",)),
+}
 SHARED = "SHARED_FORKS"  # variable: the name of the servers of all test processes of a run
 CUSTOM = "CUSTOMIZED_IN"  # variable: a folder of PYTHONPATH with a sitecustomize.py that may run late, in a fork
 ASKING = ("fts.jobs.supervisor.child", "fts.jobs.supervisor.template")  # start processes
@@ -383,11 +393,12 @@ def serve(name: str, kind: str, end: int, ready: int) -> None:
 
 
 def load(kind: str) -> None:
-    for package in ("fts.tui",) if kind == "monitor" else CORE:
+    packages, modules = LOADS[kind]
+    for package in packages:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-    for name in (*(MONITOR if kind == "monitor" else LATE), *(SCIENCE if kind == "science" else ())):
+    for name in modules:
         importlib.import_module(name)
     databases = importlib.import_module("tests.new_databases")
     databases.empty()

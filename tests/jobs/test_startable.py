@@ -33,9 +33,9 @@ from fts.tui.data.view import View
 from fts.tui.widgets import queue_table
 from tests.fts_process import Study, wait_until
 
-ENVIRON = {"FTS_GPUS": "GPU-a=2GB", "FTS_POLL_S": "0.05"}
-OF_GPU = ("--gpu", "1", "--memory", "1500MB", "--trials", "1")
-PLAIN = ("--memory", "50MB", "--trials", "1")
+ENVIRON = {"FTS_GPUS": "GPU-a=24GB", "FTS_POLL_S": "0.05"}
+OF_GPU = ("--gpu", "1", "--memory", "20GB", "--trials", "1")
+PLAIN = ("--memory", "80MB", "--trials", "1")
 FILE = """
 import time
 from pathlib import Path
