@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from fts.installing import installing
@@ -91,14 +90,12 @@ def own_values(running: RunningTrial) -> dict[str, Any]:
 
 
 def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
-    with contextlib.suppress(ModuleNotFoundError):  # said below
+    try:
         import optuna  # here: a function with a declared space needs no Optuna
 
         if (why := too_old(getattr(optuna, "__version__", ""), this_python())) is not None:
             raise BadFunction(why)
-    from fts.jobs.trial.earlier_trials import study_of
-
-    try:
+        from fts.jobs.trial.earlier_trials import study_of
         from fts.jobs.trial.optuna_trial import make_trial
     except ModuleNotFoundError as error:
         if error.name == "optuna":

@@ -36,7 +36,7 @@ from fts.jobs.supervisor.startable import StartableJobs
 from fts.jobs.supervisor.study_calls import NotReturned
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.threads import begin, repeat
-from fts.jobs.worker import last_resort, messages
+from fts.jobs.worker import last_exports, last_resort, messages
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.consumer import SlotConsumer
 from fts.jobs.worker.disk_wait import DiskWait, is_of_disk
@@ -68,8 +68,6 @@ log = logging.getLogger("fts.worker")
 
 UNUSED_S = 60.0  # after this time an idle slot ends its processes
 UPDATE = "an update of fts"  # the `who` of the order to leave
-EXPORTS_TOLD_S = 10.0  # a worker that only writes exports says so after this time
-LOOK_S = 0.5  # between two looks for an order while it closes
 GOODBYE_S = 30.0  # how long a locked database may delay the exit of a worker
 
 
@@ -231,12 +229,11 @@ class Worker:
         """Ends the executor and records that this worker has stopped; its supervisors have released their jobs."""
         self.is_closing.set()
         self.heartbeat.over.set()
-        began = time.monotonic()
-        while self._housekeeping.is_alive() and not self._must_hurry() and not self._has_caught_up.wait(LOOK_S):
-            began = self._tell_of_exports(began)
+        if self._housekeeping.is_alive():
+            last_exports.wait(self._is_caught_up, self._must_hurry, self.progress.tell)
         self.executor.close()
         self.sensors.close()
-        self._write_owed()
+        last_exports.write(self.owed, self._must_hurry, self.settings.stop_grace_s, self.progress.tell)
         self.db.patience_s = GOODBYE_S
         with contextlib.suppress(StateError):
             self.heartbeat.record_signal(GOODBYE_S)
@@ -246,34 +243,8 @@ class Worker:
         self.db.close_shared()
         self.progress.close()
 
-    def _write_owed(self) -> None:
-        """Writes the exports that are missing. A worker that was asked to leave waits for them as for a trial."""
-        if not self.owed:
-            return
-        written = threading.Event()
-
-        def write() -> None:
-            if self.owed.write():
-                written.set()
-
-        try:
-            step = begin(threading.Thread(target=write, name="last exports", daemon=True))
-        except OSError:  # no thread can be started
-            write()
-        else:
-            began, until = time.monotonic(), time.monotonic() + self.settings.stop_grace_s
-            while step.is_alive() and not (self._must_hurry() and time.monotonic() > until):
-                step.join(LOOK_S)
-                began = self._tell_of_exports(began)
-        if not written.is_set():
-            log.warning("some exports could not be written; the next worker or `fts export` writes them")
-
-    def _tell_of_exports(self, began: float) -> float:
-        """Prints once why the worker has not left yet; returns when that began, infinity when it was printed."""
-        if time.monotonic() - began < EXPORTS_TOLD_S:
-            return began
-        self.progress.tell(Note("the last exports are still being written; Ctrl-C leaves them to the next worker"))
-        return math.inf
+    def _is_caught_up(self, seconds: float) -> bool:
+        return self._has_caught_up.wait(seconds) or not self._housekeeping.is_alive()
 
     def exit_code(self) -> int:
         """Returns 0, or 75 if another process must replace this one; 1 if it ran one job in the foreground."""
